@@ -1,0 +1,116 @@
+//! Every function that can answer events, seen as one kind of thing.
+
+use crate::http_handler::shape;
+use crate::{Error, Event, Json, Result};
+use serde::de::DeserializeOwned;
+use std::future::Future;
+
+/// Makes one argument of an event handler from the event.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be made from an event",
+    label = "expected something that implements `FromEvent`",
+    note = "take `Event`, or `Json<T>` with a `T` that implements `Deserialize`"
+)]
+pub trait FromEvent: Sized {
+    /// The argument.
+    ///
+    /// # Errors
+    ///
+    /// The event does not fit, which is best said with [`Error::rejected`].
+    fn from_event(event: &Event) -> Result<Self>;
+}
+
+impl FromEvent for Event {
+    fn from_event(event: &Event) -> Result<Self> {
+        Ok(event.clone())
+    }
+}
+
+impl<T: DeserializeOwned> FromEvent for Json<T> {
+    fn from_event(event: &Event) -> Result<Self> {
+        event.json().map(Self)
+    }
+}
+
+/// Turns what an event handler returns into the answer to the event, if there is one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an answer to an event",
+    label = "expected something that implements `IntoAnswer`",
+    note = "return `Event`, `Option<Event>`, `()`, or a `Result` of one"
+)]
+pub trait IntoAnswer {
+    /// The answer.
+    ///
+    /// # Errors
+    ///
+    /// The handler's own error.
+    fn into_answer(self) -> Result<Option<Event>>;
+}
+
+impl IntoAnswer for Event {
+    fn into_answer(self) -> Result<Option<Event>> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoAnswer for Option<Event> {
+    fn into_answer(self) -> Result<Option<Event>> {
+        Ok(self)
+    }
+}
+
+impl IntoAnswer for () {
+    fn into_answer(self) -> Result<Option<Event>> {
+        Ok(None)
+    }
+}
+
+impl<T: IntoAnswer, E: Into<Error>> IntoAnswer for Result<T, E> {
+    fn into_answer(self) -> Result<Option<Event>> {
+        self.map_err(Into::into)?.into_answer()
+    }
+}
+
+/// A function, `async` or not, from up to two [`FromEvent`] arguments to an [`IntoAnswer`].
+///
+/// `Shape` is never named: it only tells the functions apart that this is implemented for.
+#[diagnostic::on_unimplemented(
+    message = "this function cannot be an event handler",
+    note = "its arguments must implement `FromEvent` and its return type `IntoAnswer`"
+)]
+pub trait EventHandler<Shape> {
+    /// Calls the function with arguments made from `event`.
+    fn call(self, event: Event) -> impl Future<Output = Result<Option<Event>>>;
+}
+
+macro_rules! implement_for {
+    ($($argument:ident)*) => {
+        impl<F, R, $($argument),*> EventHandler<shape::Plain<($($argument,)*)>> for F
+        where
+            F: FnOnce($($argument),*) -> R,
+            R: IntoAnswer,
+            $($argument: FromEvent,)*
+        {
+            #[allow(unused_variables, reason = "a function may take no arguments")]
+            async fn call(self, event: Event) -> Result<Option<Event>> {
+                self($($argument::from_event(&event)?),*).into_answer()
+            }
+        }
+
+        impl<F, R, $($argument),*> EventHandler<shape::Async<($($argument,)*)>> for F
+        where
+            F: FnOnce($($argument),*) -> R,
+            R: Future<Output: IntoAnswer>,
+            $($argument: FromEvent,)*
+        {
+            #[allow(unused_variables, reason = "a function may take no arguments")]
+            async fn call(self, event: Event) -> Result<Option<Event>> {
+                self($($argument::from_event(&event)?),*).await.into_answer()
+            }
+        }
+    };
+}
+
+implement_for!();
+implement_for!(A);
+implement_for!(A B);

@@ -1,0 +1,118 @@
+//! Runs an HTTP handler for the component's export, and streams its response out.
+
+pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
+
+use crate::http_handler::error_response;
+use crate::{Body, Error, HttpHandler, Request, Response, Result};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, StatusCode};
+use wasip2::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse};
+use wstd::io::AsyncOutputStream;
+
+/// Answers one request.
+///
+/// An error that is the handler's own goes to the host as an `internal-error` with the whole chain:
+/// the host can record it and tell the client nothing, without an import for logging.
+pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: ResponseOutparam) {
+    wstd::runtime::block_on(async {
+        let answer = answer(handler, request).await.or_else(error_response);
+        match answer.and_then(Prepared::new) {
+            Ok(Prepared { response, body, sink }) => {
+                ResponseOutparam::set(out, Ok(response));
+                send(body, sink).await;
+            }
+            Err(error) => {
+                let code = ErrorCode::InternalError(Some(error.chain()));
+                ResponseOutparam::set(out, Err(code));
+            }
+        }
+    });
+}
+
+async fn answer<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest) -> Result<Response> {
+    // What does not fit the `http` crate's types was sent so by the client.
+    let request = wstd::http::request::try_from_incoming(request).map_err(Error::rejected)?;
+    let (head, body) = request.into_parts();
+    let body = Body::from_http_body(body.into_boxed_body());
+    handler.call(Request::from_parts(head, body)).await
+}
+
+/// A response whose head the host will accept, so that everything that can be told to the client
+/// is known before the first byte.
+struct Prepared {
+    response: OutgoingResponse,
+    body: Body,
+    sink: OutgoingBody,
+}
+
+impl Prepared {
+    fn new(response: Response) -> Result<Self> {
+        let (mut head, body) = response.into_parts();
+        if let Some(length) = body.length_in_memory()
+            && allows_length(head.status)
+        {
+            head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+        }
+        let response = OutgoingResponse::new(fields(&head.headers)?);
+        let accepted = response.set_status_code(head.status.as_u16());
+        accepted.map_err(|()| format!("host refused status `{}`", head.status))?;
+        let sink = response.body().map_err(|()| "host gave no response body")?;
+        Ok(Self { response, body, sink })
+    }
+}
+
+/// By RFC 9110, section 8.6; a 304 may have a length, but not that of its empty body.
+fn allows_length(status: StatusCode) -> bool {
+    !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
+}
+
+fn fields(headers: &HeaderMap) -> Result<Fields> {
+    let fields = Fields::new();
+    for (name, value) in headers {
+        fields
+            .append(name.as_str(), value.as_bytes())
+            .map_err(|error| Error::from(format!("host refused header `{name}`: {error}")))?;
+    }
+    Ok(fields)
+}
+
+/// Sends a body chunk by chunk, each as soon as the host takes it.
+async fn send(mut body: Body, sink: OutgoingBody) {
+    let mut trailers = None;
+    {
+        // Dropped before the body is finished, as the host demands of a child resource.
+        let stream = AsyncOutputStream::new(sink.write().expect("a new body has its stream"));
+        loop {
+            match body.frame().await {
+                Ok(None) => break,
+                Ok(Some(frame)) => match frame.into_data() {
+                    Ok(data) if data.is_empty() => {}
+                    Ok(data) => {
+                        if stream.write_all(&data).await.is_err() {
+                            // The client has gone, which is no fault of the handler. Without
+                            // `finish`, the host knows that the body is not whole.
+                            return;
+                        }
+                    }
+                    Err(frame) => trailers = frame.into_trailers().ok(),
+                },
+                Err(error) => return report("response body failed", &error),
+            }
+        }
+    }
+    let finished = match trailers.as_ref().map(fields).transpose() {
+        Ok(trailers) => OutgoingBody::finish(sink, trailers).map_err(Error::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = finished {
+        report("response body was not accepted", &error);
+    }
+}
+
+/// The head is gone, so the host is told by standard error, like about a panic.
+#[allow(clippy::print_stderr, reason = "the host captures it, and no other way is left")]
+fn report(what: &str, error: &Error) {
+    eprintln!("{what}: {}", error.chain());
+}

@@ -1,0 +1,107 @@
+//! Write handlers for wrt: one attribute on a plain function, tested with plain `cargo test`.
+//!
+//! A handler is a library crate of type `cdylib`, built for `wasm32-wasip2`. An HTTP handler is any
+//! function from requests to responses:
+//!
+//! ```
+//! use wrt_guest::{Html, Result, config};
+//!
+//! #[wrt_guest::http]
+//! async fn handle() -> Result<Html> {
+//!     let greeting = config::get("greeting")?.unwrap_or_else(|| "hello".into());
+//!     Ok(Html(format!("<h1>{greeting}</h1>")))
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! An event handler is a function from a CloudEvent to an optional CloudEvent:
+//!
+//! ```
+//! use wrt_guest::{Event, Json, Result};
+//!
+//! #[derive(serde::Deserialize)]
+//! struct Order {
+//!     total: u32,
+//! }
+//!
+//! #[wrt_guest::event]
+//! fn handle(event: Event, Json(order): Json<Order>) -> Result<Option<Event>> {
+//!     if order.total == 0 {
+//!         return Ok(None);
+//!     }
+//!     Ok(Some(Event::new(format!("{}-due", event.id), "/billing", "payment.due")))
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! Both may be `async` or not, take what implements [`FromRequest`] or [`FromEvent`] and return
+//! what implements [`IntoResponse`] or [`IntoAnswer`]; `?` works on every error. The attribute
+//! leaves the function as it is, and the exports and imports of the component exist only on
+//! `wasm32`. Natively, host calls go to the fakes in `testing`:
+//!
+//! ```
+//! use wrt_guest::testing::FakeHost;
+//! use wrt_guest::{Body, Request, Result, config};
+//!
+//! fn handle(request: Request) -> Result<String> {
+//!     Ok(format!("{} {}", config::get("greeting")?.unwrap_or_default(), request.uri().path()))
+//! }
+//!
+//! let host = FakeHost::new().with_config("greeting", "hi");
+//! let answer = host.call(handle, Request::new(Body::empty()));
+//! assert_eq!(answer.text(), "hi /");
+//! ```
+//!
+//! # Panics
+//!
+//! A panic in a handler is a trap: its message goes to standard error, which the host shows, the
+//! call fails, and the instance is gone. Return an [`Error`] for what can be expected.
+
+// The attributes name this crate by its outside name, in the unit tests too.
+extern crate self as wrt_guest;
+
+mod body;
+pub mod config;
+mod error;
+mod event;
+mod event_handler;
+mod extract;
+mod http_handler;
+mod json;
+pub mod log;
+mod query;
+mod respond;
+mod stream;
+pub mod time;
+
+#[cfg(target_arch = "wasm32")]
+mod guest;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+pub use body::Body;
+pub use error::{Error, Result};
+pub use event::Event;
+pub use event_handler::{EventHandler, FromEvent, IntoAnswer};
+pub use extract::FromRequest;
+pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
+pub use http_handler::HttpHandler;
+pub use json::Json;
+pub use query::query;
+pub use respond::{Html, IntoResponse};
+pub use stream::Sender;
+pub use wrt_guest_macros::{event, http};
+
+/// A request with this crate's [`Body`]; everything else is the `http` crate's.
+pub type Request<B = Body> = ::http::Request<B>;
+
+/// A response with this crate's [`Body`]; everything else is the `http` crate's.
+pub type Response<B = Body> = ::http::Response<B>;
+
+/// What the attributes expand to; not for use by hand.
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::guest::{bindings, event, http};
+    pub use wasip2;
+}

@@ -1,0 +1,189 @@
+//! The command line as it is typed; its help texts are the documentation of the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use wrt::config::ListenAddress;
+
+/// Said under the list of commands.
+const AFTER_HELP: &str = "\
+Messages for people go to stderr, data to stdout. Colour is used on a terminal only, and not when
+`NO_COLOR` is set.
+
+Exit status:
+  0  success, also after SIGINT or SIGTERM
+  1  the input is at fault: a handler does not build or does not fit, or the manifest is bad
+  2  bad arguments, or an unexpected failure";
+
+/// Said under `dev`, `serve` and `build`.
+const PATH_HELP: &str = "\
+PATH is one of
+  a directory with `wrt.toml`    the handlers that this manifest names
+  a directory with `Cargo.toml`  one handler at `/`, named after the package
+  a `.wasm` file                 one handler at `/`, named after the file";
+
+/// Run WebAssembly handlers and replace them while they run.
+#[derive(Debug, Parser)]
+#[command(name = "wrt", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+impl Cli {
+    /// Whether data goes to stdout as JSON lines.
+    pub(crate) fn json(&self) -> bool {
+        match &self.command {
+            Command::Dev(args) => args.project.json,
+            Command::Serve(args) => args.project.json,
+            Command::Build(args) => args.project.json,
+            Command::Completions(_) => false,
+        }
+    }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build, serve and watch: each save is built and swapped in while requests go on.
+    ///
+    /// A handler that does not build or does not fit is reported, and the generation before it
+    /// keeps serving. Answers carry the header `wrt-generation`, and failures show their details.
+    #[command(after_help = PATH_HELP)]
+    Dev(DevArgs),
+    /// Serve handlers that are built already; needs no compiler of theirs.
+    ///
+    /// SIGINT and SIGTERM stop accepting, let calls in flight finish within the handlers' `drain`
+    /// time, and exit with 0; a second one exits at once.
+    #[command(after_help = PATH_HELP)]
+    Serve(ServeArgs),
+    /// Build every handler, in parallel.
+    #[command(after_help = PATH_HELP)]
+    Build(BuildArgs),
+    /// Print a completion script for a shell.
+    ///
+    /// For example `wrt completions bash > ~/.local/share/bash-completion/completions/wrt`.
+    Completions(CompletionsArgs),
+}
+
+/// What `dev`, `serve` and `build` work on, and how they report.
+#[derive(Debug, Args)]
+pub(crate) struct ProjectArgs {
+    /// What to run: a directory or a `.wasm` file; see below.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Write each event to stdout as one JSON object per line.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where `dev` and `serve` listen.
+#[derive(Debug, Args)]
+pub(crate) struct ListenArgs {
+    /// Address to listen on, before that of the manifest; `:0` lets the system choose a port
+    /// [default: 127.0.0.1:3000].
+    #[arg(long, value_name = "HOST:PORT", value_parser = ListenAddress::parse)]
+    pub(crate) listen: Option<ListenAddress>,
+}
+
+/// How `dev` and `build` build.
+#[derive(Debug, Args)]
+pub(crate) struct CompilerArgs {
+    /// Build with the release profile: slower to build, faster to run.
+    #[arg(long)]
+    pub(crate) release: bool,
+    /// Do not add the `wasm32-wasip2` target with `rustup` when it is missing.
+    #[arg(long)]
+    pub(crate) no_add_target: bool,
+}
+
+/// `wrt dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    #[command(flatten)]
+    pub(crate) compiler: CompilerArgs,
+}
+
+/// `wrt serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    #[command(flatten)]
+    pub(crate) listen: ListenArgs,
+    /// Watch the component files, and swap in each that is replaced.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+/// `wrt build`.
+#[derive(Debug, Args)]
+pub(crate) struct BuildArgs {
+    #[command(flatten)]
+    pub(crate) project: ProjectArgs,
+    #[command(flatten)]
+    pub(crate) compiler: CompilerArgs,
+}
+
+/// `wrt completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
+    }
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn path_is_the_current_directory_unless_given() {
+        let Command::Dev(args) = parse("wrt dev").unwrap() else { panic!("expected `dev`") };
+        assert_eq!(args.project.path, PathBuf::from("."));
+        assert!(args.listen.listen.is_none() && !args.project.json && !args.compiler.release);
+        let Command::Serve(args) = parse("wrt serve x.wasm --listen :0 --watch --json").unwrap()
+        else {
+            panic!("expected `serve`")
+        };
+        assert_eq!(args.project.path, PathBuf::from("x.wasm"));
+        assert_eq!(args.listen.listen.unwrap().as_str(), "127.0.0.1:0");
+        assert!(args.watch && args.project.json);
+    }
+
+    #[test]
+    fn bad_arguments_are_refused_with_status_2() {
+        let check = |line: &str, expect: &str| {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(expect), "{error}");
+        };
+        check("wrt dev --lisen :0", "--listen");
+        check("wrt dev --listen localhost", "expected an address such as `127.0.0.1:3000`");
+        check("wrt serve --release", "--release");
+        check("wrt completions klingon", "bash");
+    }
+
+    #[test]
+    fn help_names_every_command_and_the_exit_statuses() {
+        let help = Cli::command().render_long_help().to_string();
+        for expect in ["dev ", "serve ", "build ", "completions ", "Exit status", "NO_COLOR"] {
+            assert!(help.contains(expect), "`{expect}` in {help}");
+        }
+    }
+}

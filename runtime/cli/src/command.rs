@@ -1,0 +1,45 @@
+//! The commands, one file each, and the async runtime they run on.
+
+mod artifacts;
+mod build;
+mod completions;
+mod host;
+mod session;
+mod signals;
+
+use std::future::Future;
+
+use anyhow::Context as _;
+
+use crate::args::Command;
+use crate::exit::ExitStatus;
+use crate::output::Output;
+use crate::settings::{self, Env};
+
+/// Runs `command`; an error is the user's or unexpected, by its type.
+pub(crate) fn run(
+    command: Command,
+    output: &mut Output,
+    env: Env<'_>,
+) -> anyhow::Result<ExitStatus> {
+    match command {
+        Command::Dev(args) => block_on(host::run(settings::dev(&args, env)?, output)),
+        Command::Serve(args) => block_on(host::run(settings::serve(&args, env)?, output)),
+        Command::Build(args) => {
+            let (project, build) = settings::build(&args, env)?;
+            block_on(build::run(project, build, output))
+        }
+        Command::Completions(args) => completions::run(&args, output),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the async runtime")?;
+    let result = runtime.block_on(work);
+    // Not waited for: what is left is a compilation or a read whose result nobody wants.
+    runtime.shutdown_background();
+    result
+}

@@ -1,0 +1,221 @@
+//! Renders events for people; pure but for what it remembers of a swap's earlier steps.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use wrt::events::{Diagnostic, Event, EventKind, LogLevel, Serving, Stage};
+use wrt::id::{GenerationNumber, HandlerName};
+
+use super::style::{Style, escape};
+use crate::diagnostics::{Report, block};
+
+/// Turns events into lines.
+#[derive(Debug)]
+pub(crate) struct EventRenderer {
+    style: Style,
+    /// Columns that names take in front of a line.
+    width: usize,
+    /// Times of the staged candidate that each handler's next swap is going to publish.
+    staged: HashMap<HandlerName, StageTimes>,
+    /// What each handler is known to serve.
+    active: HashMap<HandlerName, GenerationNumber>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct StageTimes {
+    build_ms: Option<f64>,
+    compile_ms: f64,
+}
+
+impl EventRenderer {
+    pub(crate) fn new(style: Style) -> Self {
+        Self { style, width: 0, staged: HashMap::new(), active: HashMap::new() }
+    }
+
+    /// Leaves room for `name` in front of each line, so that lines of several handlers align.
+    pub(crate) fn align_to(&mut self, name: &HandlerName) {
+        self.width = self.width.max(name.as_str().len());
+    }
+
+    /// The lines for `event`, each ended; empty for what only programs want to know.
+    pub(crate) fn render(&mut self, event: &Event) -> String {
+        if let Some(name) = &event.handler {
+            self.align_to(name);
+        }
+        match &event.kind {
+            EventKind::Listening { url } => format!("listening on {}\n", escape(url)),
+            EventKind::Building => self.line(event, &format!("building{}", cause(event))),
+            EventKind::BuildFailed { message, diagnostics, serving } => {
+                self.build_failed(event, message, diagnostics, *serving)
+            }
+            EventKind::Staged { build_ms, compile_ms, .. } => {
+                if let Some(name) = &event.handler {
+                    let times = StageTimes { build_ms: *build_ms, compile_ms: *compile_ms };
+                    self.staged.insert(name.clone(), times);
+                }
+                String::new()
+            }
+            EventKind::Swapped { generation, from, digest, total_ms, .. } => {
+                let times = event.handler.as_ref().and_then(|name| self.staged.remove(name));
+                if let Some(name) = &event.handler {
+                    self.active.insert(name.clone(), *generation);
+                }
+                let serves =
+                    self.style.good(&format!("generation {generation} serves {}", digest.short()));
+                let since = if from.is_some() { "after the save" } else { "after the start" };
+                let parts = times.map_or_else(String::new, steps);
+                self.line(event, &format!("{serves}, {} {since}{parts}", milliseconds(*total_ms)))
+            }
+            EventKind::Unchanged { digest } => self.unchanged(event, &digest.short()),
+            EventKind::Rejected { stage, error, hints, serving } => {
+                let report = Report {
+                    message: format!(
+                        "rejected a new generation of `{}`{}",
+                        handler(event),
+                        during(*stage)
+                    ),
+                    causes: vec![error.clone()],
+                    notes: vec![still(event, *serving)],
+                    hints: hints.clone(),
+                };
+                report.render(self.style)
+            }
+            EventKind::Drained { generation, cut, waited_ms } if *cut > 0 => {
+                let calls = if *cut == 1 { "1 call was" } else { &format!("{cut} calls were") };
+                let warning = self.style.warning("warning:");
+                let text = format!(
+                    "{warning} {calls} cut on generation {generation}, {} after it was replaced\n\
+                     {} raise `drain` of the handler if such calls should finish",
+                    milliseconds(*waited_ms),
+                    self.style.hint("hint:"),
+                );
+                self.lines(event, &text)
+            }
+            EventKind::CallFailed { generation, outcome, error, elapsed_ms, request_id } => {
+                let warning = self.style.warning("warning:");
+                let elapsed = milliseconds(*elapsed_ms);
+                let error = block(error, "  ");
+                let text = format!(
+                    "{warning} a call failed on generation {generation} after {elapsed} \
+                     ({outcome}, {request_id}): {error}"
+                );
+                self.lines(event, &text)
+            }
+            EventKind::Log { level, message, fields, .. } => {
+                let context = fields.get("context").filter(|context| !context.is_empty());
+                let context =
+                    context.map_or_else(String::new, |text| format!("{}: ", escape(text)));
+                // What a guest prints has no level of its own.
+                let level = if fields.contains_key("stream") { None } else { Some(*level) };
+                let level = level.map_or_else(String::new, |level| self.level(level));
+                self.lines(event, &format!("| {level}{context}{}", block(message, "| ")))
+            }
+            // `Changed` is the cause of the `Building` or `Swapped` that follows it.
+            _ => String::new(),
+        }
+    }
+
+    fn build_failed(
+        &self,
+        event: &Event,
+        message: &str,
+        diagnostics: &[Diagnostic],
+        serving: Option<Serving>,
+    ) -> String {
+        let mut out = String::new();
+        for diagnostic in diagnostics {
+            // The compiler's own layout, as its reader knows it. Writing to a `String` cannot fail.
+            let _ = writeln!(out, "{}\n", block(&diagnostic.text, ""));
+        }
+        let report = Report {
+            message: format!("failed to build `{}`", handler(event)),
+            causes: vec![message.to_owned()],
+            notes: vec![still(event, serving)],
+            hints: Vec::new(),
+        };
+        out + &report.render(self.style)
+    }
+
+    fn unchanged(&self, event: &Event, digest: &str) -> String {
+        let active = event.handler.as_ref().and_then(|name| self.active.get(name));
+        let serving = match active {
+            Some(generation) => format!("generation {generation} keeps serving"),
+            None => "nothing to swap".to_owned(),
+        };
+        self.line(event, &format!("unchanged ({digest}), {serving}"))
+    }
+
+    fn level(&self, level: LogLevel) -> String {
+        let word = match level {
+            LogLevel::Trace => "trace:",
+            LogLevel::Debug => "debug:",
+            LogLevel::Info => "info:",
+            LogLevel::Warn => &self.style.warning("warn:"),
+            LogLevel::Error => &self.style.error("error:"),
+            LogLevel::Critical => &self.style.error("critical:"),
+        };
+        format!("{word} ")
+    }
+
+    /// `text` behind the handler's name.
+    fn line(&self, event: &Event, text: &str) -> String {
+        match &event.handler {
+            Some(name) => {
+                let name = format!("{:width$}", name.as_str(), width = self.width);
+                format!("{}  {text}\n", self.style.handler(&name))
+            }
+            None => format!("{text}\n"),
+        }
+    }
+
+    fn lines(&self, event: &Event, text: &str) -> String {
+        text.lines().map(|line| self.line(event, line)).collect()
+    }
+}
+
+fn handler(event: &Event) -> &str {
+    event.handler.as_ref().map_or("?", HandlerName::as_str)
+}
+
+fn cause(event: &Event) -> String {
+    event.cause.as_ref().map_or_else(String::new, |cause| format!(" ({})", escape(cause)))
+}
+
+fn still(event: &Event, serving: Option<Serving>) -> String {
+    match serving {
+        Some(serving) => format!("generation {} keeps serving", serving.generation),
+        None => format!("`{}` has no active generation yet; its requests wait", handler(event)),
+    }
+}
+
+fn during(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Build => " while building it",
+        Stage::Read => " while reading its component",
+        Stage::Compile => " while compiling its component",
+        Stage::Check => " while checking what it imports and exports",
+        Stage::Init => " while starting its first instance",
+        _ => "",
+    }
+}
+
+fn steps(times: StageTimes) -> String {
+    let compile = milliseconds(times.compile_ms);
+    match times.build_ms {
+        Some(build_ms) => format!(" (build {}, compile {compile})", milliseconds(build_ms)),
+        None => format!(" (compile {compile})"),
+    }
+}
+
+/// A duration in three digits or so, with its unit.
+fn milliseconds(ms: f64) -> String {
+    match ms {
+        ..9.95 => format!("{ms:.1} ms"),
+        ..999.5 => format!("{ms:.0} ms"),
+        ..9995.0 => format!("{:.2} s", ms / 1000.0),
+        _ => format!("{:.1} s", ms / 1000.0),
+    }
+}
+
+#[cfg(test)]
+mod tests;

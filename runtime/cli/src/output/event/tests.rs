@@ -1,0 +1,204 @@
+//! What people see of each event.
+
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+use wrt::events::{CompiledBy, StateOutcome, Tier};
+use wrt::id::Digest;
+
+use super::*;
+
+fn name(name: &str) -> HandlerName {
+    HandlerName::new(name).unwrap()
+}
+
+fn event(kind: EventKind) -> Event {
+    let cause = Some("`src/lib.rs` changed".to_owned());
+    Event { kind, time: SystemTime::UNIX_EPOCH, handler: Some(name("hello")), cause }
+}
+
+fn digest() -> Digest {
+    Digest::of(b"component")
+}
+
+fn generation(number: u64) -> GenerationNumber {
+    GenerationNumber::new(number)
+}
+
+fn serving() -> Option<Serving> {
+    Some(Serving { generation: generation(4), digest: digest() })
+}
+
+fn staged(build_ms: Option<f64>) -> EventKind {
+    EventKind::Staged {
+        digest: digest(),
+        bytes: 1,
+        build_ms,
+        compile_ms: 21.4,
+        compiled_by: CompiledBy::Compiler,
+        tier: Tier::Baseline,
+    }
+}
+
+fn swapped(from: Option<u64>, to: u64, total_ms: f64) -> EventKind {
+    EventKind::Swapped {
+        generation: generation(to),
+        from: from.map(generation),
+        digest: digest(),
+        total_ms,
+        pause_ms: 0.0,
+        state: StateOutcome::None,
+    }
+}
+
+fn log(level: LogLevel, message: &str, field: (&'static str, &str)) -> EventKind {
+    EventKind::Log {
+        level,
+        message: message.to_owned(),
+        fields: BTreeMap::from([(field.0, field.1.to_owned())]),
+        generation: generation(4),
+    }
+}
+
+fn render(kinds: impl IntoIterator<Item = EventKind>) -> String {
+    let mut renderer = EventRenderer::new(Style::PLAIN);
+    kinds.into_iter().map(|kind| renderer.render(&event(kind))).collect()
+}
+
+#[test]
+fn swap_is_two_lines_with_its_times() {
+    let short = digest().short();
+    assert_eq!(
+        render([EventKind::Building, staged(Some(262.0)), swapped(Some(3), 4, 312.2)]),
+        format!(
+            "hello  building (`src/lib.rs` changed)\n\
+             hello  generation 4 serves {short}, 312 ms after the save (build 262 ms, compile 21 \
+             ms)\n"
+        )
+    );
+}
+
+#[test]
+fn swap_of_a_component_has_no_build_time() {
+    let short = digest().short();
+    assert_eq!(
+        render([staged(None), swapped(None, 1, 1312.2)]),
+        format!("hello  generation 1 serves {short}, 1.31 s after the start (compile 21 ms)\n")
+    );
+}
+
+#[test]
+fn times_of_one_swap_are_not_told_of_the_next() {
+    let short = digest().short();
+    let shown = render([staged(None), swapped(None, 1, 5.0), swapped(Some(1), 2, 4.0)]);
+    assert!(shown.ends_with(&format!("generation 2 serves {short}, 4.0 ms after the save\n")));
+}
+
+#[test]
+fn unchanged_says_what_keeps_serving() {
+    let short = digest().short();
+    let unchanged = EventKind::Unchanged { digest: digest() };
+    let shown = render([swapped(None, 1, 5.0), unchanged.clone()]);
+    assert!(
+        shown.ends_with(&format!("hello  unchanged ({short}), generation 1 keeps serving\n")),
+        "{shown}"
+    );
+    assert_eq!(render([unchanged]), format!("hello  unchanged ({short}), nothing to swap\n"));
+}
+
+#[test]
+fn failed_build_shows_the_compiler_and_what_keeps_serving() {
+    let diagnostic = Diagnostic {
+        level: "error".to_owned(),
+        file: Some("src/lib.rs".to_owned()),
+        line: Some(5),
+        column: Some(1),
+        text: "error: expected one of `!` or `::`\n --> src/lib.rs:5:1\n  |\n5 | fnord\n"
+            .to_owned(),
+    };
+    let failed = |serving| EventKind::BuildFailed {
+        message: "`cargo build` ended with status 101".to_owned(),
+        diagnostics: vec![diagnostic.clone()],
+        serving,
+    };
+    assert_eq!(
+        render([failed(serving())]),
+        "error: expected one of `!` or `::`\n --> src/lib.rs:5:1\n  |\n5 | fnord\n\n\
+         error: failed to build `hello`\n  \
+           caused by: `cargo build` ended with status 101\n\
+         note: generation 4 keeps serving\n"
+    );
+    let first = render([failed(None)]);
+    assert!(
+        first.ends_with("note: `hello` has no active generation yet; its requests wait\n"),
+        "{first}"
+    );
+}
+
+#[test]
+fn rejection_says_why_what_serves_and_what_to_do() {
+    let rejected = EventKind::Rejected {
+        stage: Stage::Check,
+        error: "`hello` does not satisfy its world\nimport `a:b/c` is not offered".to_owned(),
+        hints: vec!["rebuild it".to_owned()],
+        serving: serving(),
+    };
+    assert_eq!(
+        render([rejected]),
+        "error: rejected a new generation of `hello` while checking what it imports and exports\n  \
+           caused by: `hello` does not satisfy its world\n    \
+             import `a:b/c` is not offered\n\
+         note: generation 4 keeps serving\n\
+         hint: rebuild it\n"
+    );
+}
+
+#[test]
+fn drain_is_told_only_when_it_cut_something() {
+    let drained = |cut| EventKind::Drained { generation: generation(3), cut, waited_ms: 30_000.0 };
+    assert_eq!(render([drained(0)]), "");
+    assert_eq!(
+        render([drained(2)]),
+        "hello  warning: 2 calls were cut on generation 3, 30.0 s after it was replaced\n\
+         hello  hint: raise `drain` of the handler if such calls should finish\n"
+    );
+    assert!(render([drained(1)]).contains("1 call was cut"));
+}
+
+#[test]
+fn guest_output_stands_behind_the_handlers_name_and_steers_nothing() {
+    assert_eq!(
+        render([
+            log(LogLevel::Info, "got \u{1b}[2J", ("stream", "stdout")),
+            log(LogLevel::Warn, "slow\nvery", ("context", "db")),
+        ]),
+        "hello  | got \\u{1b}[2J\nhello  | warn: db: slow\nhello  | very\n"
+    );
+}
+
+#[test]
+fn lines_of_several_handlers_align() {
+    let mut renderer = EventRenderer::new(Style::PLAIN);
+    renderer.align_to(&name("a-long-name"));
+    let shown = renderer.render(&event(EventKind::Building));
+    assert_eq!(shown, "hello        building (`src/lib.rs` changed)\n");
+}
+
+#[test]
+fn listening_is_the_whole_line() {
+    let url = "http://127.0.0.1:3000".to_owned();
+    let event = Event { handler: None, cause: None, ..event(EventKind::Listening { url }) };
+    let shown = EventRenderer::new(Style::PLAIN).render(&event);
+    assert_eq!(shown, "listening on http://127.0.0.1:3000\n");
+}
+
+#[test]
+fn duration_keeps_about_three_digits() {
+    let check = |ms, expect: &str| assert_eq!(milliseconds(ms), expect);
+    check(0.04, "0.0 ms");
+    check(9.94, "9.9 ms");
+    check(9.96, "10 ms");
+    check(999.4, "999 ms");
+    check(999.6, "1.00 s");
+    check(12_345.0, "12.3 s");
+}

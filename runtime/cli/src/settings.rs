@@ -1,0 +1,144 @@
+//! Arguments and project, resolved into what a command does: arguments come before the manifest.
+
+use wrt::RuntimeConfig;
+use wrt::config::ListenAddress;
+use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
+
+use crate::args::{BuildArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs, ServeArgs};
+
+/// Looks up an environment variable.
+pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// How guests are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BuildSettings {
+    /// With the release profile.
+    pub(crate) release: bool,
+    /// Adding the WebAssembly target where it is missing.
+    pub(crate) add_target: bool,
+}
+
+/// What `wrt dev` and `wrt serve` do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostSettings {
+    /// What to run.
+    pub(crate) project: Project,
+    /// Where to listen.
+    pub(crate) listen: ListenAddress,
+    /// The runtime's own settings.
+    pub(crate) runtime: RuntimeConfig,
+    /// Whether a replaced file is swapped in.
+    pub(crate) watch: bool,
+    /// How to build; `None` serves what is built already.
+    pub(crate) build: Option<BuildSettings>,
+}
+
+/// Settings of `wrt dev`.
+pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectError> {
+    let project = open(&args.project, env)?;
+    // The header is there in `dev` whatever the manifest says: it is how an author sees a swap.
+    let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest);
+    let build = Some(build_settings(&args.compiler));
+    let listen = listen(&args.listen, &project.manifest.host);
+    Ok(HostSettings { project, listen, runtime, watch: true, build })
+}
+
+/// Settings of `wrt serve`.
+pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, ProjectError> {
+    let project = open(&args.project, env)?;
+    let mut runtime = runtime(RuntimeConfig::default(), &project.manifest);
+    runtime.expose_generation = project.manifest.host.expose_generation.unwrap_or_default();
+    let listen = listen(&args.listen, &project.manifest.host);
+    Ok(HostSettings { project, listen, runtime, watch: args.watch, build: None })
+}
+
+/// Settings of `wrt build`.
+pub(crate) fn build(
+    args: &BuildArgs,
+    env: Env<'_>,
+) -> Result<(Project, BuildSettings), ProjectError> {
+    Ok((open(&args.project, env)?, build_settings(&args.compiler)))
+}
+
+fn open(args: &ProjectArgs, env: Env<'_>) -> Result<Project, ProjectError> {
+    Project::open(&args.path, env)
+}
+
+fn build_settings(args: &CompilerArgs) -> BuildSettings {
+    BuildSettings { release: args.release, add_target: !args.no_add_target }
+}
+
+fn listen(args: &ListenArgs, host: &HostSection) -> ListenAddress {
+    args.listen.clone().or_else(|| host.listen.clone()).unwrap_or_default()
+}
+
+fn runtime(mut config: RuntimeConfig, manifest: &Manifest) -> RuntimeConfig {
+    config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
+    config.cache_memory = manifest.cache.memory.unwrap_or(config.cache_memory);
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    const MANIFEST: &str = "\
+[host]
+listen = '127.0.0.1:4000'
+wasi03 = true
+expose_generation = false
+[cache]
+memory = '1MiB'
+[handler.a]
+source = 'a.wasm'
+";
+
+    /// Settings of `command` with `flags` in a project with `manifest`.
+    fn resolve(command: &str, flags: &str, manifest: &str) -> HostSettings {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("wrt.toml"), manifest).unwrap();
+        let path = temp.path().to_str().unwrap();
+        let line = ["wrt", command, path].into_iter().chain(flags.split_whitespace());
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Dev(args) => dev(&args, &|_| None).unwrap(),
+            Command::Serve(args) => serve(&args, &|_| None).unwrap(),
+            other => panic!("expected a command that serves, found {other:?}"),
+        }
+    }
+
+    #[test]
+    fn argument_comes_before_manifest_before_default() {
+        let bare = "[handler.a]\nsource = 'a.wasm'";
+        let listen = |flags, manifest| resolve("serve", flags, manifest).listen.to_string();
+        assert_eq!(listen("--listen :5000", MANIFEST), "127.0.0.1:5000");
+        assert_eq!(listen("", MANIFEST), "127.0.0.1:4000");
+        assert_eq!(listen("", bare), "127.0.0.1:3000");
+    }
+
+    #[test]
+    fn manifest_reaches_the_runtime() {
+        let runtime = resolve("serve", "", MANIFEST).runtime;
+        assert_eq!((runtime.wasi03, runtime.cache_memory, runtime.dev), (true, 1 << 20, false));
+    }
+
+    #[test]
+    fn generation_is_exposed_in_dev_and_by_choice_in_serve() {
+        let exposed = |command, manifest| resolve(command, "", manifest).runtime.expose_generation;
+        assert!(exposed("dev", MANIFEST));
+        assert!(!exposed("serve", MANIFEST));
+        assert!(exposed("serve", &MANIFEST.replace("= false", "= true")));
+    }
+
+    #[test]
+    fn only_dev_builds() {
+        let dev = resolve("dev", "--no-add-target", MANIFEST);
+        assert!(dev.watch);
+        assert_eq!(dev.build, Some(BuildSettings { release: false, add_target: false }));
+        let serve = resolve("serve", "", MANIFEST);
+        assert!(!serve.watch && serve.build.is_none());
+        assert!(resolve("serve", "--watch", MANIFEST).watch);
+    }
+}

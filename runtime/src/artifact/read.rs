@@ -1,0 +1,133 @@
+//! Stable read: the bytes of one version of a file, never a mixture of two.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use crate::error::StageError;
+
+/// Reads of a file that keeps changing before it is given up; with [`PAUSE`] between them a writer
+/// gets two seconds. Whoever watches the file asks again at the next change.
+const ATTEMPTS: u32 = 40;
+
+/// Pause between two reads, long enough for a writer to make progress.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What changes whenever a file's content does: a rename changes the inode, a write the rest.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    size: u64,
+    modified: Option<SystemTime>,
+    /// Device, inode and change time; the last cannot be set back by `touch` or `cp -p`.
+    #[cfg(unix)]
+    unix: (u64, u64, i64, i64),
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+        Self {
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            #[cfg(unix)]
+            unix: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// Reads `path` until a whole read saw no change of the file. Blocks.
+///
+/// # Errors
+///
+/// [`StageError::Read`] when it cannot be read, [`StageError::KeptChanging`] when it never rested.
+pub(super) fn stable(path: &Path) -> Result<Vec<u8>, StageError> {
+    let failed = |source| StageError::Read { path: path.to_owned(), source };
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            std::thread::sleep(PAUSE);
+        }
+        if let Some(bytes) = once(path).map_err(failed)? {
+            return Ok(bytes);
+        }
+    }
+    Err(StageError::KeptChanging { path: path.to_owned(), attempts: ATTEMPTS })
+}
+
+/// One read; `None` when the file changed meanwhile.
+fn once(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    let before = file.metadata()?;
+    if before.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+    }
+    // A size that does not fit in memory fails in the read below.
+    let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
+    file.read_to_end(&mut bytes)?;
+    let before = Identity::of(&before);
+    let unchanged = before == Identity::of(&file.metadata()?)
+        // Looked up again by name: a rename leaves the open file as it was.
+        && before == Identity::of(&std::fs::metadata(path)?)
+        && before.size == bytes.len() as u64;
+    Ok(unchanged.then_some(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_missing_file_names_its_path() {
+        let error = stable(Path::new("no/such.wasm")).unwrap_err();
+        assert_eq!(error.to_string(), "failed to read `no/such.wasm`");
+    }
+
+    #[test]
+    fn reads_of_a_file_that_is_replaced_all_the_time_see_whole_versions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        let version = |byte: u8| vec![byte; 200_000];
+        std::fs::write(&path, version(0)).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 0u8.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let next = directory.path().join("next");
+                    std::fs::write(&next, version(round)).unwrap();
+                    std::fs::rename(&next, &path).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            for _ in 0..50 {
+                let bytes = stable(&path).unwrap();
+                assert_eq!(bytes.len(), 200_000);
+                assert!(bytes.iter().all(|byte| *byte == bytes[0]), "two versions were mixed");
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_file_that_grows_is_read_when_it_rests() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        std::fs::write(&path, b"").unwrap();
+        std::thread::scope(|scope| {
+            use std::io::Write as _;
+            let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            scope.spawn(move || {
+                for _ in 0..100 {
+                    file.write_all(&[7; 1000]).unwrap();
+                }
+            });
+            // Whatever is returned was the whole file at one moment: a multiple of one write.
+            assert_eq!(stable(&path).unwrap().len() % 1000, 0);
+        });
+    }
+}

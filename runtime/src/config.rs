@@ -1,0 +1,300 @@
+//! What a host chooses about a handler and about the runtime: plain data with defaults, no IO.
+//!
+//! The manifest fills these from text, an embedder with the `with_*` methods; both end in the same
+//! [`HandlerConfig::check`], so a value that cannot work is refused before anything is staged.
+
+mod error;
+mod event_type;
+mod listen;
+mod origin;
+mod route;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::id::HandlerName;
+
+pub use error::ConfigError;
+pub use event_type::{EventTypePattern, InvalidEventType};
+pub use listen::{InvalidListenAddress, ListenAddress};
+pub use origin::{HttpOrigin, InvalidOrigin};
+pub use route::{InvalidRoute, Route};
+pub use value::ConfigValue;
+
+/// Bytes in a binary mebibyte.
+const MIB: u64 = 1024 * 1024;
+
+/// Smallest useful memory limit: one page of WebAssembly memory.
+const MIN_MEMORY: u64 = 64 * 1024;
+
+/// Largest useful memory limit: what a 32-bit memory can address.
+const MAX_MEMORY: u64 = 4 * 1024 * MIB;
+
+/// Everything that is chosen about one handler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HandlerConfig {
+    /// Stable name that calls are routed to.
+    pub name: HandlerName,
+    /// Which request paths reach it. Default `None`: only the embedder calls it.
+    pub route: Option<Route>,
+    /// Event types that an event handler accepts. Default empty, which accepts every type: the
+    /// route already says that the events are meant for it.
+    pub types: Vec<EventTypePattern>,
+    /// How instances are used. Default [`InstanceMode::Fresh`], the strongest isolation.
+    pub instances: InstanceMode,
+    /// Longest time from a call's admission to its end. Default 30 s, beyond which clients and
+    /// proxies have given up anyway.
+    pub timeout: Duration,
+    /// Bytes of linear memory that one instance may grow to. Default 64 MiB: ample for a handler,
+    /// and 100 concurrent calls still fit a small machine because untouched pages cost nothing.
+    pub memory: u64,
+    /// Calls that run at once. Default 100, so that one handler cannot take all of
+    /// [`RuntimeConfig::max_concurrent_calls`].
+    pub concurrency: usize,
+    /// Calls that wait for a place; further ones are refused at once with 503. Default 1,024: some
+    /// ten rounds of the default concurrency, and a waiting call holds little but its connection.
+    pub queue: usize,
+    /// Longest time a call waits for a place, then 503. Default 10 s, so that the refusal arrives
+    /// while its client still listens.
+    pub queue_timeout: Duration,
+    /// Time that calls in flight get to finish on a replaced generation. Default 30 s, as
+    /// [`timeout`](Self::timeout), so that a swap cuts no call that its own timeout allows.
+    pub drain: Duration,
+    /// What the guest reads through `wasi:config/store`. Default empty.
+    pub config: BTreeMap<String, ConfigValue>,
+    /// What the guest may reach. Default nothing.
+    pub allow: Allow,
+}
+
+impl HandlerConfig {
+    /// The defaults, for a handler called `name`.
+    #[must_use]
+    pub fn new(name: HandlerName) -> Self {
+        Self {
+            name,
+            route: None,
+            types: Vec::new(),
+            instances: InstanceMode::Fresh,
+            timeout: Duration::from_secs(30),
+            memory: 64 * MIB,
+            concurrency: 100,
+            queue: 1024,
+            queue_timeout: Duration::from_secs(10),
+            drain: Duration::from_secs(30),
+            config: BTreeMap::new(),
+            allow: Allow::default(),
+        }
+    }
+
+    /// Routes request paths that match `route` to the handler.
+    #[must_use]
+    pub fn with_route(mut self, route: Route) -> Self {
+        self.route = Some(route);
+        self
+    }
+
+    /// Accepts only events whose type matches one of `types`.
+    #[must_use]
+    pub fn with_types(mut self, types: impl IntoIterator<Item = EventTypePattern>) -> Self {
+        self.types = types.into_iter().collect();
+        self
+    }
+
+    /// Sets how instances are used.
+    #[must_use]
+    pub fn with_instances(mut self, instances: InstanceMode) -> Self {
+        self.instances = instances;
+        self
+    }
+
+    /// Sets the longest time a call may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the linear memory of one instance, in bytes.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: u64) -> Self {
+        self.memory = bytes;
+        self
+    }
+
+    /// Sets how many calls run at once.
+    #[must_use]
+    pub fn with_concurrency(mut self, calls: usize) -> Self {
+        self.concurrency = calls;
+        self
+    }
+
+    /// Sets how many calls wait for a place, and for how long.
+    #[must_use]
+    pub fn with_queue(mut self, calls: usize, timeout: Duration) -> Self {
+        self.queue = calls;
+        self.queue_timeout = timeout;
+        self
+    }
+
+    /// Sets the time that calls in flight get to finish on a replaced generation.
+    #[must_use]
+    pub fn with_drain(mut self, drain: Duration) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// Offers `value` to the guest under `key`.
+    #[must_use]
+    pub fn with_config(mut self, key: impl Into<String>, value: ConfigValue) -> Self {
+        self.config.insert(key.into(), value);
+        self
+    }
+
+    /// Lets the guest send HTTP requests to `origin`.
+    #[must_use]
+    pub fn with_allowed_http(mut self, origin: HttpOrigin) -> Self {
+        self.allow.http.push(origin);
+        self
+    }
+
+    /// Whether an event of type `event_type` is meant for this handler.
+    #[must_use]
+    pub fn accepts_type(&self, event_type: &str) -> bool {
+        self.types.is_empty() || self.types.iter().any(|pattern| pattern.matches(event_type))
+    }
+
+    /// Refuses values with which no call could ever succeed.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_timeout("timeout", self.timeout)?;
+        check_memory(self.memory)?;
+        check_count("concurrency", self.concurrency)?;
+        if let InstanceMode::Pooled { max_calls, .. } = self.instances {
+            check_count("max_calls", max_calls)?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a timeout of nothing, which would fail each call before it starts.
+pub(crate) fn check_timeout(field: &'static str, value: Duration) -> Result<(), ConfigError> {
+    if value.is_zero() { Err(ConfigError::ZeroDuration { field }) } else { Ok(()) }
+}
+
+/// Refuses a memory limit below one page or beyond what a 32-bit memory can address.
+pub(crate) fn check_memory(bytes: u64) -> Result<(), ConfigError> {
+    if (MIN_MEMORY..=MAX_MEMORY).contains(&bytes) {
+        Ok(())
+    } else {
+        Err(ConfigError::Memory { bytes })
+    }
+}
+
+/// Refuses a limit of none, which would leave every call waiting for ever.
+fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
+    if value == 0 { Err(ConfigError::ZeroCount { field }) } else { Ok(()) }
+}
+
+/// How a handler's instances are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InstanceMode {
+    /// A new instance for each call, dropped after it.
+    Fresh,
+    /// Warm instances, each used for one call after another.
+    Pooled {
+        /// Calls after which an instance is dropped. Default 1,000: the cost of a new one is then
+        /// below a thousandth of the work, while what a guest leaks stays bounded.
+        max_calls: usize,
+        /// Idle time after which an instance is dropped. Default 30 s, which outlasts the pauses
+        /// of a person at work and gives the memory of a burst back soon.
+        max_idle: Duration,
+    },
+}
+
+impl InstanceMode {
+    /// [`InstanceMode::Pooled`] with the defaults.
+    #[must_use]
+    pub fn pooled() -> Self {
+        Self::Pooled { max_calls: 1000, max_idle: Duration::from_secs(30) }
+    }
+}
+
+/// What a guest may reach beyond itself; all of it is denied unless named here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Allow {
+    /// Origins that outgoing HTTP requests may go to. Default none.
+    pub http: Vec<HttpOrigin>,
+}
+
+/// What is chosen once for a runtime and shared by all its handlers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RuntimeConfig {
+    /// Connections that are open at once; further ones wait in the system's backlog. Default
+    /// 4,096: some tens of MiB of buffers when all are in use.
+    pub max_connections: usize,
+    /// Calls that run at once over all handlers. Default 1,000, the number of instances that
+    /// the engine's pool is laid out for.
+    pub max_concurrent_calls: usize,
+    /// Replaced generations of one handler that may drain at the same time; the oldest is cut when
+    /// there would be more. Default 2: memory stays bounded when swaps come faster than calls end.
+    pub max_draining: usize,
+    /// Longest time a request waits for its handler's first generation, then 503. Default 60 s,
+    /// enough for a first build that compiles its dependencies.
+    pub first_generation_timeout: Duration,
+    /// Bytes of compiled code kept in memory for reuse. Default 256 MiB: hundreds of small
+    /// components or a dozen large ones.
+    pub cache_memory: u64,
+    /// Whether answers carry the `wrt-generation` header. Default no: what runs is nobody's
+    /// business in production.
+    pub expose_generation: bool,
+    /// Whether handlers may use WASI 0.3. Default no: wasmtime gives it no security promise yet.
+    pub wasi03: bool,
+    /// Whether this is a developer's machine: failures show their details to the client and the
+    /// baseline compiler comes first. Default no.
+    pub dev: bool,
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 4096,
+            max_concurrent_calls: 1000,
+            max_draining: 2,
+            first_generation_timeout: Duration::from_secs(60),
+            cache_memory: 256 * MIB,
+            expose_generation: false,
+            wasi03: false,
+            dev: false,
+        }
+    }
+}
+
+impl RuntimeConfig {
+    /// The defaults for a developer's machine: details in answers, generation in the header.
+    #[must_use]
+    pub fn for_dev() -> Self {
+        Self { dev: true, expose_generation: true, ..Self::default() }
+    }
+
+    /// Refuses values with which no call could ever succeed.
+    ///
+    /// # Errors
+    ///
+    /// The first field that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_count("max_connections", self.max_connections)?;
+        check_count("max_concurrent_calls", self.max_concurrent_calls)?;
+        check_count("max_draining", self.max_draining)?;
+        check_timeout("first_generation_timeout", self.first_generation_timeout)
+    }
+}

@@ -1,0 +1,25 @@
+//! The values that [`HandlerConfig::check`](super::HandlerConfig::check) and its like refuse.
+
+/// A field whose value could never work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A timeout of nothing.
+    #[error("expected `{field}` to be longer than zero")]
+    ZeroDuration {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A limit of none.
+    #[error("expected `{field}` to be 1 or more, found 0")]
+    ZeroCount {
+        /// The field's name.
+        field: &'static str,
+    },
+    /// A memory limit that no component fits, or that no memory can reach.
+    #[error("expected `memory` between 64KiB and 4GiB, found {bytes} bytes")]
+    Memory {
+        /// What was asked for.
+        bytes: u64,
+    },
+}

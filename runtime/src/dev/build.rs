@@ -1,0 +1,158 @@
+//! Turns a source into an artifact once; the part that all kinds of builds share.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use super::package::Package;
+use super::process::Tools;
+use super::session::{absolute, lock};
+use super::{BuildFailure, Built, Options, Source, cargo, command, package, target};
+use crate::events::Diagnostic;
+
+/// What the builds of a session share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct Workshop {
+    pub(super) options: Arc<Options>,
+    pub(super) tools: Tools,
+    /// Bounds the builds that run at once.
+    permits: Arc<Semaphore>,
+}
+
+/// One build to do.
+#[derive(Debug, Clone)]
+pub(super) struct Job {
+    pub(super) source: Source,
+    /// What is known of a cargo package.
+    pub(super) package: Option<Package>,
+    /// Changed files whose times a tool that compares times would not notice.
+    pub(super) unnoticeable: Vec<PathBuf>,
+    /// Whether the compiler's target is known to be there.
+    pub(super) has_target: bool,
+}
+
+impl Workshop {
+    pub(super) fn new(options: Options) -> Self {
+        // A build uses all processors itself; more at once would only take memory.
+        let n = std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = Arc::new(Semaphore::new(n));
+        // Cargo would take a relative one as relative to each package.
+        let target_dir = options.target_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
+        let options = Options { target_dir, ..options };
+        Self { options: Arc::new(options), tools: Tools::default(), permits }
+    }
+
+    /// Does `job`; `tell` hears what is done besides.
+    ///
+    /// Cancel-safe: dropping the future ends all its processes.
+    pub(super) async fn build(
+        self,
+        job: Job,
+        tell: impl Fn(String),
+    ) -> Result<Built, BuildFailure> {
+        // The semaphore is never closed; if it were, building without bound would do no harm.
+        let _permit = self.permits.acquire().await.ok();
+        let start = Instant::now();
+        let built = match &job.source {
+            Source::Cargo { dir } => {
+                if !job.has_target {
+                    target::ensure(dir, &self.tools, self.options.add_target, tell).await?;
+                }
+                self.distrust_times(&job).await;
+                cargo::build(dir, job.package.as_ref(), &self.options, &self.tools).await?
+            }
+            Source::Command { command, dir, output, .. } => {
+                command::build(command, dir, output, &self.options).await?
+            }
+            Source::Wasm { path } if path.is_file() => return Ok(Built::found(path)),
+            Source::Wasm { path } => {
+                let message = format!("`{}` does not exist", path.display());
+                return Err(BuildFailure { message, ..BuildFailure::default() });
+            }
+        };
+        Ok(Built { build_ms: Some(start.elapsed().as_secs_f64() * 1000.0), ..built })
+    }
+
+    async fn distrust_times(&self, job: &Job) {
+        let Some(package) = &job.package else { return };
+        if job.unnoticeable.is_empty() {
+            return;
+        }
+        let owners = package.owners(&job.unnoticeable);
+        let target_dir = self.options.target_dir.as_ref().unwrap_or(&package.target_dir).clone();
+        let release = self.options.release;
+        // A panic in there is reported by the hook; the build then goes by times alone.
+        let _ = tokio::task::spawn_blocking(move || {
+            cargo::distrust_times(&target_dir, &owners, release);
+        })
+        .await;
+    }
+}
+
+/// Builds `source` once, without watching it.
+///
+/// # Errors
+///
+/// [`BuildFailure`] when there is no artifact at the end, with the compiler's words.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the build with all its processes.
+pub async fn build_once(source: &Source, options: &Options) -> Result<Built, BuildFailure> {
+    let workshop = Workshop::new(options.clone());
+    let source = absolute(source.clone());
+    let package = match &source {
+        Source::Cargo { dir } => Some(package::load(dir, &workshop.tools).await?),
+        Source::Command { .. } | Source::Wasm { .. } => None,
+    };
+    let notes = Mutex::new(Vec::new());
+    let job = Job { source, package, unnoticeable: Vec::new(), has_target: false };
+    let tell = |note| lock(&notes).push(note);
+    let built = workshop.build(job, tell).await?;
+    let notes = std::mem::take(&mut *lock(&notes));
+    Ok(Built { notes, ..built })
+}
+
+impl Built {
+    /// A component file that somebody else wrote.
+    pub(super) fn found(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            build_ms: None,
+            diagnostics: Vec::new(),
+            rendered: String::new(),
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl BuildFailure {
+    /// `program` did not even start.
+    pub(super) fn not_started(program: &str, error: &io::Error) -> Self {
+        let is_absent = error.kind() == io::ErrorKind::NotFound;
+        let hint = || format!("`{program}` is not in `PATH`, or the directory does not exist");
+        Self {
+            message: format!("failed to run `{program}`: {error}"),
+            hints: is_absent.then(hint).into_iter().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A tool ended as `message` says, and said `output`, which has no control characters.
+    pub(super) fn with_output(message: String, output: &str) -> Self {
+        let text = output.trim();
+        let diagnostic = Diagnostic {
+            level: "error".to_owned(),
+            file: None,
+            line: None,
+            column: None,
+            text: text.to_owned(),
+        };
+        let diagnostics = if text.is_empty() { Vec::new() } else { vec![diagnostic] };
+        let rendered = if text.is_empty() { String::new() } else { format!("{text}\n") };
+        Self { message, hints: Vec::new(), diagnostics, rendered }
+    }
+}

@@ -1,0 +1,215 @@
+//! Builds a cargo package into a component, and reads what the compiler has to say.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::diagnostic::DiagnosticLevel;
+use cargo_metadata::{CompilerMessage, CrateType, Message};
+
+use super::capped::Capped;
+use super::package::Package;
+use super::process::{self, Stream, Tools};
+use super::target::TARGET;
+use super::text::clean;
+use super::{BuildFailure, Built, Options};
+use crate::events::Diagnostic;
+
+/// Longest line of cargo's messages that is read. A diagnostic with its rendering takes kilobytes;
+/// what is longer is no diagnostic that anybody could read.
+const MAX_LINE: usize = 1024 * 1024;
+/// Diagnostics kept, and bytes of them as shown: what a wrong import in a large crate yields, and
+/// far more than anybody reads.
+const MAX_DIAGNOSTICS: usize = 200;
+const MAX_RENDERED: usize = 256 * 1024;
+
+/// Runs `cargo build` for the package in `dir`.
+///
+/// Cancel-safe: dropping the future kills cargo and its compilers.
+pub(super) async fn build(
+    dir: &Path,
+    package: Option<&Package>,
+    options: &Options,
+    tools: &Tools,
+) -> Result<Built, BuildFailure> {
+    let mut command = process::command(&tools.cargo, dir);
+    let ansi = if options.color { "json-diagnostic-rendered-ansi" } else { "json" };
+    command.args(["build", "--target", TARGET, "--message-format", ansi]);
+    if let Some(package) = package {
+        // Beside a workspace's root package, cargo may take other packages as the default.
+        command.args(["-p", &package.spec]);
+    }
+    if options.release {
+        command.arg("--release");
+    }
+    if let Some(target_dir) = &options.target_dir {
+        command.arg("--target-dir").arg(target_dir);
+    }
+    let mut report = Report { color: options.color, ..Report::default() };
+    let mut errors = Capped::default();
+    let on_output = |stream, piece: &[u8]| match stream {
+        Stream::Stdout => report.push(piece),
+        Stream::Stderr => errors.push(piece),
+    };
+    let status = process::run(&mut command, on_output)
+        .await
+        .map_err(|error| BuildFailure::not_started("cargo", &error))?;
+
+    let profile = if options.release { " --release" } else { "" };
+    let command_line = format!("cargo build --target {TARGET}{profile}");
+    if !status.success() {
+        let message = format!("`{command_line}` ended with {status}");
+        return Err(report.into_failure(message, &clean(&errors.into_text(), false)));
+    }
+    let manifest = dir.join("Cargo.toml");
+    match report.artifact_of(&manifest) {
+        Some(path) => Ok(Built {
+            path,
+            build_ms: None,
+            diagnostics: report.diagnostics,
+            rendered: report.rendered,
+            notes: Vec::new(),
+        }),
+        None => Err(BuildFailure {
+            message: format!("`{command_line}` built no component from `{}`", manifest.display()),
+            hints: vec!["add `[lib]` with `crate-type = [\"cdylib\"]` to the manifest".to_owned()],
+            diagnostics: report.diagnostics,
+            rendered: report.rendered,
+        }),
+    }
+}
+
+/// Makes cargo look at `packages` again although their files' times may say that nothing changed:
+/// cargo compares times, and a file may be replaced by a newer one with an older time. Blocks.
+pub(super) fn distrust_times(target_dir: &Path, packages: &BTreeSet<String>, release: bool) {
+    let profile = if release { "release" } else { "debug" };
+    // Dependencies that run at build time are in the second one.
+    for dir in [target_dir.join(TARGET).join(profile), target_dir.join(profile)] {
+        // Without the directory there was no build whose times could mislead.
+        let entries = fs::read_dir(dir.join(".fingerprint")).into_iter().flatten().flatten();
+        for entry in entries {
+            let name = entry.file_name();
+            // `NAME-HASH`, and no hash has a dash in it.
+            let package = name.to_str().and_then(|name| Some(name.rsplit_once('-')?.0));
+            if package.is_some_and(|package| packages.contains(package)) {
+                // Cargo takes a missing record for a package that was never built, and so at
+                // worst builds once more than it had to.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+    }
+}
+
+/// What cargo's messages add up to.
+#[derive(Debug, Default)]
+struct Report {
+    color: bool,
+    line: Vec<u8>,
+    is_line_too_long: bool,
+    artifacts: Vec<Artifact>,
+    diagnostics: Vec<Diagnostic>,
+    rendered: String,
+    n_left_out: usize,
+}
+
+#[derive(Debug)]
+struct Artifact {
+    manifest: PathBuf,
+    is_cdylib: bool,
+    path: PathBuf,
+}
+
+impl Report {
+    /// Takes a piece of cargo's standard output.
+    fn push(&mut self, piece: &[u8]) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            if self.line.len() + part.len() > MAX_LINE {
+                self.is_line_too_long = true;
+                self.line.clear();
+            } else if !self.is_line_too_long {
+                self.line.extend_from_slice(part);
+            }
+            if part.ends_with(b"\n") {
+                let line = std::mem::take(&mut self.line);
+                if std::mem::take(&mut self.is_line_too_long) {
+                    self.n_left_out += 1;
+                } else if let Ok(message) = serde_json::from_slice(&line) {
+                    // Other lines are what build scripts print by mistake.
+                    self.take(message);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::CompilerArtifact(artifact) => {
+                let is_cdylib = artifact.target.crate_types.contains(&CrateType::CDyLib);
+                let is_component = is_cdylib || artifact.target.is_bin();
+                let mut wasm = artifact.filenames.into_iter().map(PathBuf::from);
+                let wasm = wasm.find(|path| path.extension().is_some_and(|end| end == "wasm"));
+                if let Some(path) = wasm.filter(|_| is_component) {
+                    let manifest = artifact.manifest_path.into();
+                    self.artifacts.push(Artifact { manifest, is_cdylib, path });
+                }
+            }
+            Message::CompilerMessage(message) => self.take_diagnostic(message),
+            _ => {}
+        }
+    }
+
+    fn take_diagnostic(&mut self, CompilerMessage { message, .. }: CompilerMessage) {
+        let level = match message.level {
+            DiagnosticLevel::Error | DiagnosticLevel::Ice => "error",
+            DiagnosticLevel::Warning => "warning",
+            // "1 warning emitted", "for more information about this error": said already.
+            _ => return,
+        };
+        let rendered = message.rendered.unwrap_or_else(|| message.message.clone());
+        let is_full = self.diagnostics.len() >= MAX_DIAGNOSTICS
+            || self.rendered.len() + rendered.len() > MAX_RENDERED;
+        if is_full {
+            self.n_left_out += 1;
+            return;
+        }
+        self.rendered.push_str(&clean(&rendered, self.color));
+        let span = message.spans.iter().find(|span| span.is_primary);
+        let number = |n: usize| u32::try_from(n).ok();
+        self.diagnostics.push(Diagnostic {
+            level: level.to_owned(),
+            file: span.map(|span| span.file_name.clone()),
+            line: span.and_then(|span| number(span.line_start)),
+            column: span.and_then(|span| number(span.column_start)),
+            text: clean(&rendered, false),
+        });
+    }
+
+    /// The component built from the package of `manifest`: its library, or else its only program.
+    fn artifact_of(&self, manifest: &Path) -> Option<PathBuf> {
+        // Cargo names real paths.
+        let manifest = manifest.canonicalize().ok()?;
+        let own = || {
+            self.artifacts.iter().filter(|artifact| {
+                artifact.manifest.canonicalize().is_ok_and(|path| path == manifest)
+            })
+        };
+        let library = own().find(|artifact| artifact.is_cdylib);
+        let program = || own().next().filter(|_| own().count() == 1);
+        library.or_else(program).map(|artifact| artifact.path.clone())
+    }
+
+    /// A failure with the compiler's diagnostics, or with cargo's own words when it got no further.
+    fn into_failure(mut self, message: String, errors: &str) -> BuildFailure {
+        if !self.diagnostics.iter().any(|diagnostic| diagnostic.level == "error") {
+            let mut failure = BuildFailure::with_output(message, errors);
+            failure.rendered = self.rendered + &failure.rendered;
+            self.diagnostics.append(&mut failure.diagnostics);
+            return BuildFailure { diagnostics: self.diagnostics, ..failure };
+        }
+        if self.n_left_out > 0 {
+            self.rendered.push_str(&format!("… {} more messages left out …\n", self.n_left_out));
+        }
+        let (diagnostics, rendered) = (self.diagnostics, self.rendered);
+        BuildFailure { message, hints: Vec::new(), diagnostics, rendered }
+    }
+}

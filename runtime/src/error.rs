@@ -1,0 +1,280 @@
+//! Errors that cross the borders of modules: why a candidate was refused, why a call failed.
+//!
+//! Each message describes its own level; the cause is its source, and what the reader can do is in
+//! [`Hint::hints`], apart from the text.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::cloudevent::InvalidEvent;
+use crate::contract::ContractError;
+use crate::events::{Serving, Stage};
+use crate::id::HandlerName;
+
+/// What the reader of an error can do about it, in order of promise; at most two.
+pub trait Hint {
+    /// Things to type or edit. Empty when there is nothing better than the message itself.
+    fn hints(&self) -> Vec<String>;
+}
+
+/// Why a candidate never became a generation. What was serving still is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StageError {
+    /// The file could not be read.
+    #[error("failed to read `{}`", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The file changed each time it was read.
+    #[error("`{}` kept changing while it was read, {attempts} times in a row", path.display())]
+    KeptChanging {
+        /// The file.
+        path: PathBuf,
+        /// Reads tried.
+        attempts: u32,
+    },
+    /// The component is larger than the runtime compiles.
+    #[error("the component has {bytes} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest size accepted.
+        limit: u64,
+    },
+    /// The bytes are not a component.
+    #[error("expected a WebAssembly component, found {found}")]
+    NotAComponent {
+        /// What the bytes look like.
+        found: &'static str,
+    },
+    /// The compiler refused the component.
+    #[error("failed to compile the component (sha256:{digest}, {bytes} bytes)")]
+    Compile {
+        /// First digits of its digest.
+        digest: String,
+        /// Its size.
+        bytes: u64,
+        /// What the compiler said.
+        source: wasmtime::Error,
+    },
+    /// Imports or exports do not fit.
+    #[error(transparent)]
+    Contract(#[from] ContractError),
+    /// The first instance could not be made, or its `init` failed.
+    #[error("failed to start a first instance")]
+    Init {
+        /// How.
+        source: CallFailure,
+    },
+    /// The runtime is shutting down.
+    #[error("the runtime is shutting down")]
+    ShuttingDown,
+}
+
+impl StageError {
+    /// The step of the swap that failed.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        match self {
+            Self::Read { .. } | Self::KeptChanging { .. } => Stage::Read,
+            Self::TooLarge { .. } | Self::NotAComponent { .. } | Self::Compile { .. } => {
+                Stage::Compile
+            }
+            Self::Contract(_) => Stage::Check,
+            Self::Init { .. } | Self::ShuttingDown => Stage::Init,
+        }
+    }
+}
+
+impl Hint for StageError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                vec!["build the handler, or correct the path".to_owned()]
+            }
+            Self::KeptChanging { .. } => {
+                vec!["write to another name in the same directory and rename it".to_owned()]
+            }
+            Self::NotAComponent { found } if found.contains("module") => vec![
+                "build for `wasm32-wasip2`, which makes components".to_owned(),
+                "or wrap the module with `wasm-tools component new`".to_owned(),
+            ],
+            Self::NotAComponent { .. } => {
+                vec![
+                    "check what wrote the file; a component starts with the bytes `\\0asm`"
+                        .to_owned(),
+                ]
+            }
+            Self::Compile { .. } => {
+                vec![
+                    "the file may still be being written, or was cut short: build it again"
+                        .to_owned(),
+                ]
+            }
+            Self::Contract(error) => error.hints(),
+            Self::Init { source } => source.hints(),
+            Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => Vec::new(),
+        }
+    }
+}
+
+/// A swap that was refused; the handler's active generation, if it has one, is untouched.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to stage a new generation of `{handler}`")]
+pub struct Rejected {
+    /// The handler.
+    pub handler: HandlerName,
+    /// What answers its calls now.
+    pub serving: Option<Serving>,
+    /// Why.
+    pub source: StageError,
+}
+
+/// How one call went wrong. Its store is gone; other calls go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallFailure {
+    /// The guest trapped; a Rust panic is a trap too.
+    #[error("the guest trapped")]
+    Trap {
+        /// The trap and its backtrace.
+        source: wasmtime::Error,
+    },
+    /// The call took longer than the handler's timeout.
+    #[error("the guest did not answer within {timeout:?}")]
+    Deadline {
+        /// The handler's timeout.
+        timeout: Duration,
+    },
+    /// The guest asked for more memory than its limit.
+    #[error("the guest wanted {wanted} bytes of memory, more than its limit of {limit}")]
+    Memory {
+        /// What it wanted.
+        wanted: u64,
+        /// What it may have.
+        limit: u64,
+    },
+    /// The guest ended the call without an answer, or with an error of its contract.
+    #[error("the guest did not answer: {reason}")]
+    Guest {
+        /// In the guest's words or about its conduct.
+        reason: String,
+    },
+    /// No instance could be made.
+    #[error("failed to make an instance")]
+    Instantiate {
+        /// Why.
+        source: wasmtime::Error,
+    },
+    /// The drain deadline of a replaced generation ended the call.
+    #[error("the call outlived its generation's drain deadline")]
+    Cut,
+}
+
+impl CallFailure {
+    /// The word for it in events.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::Deadline { .. } => "deadline",
+            Self::Memory { .. } => "memory",
+            Self::Guest { .. } => "guest",
+            Self::Instantiate { .. } => "instantiate",
+            Self::Cut => "cut",
+        }
+    }
+}
+
+impl Hint for CallFailure {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Deadline { .. } => {
+                vec![
+                    "if it needs longer, raise `timeout` of the handler in the manifest".to_owned(),
+                ]
+            }
+            Self::Memory { .. } => {
+                vec!["if it needs more, raise `memory` of the handler in the manifest".to_owned()]
+            }
+            Self::Cut => {
+                vec!["raise `drain` of the handler if such calls should finish".to_owned()]
+            }
+            Self::Trap { .. } | Self::Guest { .. } | Self::Instantiate { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// It was not let in: the handler is at its limits.
+    #[error("handler `{handler}` is at its limit of concurrent calls: {reason}")]
+    Saturated {
+        /// The handler.
+        handler: HandlerName,
+        /// Which limit.
+        reason: String,
+    },
+    /// It was not let in: nothing is active.
+    #[error("handler `{handler}` has no active generation")]
+    NothingActive {
+        /// The handler.
+        handler: HandlerName,
+    },
+    /// The event is not a CloudEvent; no guest saw it.
+    #[error("the event is not valid")]
+    InvalidEvent {
+        /// What is wrong with it.
+        source: InvalidEvent,
+    },
+    /// The handler does not answer this kind of call.
+    #[error("handler `{handler}` {problem}")]
+    WrongKind {
+        /// The handler.
+        handler: HandlerName,
+        /// What it is instead.
+        problem: &'static str,
+    },
+    /// The guest says that the event itself is at fault; sending it again cannot help.
+    #[error("handler `{handler}` rejected the event: {reason}")]
+    Declined {
+        /// The handler.
+        handler: HandlerName,
+        /// In the guest's words.
+        reason: String,
+    },
+    /// It ran and failed.
+    #[error("a call of `{handler}` failed on generation {generation}", generation = serving.generation)]
+    Failed {
+        /// The handler.
+        handler: HandlerName,
+        /// The generation it ran on.
+        serving: Serving,
+        /// How.
+        source: CallFailure,
+    },
+}
+
+/// The messages of `error` and all its sources, outermost first, joined by `: `.
+#[must_use]
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let message = error.to_string();
+        // A `transparent` error repeats its source.
+        if !text.ends_with(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        source = error.source();
+    }
+    text
+}

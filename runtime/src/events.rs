@@ -1,0 +1,276 @@
+//! What happened, for people and programs: the event types and the bus that carries them.
+//!
+//! The same values reach `--json`, the control plane and [`Runtime::events`](crate::Runtime), so
+//! their serialised form is part of wrt's outside and only grows.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::id::{Digest, GenerationNumber, HandlerName, RequestId};
+
+/// Events kept for a subscriber that is slower than their producers; an older one is then lost to
+/// that subscriber, which learns how many it missed. 1,024 is several seconds of a swap storm.
+const BACKLOG: usize = 1024;
+
+/// One thing that happened, when, to which handler and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Event {
+    /// What happened.
+    #[serde(flatten)]
+    pub kind: EventKind,
+    /// When, as RFC 3339 with milliseconds once serialised.
+    #[serde(serialize_with = "rfc3339")]
+    pub time: SystemTime,
+    /// The handler it happened to, where it applies to one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handler: Option<HandlerName>,
+    /// Why, in words: "`src/lib.rs` changed".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<String>,
+}
+
+/// The kinds of [`Event`]; names and fields are those of the interface document.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The data plane's socket is bound.
+    Listening {
+        /// Where, as `http://HOST:PORT`.
+        url: String,
+    },
+    /// Source files changed in content.
+    Changed {
+        /// The files, relative to the watched directory where possible.
+        paths: Vec<PathBuf>,
+    },
+    /// A build started.
+    Building,
+    /// A build ended without an artifact.
+    BuildFailed {
+        /// One line that names the command and how it ended.
+        message: String,
+        /// What the compiler said, in its order.
+        diagnostics: Vec<Diagnostic>,
+        /// What answers calls now.
+        serving: Option<Serving>,
+    },
+    /// A candidate is compiled, checked and ready to be published.
+    Staged {
+        /// Its digest.
+        digest: Digest,
+        /// Size of the component in bytes.
+        bytes: u64,
+        /// Milliseconds the guest's build took; absent when there was none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        build_ms: Option<f64>,
+        /// Milliseconds from component bytes to executable code.
+        compile_ms: f64,
+        /// Where the executable code came from.
+        compiled_by: CompiledBy,
+        /// Which compiler tier it is.
+        tier: Tier,
+    },
+    /// A new generation answers from now on.
+    Swapped {
+        /// Its number.
+        generation: GenerationNumber,
+        /// The number it replaced; absent for a first generation.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<GenerationNumber>,
+        /// Its digest.
+        digest: Digest,
+        /// Milliseconds from the first file event or request to publication.
+        total_ms: f64,
+        /// Milliseconds callers were held; 0 for a stateless swap.
+        pause_ms: f64,
+        /// What became of the state.
+        state: StateOutcome,
+    },
+    /// The bytes offered are those already serving; nothing was done.
+    Unchanged {
+        /// Their digest.
+        digest: Digest,
+    },
+    /// A candidate was refused; the active generation is untouched.
+    Rejected {
+        /// The step that refused it.
+        stage: Stage,
+        /// The whole error chain, outermost first, joined by `: `.
+        error: String,
+        /// What the reader can do about it.
+        hints: Vec<String>,
+        /// What answers calls now.
+        serving: Option<Serving>,
+    },
+    /// A replaced generation has let its last call go.
+    Drained {
+        /// Its number.
+        generation: GenerationNumber,
+        /// Calls that the drain deadline cut.
+        cut: usize,
+        /// Milliseconds from replacement to the last call's end.
+        waited_ms: f64,
+    },
+    /// One call failed; its store is gone, others go on.
+    CallFailed {
+        /// The generation that served it.
+        generation: GenerationNumber,
+        /// How it ended: `trap`, `deadline`, `memory`, `refused`, `guest`.
+        outcome: &'static str,
+        /// What the guest or the host said.
+        error: String,
+        /// Milliseconds from admission to the end.
+        elapsed_ms: f64,
+        /// The request, as in the log.
+        request_id: RequestId,
+    },
+    /// A guest wrote a log line, or to its standard output or error.
+    Log {
+        /// `trace` to `critical`.
+        level: LogLevel,
+        /// The text, with control characters escaped.
+        message: String,
+        /// Structured fields: `context` of `wasi:logging`, or `stream` for standard output.
+        #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
+        fields: std::collections::BTreeMap<&'static str, String>,
+        /// The generation that wrote it.
+        generation: GenerationNumber,
+    },
+}
+
+/// What answers a handler's calls at the moment of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Serving {
+    /// Its number.
+    pub generation: GenerationNumber,
+    /// Its digest.
+    pub digest: Digest,
+}
+
+/// One message of a guest's compiler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Diagnostic {
+    /// `error` or `warning`, as the compiler calls it.
+    pub level: String,
+    /// The file it points at, as the compiler names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Line, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// Column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// The message as the compiler renders it, source excerpt included, without terminal escapes.
+    pub text: String,
+}
+
+/// Where executable code came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompiledBy {
+    /// The compiler kept some functions from an earlier, similar component.
+    Functions,
+    /// The compiler, from nothing.
+    Compiler,
+}
+
+/// Compiler tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Fast to compile, slower to run (Winch).
+    Baseline,
+    /// Slower to compile, fast to run (Cranelift).
+    Optimized,
+}
+
+/// What a swap did with the handler's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StateOutcome {
+    /// There was none to carry.
+    None,
+}
+
+/// The step of a swap that refused a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Stage {
+    /// The guest's build.
+    Build,
+    /// Reading the component's bytes.
+    Read,
+    /// Compiling them.
+    Compile,
+    /// Holding imports and exports against what is offered and wanted.
+    Check,
+    /// First instantiation and the contract's own `init`.
+    Init,
+}
+
+/// Severity of a guest's log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the levels of wasi:logging, which say what they are")]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+    Critical,
+}
+
+/// Carries events from their producers to any number of subscribers; never blocks a producer.
+#[derive(Debug, Clone)]
+pub struct EventBus {
+    sender: broadcast::Sender<Event>,
+}
+
+impl EventBus {
+    /// A bus without subscribers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sender: broadcast::channel(BACKLOG).0 }
+    }
+
+    /// Sends `kind` to whoever listens now; without subscribers it is dropped.
+    pub fn emit(&self, handler: Option<&HandlerName>, cause: Option<&str>, kind: EventKind) {
+        // An error means that nobody listens, which is fine.
+        let _ = self.sender.send(Event {
+            kind,
+            time: SystemTime::now(),
+            handler: handler.cloned(),
+            cause: cause.map(str::to_owned),
+        });
+    }
+
+    /// Events from now on. A receiver that falls behind gets `Lagged(n)` and goes on.
+    #[must_use]
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.sender.subscribe()
+    }
+
+    /// Whether anybody listens: lets a producer skip costly preparation.
+    #[must_use]
+    pub fn is_observed(&self) -> bool {
+        self.sender.receiver_count() > 0
+    }
+}
+
+impl Default for EventBus {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time: jiff::Timestamp = (*time).try_into().map_err(serde::ser::Error::custom)?;
+    serializer.collect_str(&format_args!("{time:.3}"))
+}

@@ -1,0 +1,108 @@
+//! A handler: the stable name that calls are routed to, over all its generations.
+
+mod active;
+mod admission;
+pub(crate) mod table;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::config::HandlerConfig;
+use crate::events::Serving;
+use crate::generation::Pass;
+use crate::id::{HandlerName, RequestId};
+pub(crate) use active::ActiveCell;
+use admission::Admission;
+pub(crate) use admission::{Admitted, Refused};
+
+/// See the [module](self). Shared by the data plane, which enters calls, and by the handler's
+/// supervisor, which publishes generations.
+#[derive(Debug)]
+pub(crate) struct Handler<R> {
+    config: HandlerConfig,
+    active: ActiveCell<R>,
+    admission: Admission,
+}
+
+/// A call that may run: admitted, and inside a generation until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Entered<R> {
+    // Fields drop in this order: the generation is left before the place is given to a waiting
+    // call, which then finds the count of its own generation only.
+    pub(crate) pass: Pass<R>,
+    _admitted: Admitted,
+}
+
+/// Why a call did not get to run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EnterError {
+    #[error("handler `{handler}` is at its limit of concurrent calls")]
+    Saturated { handler: HandlerName, source: Refused },
+    #[error("handler `{handler}` has no active generation yet")]
+    NothingActive { handler: HandlerName },
+}
+
+impl<R> Handler<R> {
+    pub(crate) fn new(config: HandlerConfig, everywhere: Arc<Semaphore>) -> Self {
+        let admission =
+            Admission::new(config.concurrency, config.queue, config.queue_timeout, everywhere);
+        Self { active: ActiveCell::new(), admission, config }
+    }
+
+    pub(crate) fn name(&self) -> &HandlerName {
+        &self.config.name
+    }
+
+    pub(crate) fn config(&self) -> &HandlerConfig {
+        &self.config
+    }
+
+    /// The swap point, for the supervisor.
+    pub(crate) fn active(&self) -> &ActiveCell<R> {
+        &self.active
+    }
+
+    /// What is active now, for messages.
+    pub(crate) fn serving(&self) -> Option<Serving> {
+        self.active.serving()
+    }
+
+    /// Lets one call in: its turn among the running calls, then the generation that is active when
+    /// the turn comes.
+    ///
+    /// # Errors
+    ///
+    /// [`EnterError`] when the queue is full or nothing became active within the queue timeout.
+    pub(crate) async fn enter(&self) -> Result<Entered<R>, EnterError> {
+        let admitted = self
+            .admission
+            .admit()
+            .await
+            .map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })?;
+        let pass = match self.active.try_enter() {
+            Some(pass) => pass,
+            None => self.enter_first(self.config.queue_timeout).await?,
+        };
+        Ok(Entered { pass, _admitted: admitted })
+    }
+
+    async fn enter_first(&self, patience: Duration) -> Result<Pass<R>, EnterError> {
+        tokio::time::timeout(patience, self.active.enter())
+            .await
+            .map_err(|_| EnterError::NothingActive { handler: self.name().clone() })
+    }
+}
+
+/// Numbers the requests of a process.
+#[derive(Debug, Default)]
+pub(crate) struct RequestIds(AtomicU64);
+
+impl RequestIds {
+    pub(crate) fn next(&self) -> RequestId {
+        // Ordering: only uniqueness matters.
+        RequestId(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,62 @@
+//! Outgoing HTTP of a guest: denied unless the final address is on the handler's list.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+
+use crate::config::HttpOrigin;
+
+/// Bound on connecting and on each silence of an outgoing request, unless the guest asks for less:
+/// no host call waits longer than a person would. The call's own timeout usually ends it earlier.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct OutgoingHttp {
+    allowed: Arc<[HttpOrigin]>,
+}
+
+type Exchange = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
+
+impl OutgoingHttp {
+    pub(super) fn new(allowed: Arc<[HttpOrigin]>) -> Self {
+        Self { allowed }
+    }
+}
+
+impl WasiHttpHooks for OutgoingHttp {
+    fn send_request(
+        &mut self,
+        request: http::Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
+        // Judged on the final address, after the guest's scheme, authority and path were joined.
+        let allowed = self.allowed.iter().any(|origin| origin.allows(request.uri()));
+        let options = Some(bounded(options));
+        Box::new(async move {
+            if !allowed {
+                return Err(Error::HttpRequestDenied);
+            }
+            let (response, io) = default_send_request(request, options).await?;
+            Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Box<_>))
+        })
+    }
+}
+
+fn bounded(options: Option<RequestOptions>) -> RequestOptions {
+    let at_most = |wanted: Option<Duration>| Some(wanted.map_or(PATIENCE, |it| it.min(PATIENCE)));
+    let wanted = options.unwrap_or(RequestOptions {
+        connect_timeout: None,
+        first_byte_timeout: None,
+        between_bytes_timeout: None,
+    });
+    RequestOptions {
+        connect_timeout: at_most(wanted.connect_timeout),
+        first_byte_timeout: at_most(wanted.first_byte_timeout),
+        between_bytes_timeout: at_most(wanted.between_bytes_timeout),
+    }
+}

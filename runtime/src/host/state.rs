@@ -1,0 +1,117 @@
+//! `HostState`: the `T` of each `Store<T>`, with one field for each capability.
+
+use std::sync::Arc;
+
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::http::OutgoingHttp;
+use super::limits::Limits;
+use super::log::{LineStream, LogSink};
+use crate::config::{HandlerConfig, HttpOrigin};
+
+/// Host-side resources (bodies, streams, fields) one store may hold. A handler uses a few dozen;
+/// wasmtime's default of a million would let a guest fill the host instead of its own memory.
+const MAX_RESOURCES: usize = 10_000;
+
+/// Bytes of random data in one call; what a guest keeps is its own memory, but the host makes it
+/// at once.
+const MAX_RANDOM: u64 = 1024 * 1024;
+
+/// What a handler's stores may do, shared by all stores of a generation.
+#[derive(Clone)]
+pub(crate) struct Grants {
+    memory: u64,
+    config: Arc<WasiConfigVariables>,
+    allowed_http: Arc<[HttpOrigin]>,
+}
+
+impl Grants {
+    pub(crate) fn of(config: &HandlerConfig) -> Self {
+        let pairs = config.config.iter();
+        let config_pairs = pairs.map(|(key, value)| (key.clone(), value.expose().to_owned()));
+        Self {
+            memory: config.memory,
+            config: Arc::new(config_pairs.collect()),
+            allowed_http: config.allow.http.as_slice().into(),
+        }
+    }
+}
+
+/// What the host keeps for one store. `H` is the embedder's own part, `()` without one.
+pub struct HostState<H = ()> {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    outgoing: OutgoingHttp,
+    config: Arc<WasiConfigVariables>,
+    log: LogSink,
+    limits: Limits,
+    /// Counts the store as alive; opaque here, since who counts is a layer above.
+    _alive: Box<dyn Send>,
+    /// The embedder's own data.
+    pub host: H,
+}
+
+impl<H> HostState<H> {
+    /// State of a fresh store: no files, environment, arguments or network beyond `grants`.
+    pub(crate) fn new(grants: &Grants, log: &LogSink, host: H, alive: impl Send + 'static) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_RESOURCES);
+        let wasi = WasiCtxBuilder::new()
+            .stdout(LineStream::stdout(log.clone()))
+            .stderr(LineStream::stderr(log.clone()))
+            .max_random_size(MAX_RANDOM)
+            .allow_tcp(false)
+            .allow_udp(false)
+            .build();
+        Self {
+            wasi,
+            table,
+            http: WasiHttpCtx::new(),
+            outgoing: OutgoingHttp::new(Arc::clone(&grants.allowed_http)),
+            config: Arc::clone(&grants.config),
+            log: log.clone(),
+            limits: Limits::new(grants.memory),
+            _alive: Box::new(alive),
+            host,
+        }
+    }
+
+    pub(crate) fn limiter(&mut self) -> &mut dyn wasmtime::ResourceLimiter {
+        &mut self.limits
+    }
+
+    pub(super) fn config(&mut self) -> WasiConfig<'_> {
+        WasiConfig::new(&self.config)
+    }
+
+    pub(super) fn log_sink(&mut self) -> &mut LogSink {
+        &mut self.log
+    }
+
+    /// The embedder's own data, in the shape that `add_to_linker` wants.
+    pub fn host_mut(&mut self) -> &mut H {
+        &mut self.host
+    }
+}
+
+impl<H: Send> WasiView for HostState<H> {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl<H: Send> WasiHttpView for HostState<H> {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.outgoing, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+impl<H> std::fmt::Debug for HostState<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HostState").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! Accepts connections: bounds their number, serves HTTP/1.1 and HTTP/2, closes gracefully.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::service::HttpService;
+
+/// Pause after an accept that failed for want of file descriptors or memory: connections that end
+/// meanwhile give some back, and the loop must not spin until then.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest time a client may take for a request's head, so that a slow one does not hold its
+/// connection's place for ever. hyper's own recommendation.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Serves `listener` until `stop` is ready, then lets open connections finish for `drain`.
+///
+/// Returns the number of connections that were still open and have been cut.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    service: HttpService,
+    max_connections: usize,
+    drain: Duration,
+    stop: impl Future<Output = ()>,
+) -> usize {
+    let places = Arc::new(Semaphore::new(max_connections));
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let mut stop = pin!(stop);
+    loop {
+        // Cancel-safe: a permit or connection that loses is dropped before a byte was read.
+        tokio::select! {
+            () = &mut stop => break,
+            accepted = accept(&listener, &places) => {
+                if let Some((stream, place)) = accepted {
+                    connections.spawn(connection(stream, place, service.clone(), &graceful));
+                }
+            }
+            // Reaped as they end, so that the set holds open connections only.
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let finished = tokio::time::timeout(drain, graceful.shutdown()).await.is_ok();
+    let cut = if finished { 0 } else { connections.len() };
+    connections.shutdown().await;
+    cut
+}
+
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+    // The semaphore is never closed.
+    let place = Arc::clone(places).acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((stream, _)) => Some((stream, place)),
+        Err(error) => {
+            // Errors of a single connection are noise; the others pass with time.
+            tracing::debug!(%error, "failed to accept a connection");
+            if !is_of_one_connection(&error) {
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+            None
+        }
+    }
+}
+
+fn is_of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
+}
+
+fn connection(
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+    service: HttpService,
+    graceful: &GracefulShutdown,
+) -> impl Future<Output = ()> + Send + 'static {
+    let watcher = graceful.watcher();
+    async move {
+        let _place = place;
+        // Small chunks of a streamed response must not wait for each other; a failure to set it
+        // only makes them slower.
+        let _ = stream.set_nodelay(true);
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http2().timer(TokioTimer::new());
+        let respond = service_fn(move |request| {
+            let service = service.clone();
+            async move { Ok::<_, Infallible>(service.respond(request).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), respond).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(error, "a connection ended early");
+        }
+    }
+}

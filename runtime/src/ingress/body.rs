@@ -1,0 +1,127 @@
+//! The body of a response: bytes at hand, or what a guest streams.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime_wasi_http::WasiBody;
+
+use super::dispatch::CallReport;
+use crate::error::CallFailure;
+use crate::handler::Entered;
+use crate::instance::Served;
+use crate::instance::http::Call;
+
+/// A response body of the data plane.
+#[derive(Debug)]
+pub struct Body(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// `None` once it was read.
+    Full(Option<Bytes>),
+    Guest(Box<GuestBody>),
+}
+
+/// A response body ended before its end; the client sees an incomplete response.
+#[derive(Debug, thiserror::Error)]
+#[error("the response ended early: {0}")]
+pub struct BodyError(String);
+
+/// What a guest streams, with everything that has to live as long as that.
+pub(super) struct GuestBody {
+    inner: WasiBody,
+    call: Call,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    report: Arc<CallReport>,
+    /// Keeps the call in flight: its generation is not drained before the body is.
+    _entered: Entered<Served>,
+}
+
+impl std::fmt::Debug for GuestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GuestBody").finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    pub(super) fn full(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Full(Some(bytes.into())))
+    }
+
+    pub(super) fn guest(
+        inner: WasiBody,
+        call: Call,
+        report: Arc<CallReport>,
+        entered: Entered<Served>,
+    ) -> Self {
+        let cut = Box::pin(entered.pass.cut().clone().cancelled_owned());
+        Self(Kind::Guest(Box::new(GuestBody { inner, call, cut, report, _entered: entered })))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Kind::Full(bytes) => {
+                let bytes = bytes.take().filter(|bytes| !bytes.is_empty());
+                Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
+            }
+            Kind::Guest(guest) => guest.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
+            Kind::Guest(guest) => guest.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Kind::Guest(guest) => guest.inner.size_hint(),
+        }
+    }
+}
+
+impl GuestBody {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.call.progress();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                let failure = CallFailure::Guest { reason: error.to_string() };
+                Poll::Ready(Some(Err(self.failed(&failure))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            // Looked at last, so that what the guest has sent before the cut still goes out.
+            Poll::Pending => match self.cut.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Some(Err(self.failed(&CallFailure::Cut)))),
+                Poll::Pending => Poll::Pending,
+            },
+        }
+    }
+
+    fn failed(&self, failure: &CallFailure) -> BodyError {
+        self.report.failed(failure);
+        BodyError(crate::error::chain(failure))
+    }
+}

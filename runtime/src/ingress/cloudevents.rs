@@ -1,0 +1,393 @@
+//! The CloudEvents HTTP protocol binding 1.0.2: requests to events, and events to responses.
+//!
+//! It is pure, so that it can be tested without a connection. The caller bounds the size of the
+//! body; the number and size of attributes is bounded here, by [`CloudEvent::validate`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode, request};
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::cloudevent::{CloudEvent, InvalidEvent, MAX_EXTENSIONS, RESERVED, excerpt};
+use crate::error::Hint;
+
+/// The only version of CloudEvents that there is a stable binding for.
+const SPEC_VERSION: &str = "1.0";
+
+/// Attributes without which a request is no event.
+const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
+
+/// What comes before an attribute's name in a header's name.
+const PREFIX: &str = "ce-";
+
+/// What the media types of events as a whole begin with.
+const EVENT_MEDIA_TYPE: &str = "application/cloudevents";
+
+/// Members of a JSON event: eight attributes, two names of the data, and the extensions. Members
+/// are counted while they are read, so that a body of many tiny ones is not multiplied in memory.
+const MAX_MEMBERS: usize = 10 + MAX_EXTENSIONS;
+
+/// What a header's value does not carry as it is; all that is not ASCII is encoded in any case.
+const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+
+/// A request that is an event.
+const EXAMPLE: &str = "send one with `curl -H 'ce-specversion: 1.0' -H 'ce-id: 1' \
+     -H 'ce-source: /example' -H 'ce-type: order.created' -H 'content-type: application/json' \
+     -d '{}' URL`";
+
+/// Why a request is not one event. Nothing was called.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum DecodeError {
+    /// Several events in one request, which CloudEvents allows only where they were asked for.
+    #[error("expected one CloudEvent, found a batch (`{found}`)")]
+    Batch { found: String },
+    /// An event in a format other than JSON.
+    #[error("unknown CloudEvents format `{found}`, expected `{EVENT_MEDIA_TYPE}+json`")]
+    Format { found: String },
+    /// Required attributes are absent; all of them when the request was not meant as an event.
+    #[error("expected a CloudEvent, found a request without the {}", mode.list(missing))]
+    Missing { mode: Mode, missing: Vec<&'static str> },
+    /// An event of another version of CloudEvents.
+    #[error("unknown CloudEvents version `{found}`, expected `{SPEC_VERSION}`")]
+    Version { found: String },
+    /// The same header twice: which one counts would be a guess.
+    #[error("expected one header `{name}`, found several")]
+    Repeated { name: String },
+    /// A header's value cannot be read.
+    #[error("header `{name}` {problem}")]
+    Header { name: String, problem: &'static str },
+    /// The body is not a JSON object.
+    #[error("failed to read the body as a JSON event")]
+    Json { source: serde_json::Error },
+    /// A member has the wrong type.
+    #[error("expected {expected} as member `{name}`")]
+    Member { name: String, expected: &'static str },
+    /// The data is given twice.
+    #[error("expected one of the members `data` and `data_base64`, found both")]
+    TwoPayloads,
+    /// `data_base64` is not base64.
+    #[error("failed to decode member `data_base64`")]
+    Base64 { source: base64::DecodeError },
+    /// It can be read, and is against the rules of CloudEvents.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEvent),
+}
+
+impl DecodeError {
+    /// How to answer the request.
+    #[must_use]
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Batch { .. } | Self::Format { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid(
+                InvalidEvent::TooManyExtensions { .. } | InvalidEvent::TooLarge { .. },
+            ) => StatusCode::PAYLOAD_TOO_LARGE,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl Hint for DecodeError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Batch { .. } => vec!["send each event in a request of its own".to_owned()],
+            Self::Missing { mode: Mode::Binary, .. } => vec![EXAMPLE.to_owned()],
+            Self::Header { name, .. } if name == "ce-datacontenttype" => {
+                vec!["send the media type of the data as `content-type`".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Why an event has no response. It came from the guest, so the call has failed: a 500.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(crate) enum EncodeError {
+    /// The event is against the rules of CloudEvents.
+    #[error(transparent)]
+    Invalid(#[from] InvalidEvent),
+    /// The data is itself an event, by whose media type the receiver would take it for the answer.
+    #[error("expected data that is not itself a CloudEvent, found `{datacontenttype}`")]
+    Nested { datacontenttype: String },
+}
+
+/// Where a request has the attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// In its headers; the body is the data.
+    Binary,
+    /// In its body, a JSON object that contains the data.
+    Structured,
+}
+
+impl Mode {
+    /// Where the attributes `names` were looked for.
+    fn list(self, names: &[&str]) -> String {
+        let prefix = if self == Self::Binary { PREFIX } else { "" };
+        let kind = if self == Self::Binary { "header" } else { "member" };
+        let plural = if names.len() == 1 { "" } else { "s" };
+        let names: Vec<_> = names.iter().map(|name| format!("`{prefix}{name}`")).collect();
+        format!("{kind}{plural} {}", names.join(", "))
+    }
+}
+
+/// Attributes by their CloudEvents names, extensions and `specversion` among them.
+type Attributes = BTreeMap<String, String>;
+
+/// Reads the event that a request carries, in binary or structured mode.
+///
+/// In binary mode an empty body is no data, since HTTP does not tell the two apart.
+///
+/// # Errors
+///
+/// [`DecodeError`] when the request is not exactly one valid event.
+pub(crate) fn decode(parts: &request::Parts, body: Bytes) -> Result<CloudEvent, DecodeError> {
+    let content_type = content_type(&parts.headers)?;
+    let essence = content_type.map(essence).unwrap_or_default();
+    let Some(format) = essence.strip_prefix(EVENT_MEDIA_TYPE) else {
+        return decode_binary(&parts.headers, content_type, body);
+    };
+    match format {
+        "+json" => decode_structured(&body),
+        _ if format.starts_with("-batch") => Err(DecodeError::Batch { found: excerpt(&essence) }),
+        _ => Err(DecodeError::Format { found: excerpt(&essence) }),
+    }
+}
+
+/// Writes an event as a response in binary mode, with status 200.
+///
+/// # Errors
+///
+/// [`EncodeError`] when the event is not valid, or its data would be taken for the event.
+pub(crate) fn encode(event: &CloudEvent) -> Result<Response<Bytes>, EncodeError> {
+    event.validate()?;
+    if let Some(media_type) = &event.datacontenttype
+        && essence(media_type).starts_with(EVENT_MEDIA_TYPE)
+    {
+        return Err(EncodeError::Nested { datacontenttype: excerpt(media_type) });
+    }
+    let mut response = Response::new(event.data.clone().unwrap_or_default());
+    let headers = response.headers_mut();
+    headers.insert("ce-specversion", HeaderValue::from_static(SPEC_VERSION));
+    for (name, value) in event.attributes() {
+        let (name, value) = if name == "datacontenttype" {
+            (CONTENT_TYPE, HeaderValue::from_str(value))
+        } else {
+            // `validate` let through lower-case letters and digits, fewer than a name may have.
+            let name = HeaderName::from_bytes(format!("{PREFIX}{name}").as_bytes())
+                .expect("attribute names are header names");
+            let value: String = utf8_percent_encode(value, ENCODED).collect();
+            (name, HeaderValue::try_from(value))
+        };
+        // Percent-encoding leaves printable ASCII, and `validate` refuses media types with more.
+        headers.insert(name, value.expect("printable ASCII is a header value"));
+    }
+    Ok(response)
+}
+
+fn decode_binary(
+    headers: &HeaderMap,
+    content_type: Option<&str>,
+    body: Bytes,
+) -> Result<CloudEvent, DecodeError> {
+    let mut attributes = Attributes::new();
+    for (header, value) in headers {
+        let Some(name) = header.as_str().strip_prefix(PREFIX) else { continue };
+        let problem = |problem| DecodeError::Header { name: excerpt(header.as_str()), problem };
+        if name == "datacontenttype" {
+            return Err(problem("does not exist in CloudEvents"));
+        }
+        let value = header_text(value.as_bytes()).map_err(problem)?;
+        if attributes.insert(name.to_owned(), value).is_some() {
+            let name = excerpt(header.as_str());
+            return Err(DecodeError::Repeated { name });
+        }
+    }
+    if let Some(media_type) = content_type {
+        attributes.insert("datacontenttype".to_owned(), media_type.to_owned());
+    }
+    assemble(attributes, Some(body).filter(|body| !body.is_empty()), Mode::Binary)
+}
+
+fn decode_structured(body: &[u8]) -> Result<CloudEvent, DecodeError> {
+    let Members(mut members) =
+        serde_json::from_slice(body).map_err(|source| DecodeError::Json { source })?;
+    let data = members.remove("data");
+    let data_base64 = match members.remove("data_base64") {
+        Some(value) => string("data_base64", value)?,
+        None => None,
+    };
+    let mut attributes = Attributes::new();
+    for (name, value) in members {
+        if let Some(value) = attribute(&name, value)? {
+            attributes.insert(name, value);
+        }
+    }
+    let data = match (data, data_base64) {
+        (Some(_), Some(_)) => return Err(DecodeError::TwoPayloads),
+        (None, None) => None,
+        (None, Some(text)) => {
+            let bytes = STANDARD.decode(text).map_err(|source| DecodeError::Base64 { source })?;
+            Some(Bytes::from(bytes))
+        }
+        (Some(value), None) => {
+            // What was implied by the JSON format has to be said outside of it.
+            let media_type = attributes
+                .entry("datacontenttype".to_owned())
+                .or_insert_with(|| "application/json".to_owned());
+            Some(if is_json(media_type) {
+                // As it was written, so that no number loses digits.
+                Bytes::copy_from_slice(value.get().as_bytes())
+            } else {
+                // Without JSON there is no `null`, so it is no string here either.
+                let text: Result<String, _> = serde_json::from_str(value.get());
+                let name = "data".to_owned();
+                let expected = "a string, because `datacontenttype` is not JSON,";
+                Bytes::from(text.map_err(|_| DecodeError::Member { name, expected })?)
+            })
+        }
+    };
+    assemble(attributes, data, Mode::Structured)
+}
+
+/// Makes the event out of its attributes, the same way for both modes.
+fn assemble(
+    mut attributes: Attributes,
+    data: Option<Bytes>,
+    mode: Mode,
+) -> Result<CloudEvent, DecodeError> {
+    let missing: Vec<_> =
+        REQUIRED.into_iter().filter(|name| !attributes.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        return Err(DecodeError::Missing { mode, missing });
+    }
+    let mut take = |name| attributes.remove(name);
+    if let Some(found) = take("specversion").filter(|version| version != SPEC_VERSION) {
+        return Err(DecodeError::Version { found: excerpt(&found) });
+    }
+    // None of the three is missing, as was seen above.
+    let mut required = |name| take(name).unwrap_or_default();
+    let mut event = CloudEvent::new(required("id"), required("source"), required("type"));
+    event.subject = take("subject");
+    event.time = take("time");
+    event.datacontenttype = take("datacontenttype");
+    event.dataschema = take("dataschema");
+    event.data = data;
+    event.extensions = attributes;
+    event.validate()?;
+    Ok(event)
+}
+
+fn content_type(headers: &HeaderMap) -> Result<Option<&str>, DecodeError> {
+    let name = || CONTENT_TYPE.as_str().to_owned();
+    let mut values = headers.get_all(CONTENT_TYPE).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(DecodeError::Repeated { name: name() });
+    }
+    let problem = |_| DecodeError::Header { name: name(), problem: "is not ASCII" };
+    value.to_str().map(Some).map_err(problem)
+}
+
+/// The media type without parameters, in lower case.
+fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// `*/json` and `*/*+json`, the media types whose data is a JSON value in a JSON event.
+fn is_json(media_type: &str) -> bool {
+    let essence = essence(media_type);
+    essence.ends_with("/json") || essence.ends_with("+json")
+}
+
+/// Undoes quoting and then one round of percent-encoding. Quotes come from senders of an earlier
+/// version of the binding.
+fn header_text(value: &[u8]) -> Result<String, &'static str> {
+    let decoded: Vec<u8> = match value.strip_prefix(b"\"") {
+        Some(quoted) => percent_decode(&unquote(quoted)?).collect(),
+        None => percent_decode(value).collect(),
+    };
+    String::from_utf8(decoded).map_err(|_| "is not UTF-8 once it is percent-decoded")
+}
+
+/// The content of a quoted string, from behind its opening quote.
+fn unquote(quoted: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let problem = "starts with a quote that is not closed at its end";
+    let mut content = Vec::with_capacity(quoted.len());
+    let mut bytes = quoted.iter();
+    while let Some(&byte) = bytes.next() {
+        match byte {
+            b'"' if bytes.as_slice().is_empty() => return Ok(content),
+            b'"' => return Err(problem),
+            b'\\' => content.push(*bytes.next().ok_or(problem)?),
+            _ => content.push(byte),
+        }
+    }
+    Err(problem)
+}
+
+/// The value of an attribute of a JSON event in its text form; `null` is an absent attribute.
+fn attribute(name: &str, value: &RawValue) -> Result<Option<String>, DecodeError> {
+    if RESERVED.contains(&name) {
+        return string(name, value);
+    }
+    let json = value.get();
+    // CloudEvents integers have 32 bits.
+    if matches!(json, "true" | "false") || json.parse::<i32>().is_ok() {
+        return Ok(Some(json.to_owned()));
+    }
+    let expected = "a string, a boolean or a 32-bit integer";
+    serde_json::from_str(json).map_err(|_| DecodeError::Member { name: excerpt(name), expected })
+}
+
+/// A string, or `None` for `null`.
+fn string(name: &str, value: &RawValue) -> Result<Option<String>, DecodeError> {
+    serde_json::from_str(value.get())
+        .map_err(|_| DecodeError::Member { name: excerpt(name), expected: "a string" })
+}
+
+/// The members of a JSON object, each name once, the values as they were written.
+struct Members<'a>(BTreeMap<String, &'a RawValue>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event as a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if members.len() == MAX_MEMBERS {
+                return Err(A::Error::custom(format_args!("more than {MAX_MEMBERS} members")));
+            }
+            if members.contains_key(&name) {
+                let name = excerpt(&name);
+                return Err(A::Error::custom(format_args!("member `{name}` appears twice")));
+            }
+            members.insert(name, map.next_value()?);
+        }
+        Ok(Members(members))
+    }
+}
+
+#[cfg(test)]
+mod tests;

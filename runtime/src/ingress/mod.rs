@@ -1,0 +1,14 @@
+//! Ingress: accept → route → enter a generation → call → reply. The data plane's only reader of
+//! the handlers; it works with their supervisors gone.
+
+mod accept;
+mod body;
+mod cloudevents;
+mod dispatch;
+mod reply;
+mod service;
+
+pub(crate) use accept::serve;
+pub use body::{Body, BodyError};
+pub(crate) use dispatch::DataPlane;
+pub use service::HttpService;

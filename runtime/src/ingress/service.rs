@@ -1,0 +1,60 @@
+//! The data plane as a `tower` service, to be mounted in a host's own router.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+
+use super::body::Body;
+use super::dispatch::DataPlane;
+
+/// Answers requests with the handlers of one runtime, by their routes. Cheap to clone.
+///
+/// Always ready: back-pressure is per handler, by waiting.
+#[derive(Debug, Clone)]
+pub struct HttpService {
+    plane: Arc<DataPlane>,
+}
+
+impl HttpService {
+    pub(crate) fn new(plane: Arc<DataPlane>) -> Self {
+        Self { plane }
+    }
+
+    /// Answers one request. Failures are responses: 404, 500, 503, 504.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the call's place back; the guest ends when it next writes its
+    /// response, or at its timeout.
+    pub async fn respond<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        self.plane.respond(request).await
+    }
+}
+
+impl<B> tower_service::Service<Request<B>> for HttpService
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: std::fmt::Display,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.respond(request).await) })
+    }
+}

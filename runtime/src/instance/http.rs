@@ -1,0 +1,289 @@
+//! HTTP instances of one generation, on wasmtime's `ProxyHandler`: one worker task for each store.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime::component::GuestTaskId;
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, ProxyHandler, ProxyPre, Request, Response, ShouldAccept,
+    WorkerExpiration, WorkerState, WorkerStatus,
+};
+
+use super::{StoreFactory, failure};
+use crate::config::InstanceMode;
+use crate::engine::TICK;
+use crate::error::CallFailure;
+use crate::generation::Retirement;
+use crate::host::HostState;
+
+/// Calls that one WASI 0.3 instance serves at once when it is pooled; a trap fails all of them, so
+/// it stays low. wasmtime's own choice.
+const CONCURRENT_03: usize = 16;
+
+/// Time that a worker lives longer than its call's timeout, so that the call ends with its own
+/// message first. Only a guest that neither answers nor yields lives that long.
+const GRACE: Duration = Duration::from_millis(50).saturating_add(TICK);
+
+/// The HTTP instances of one generation.
+pub(crate) struct HttpInstances {
+    proxy: ProxyHandler<Workers>,
+    timeout: Duration,
+}
+
+/// One call, as its worker and its response body share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Call {
+    /// Set when a worker takes the call.
+    clock: Arc<OnceLock<Arc<Clock>>>,
+}
+
+impl Call {
+    /// The response made progress: its worker gets the whole timeout again.
+    pub(crate) fn progress(&self) {
+        if let Some(clock) = self.clock.get() {
+            clock.touch();
+        }
+    }
+}
+
+/// When a worker's calls last made progress.
+#[derive(Debug)]
+struct Clock {
+    started: Instant,
+    /// Milliseconds after `started`.
+    touched: AtomicU64,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { started: Instant::now(), touched: AtomicU64::new(0) }
+    }
+
+    fn touch(&self) {
+        // 2^64 ms do not pass. Ordering: a lone value; a late view costs a grace period's
+        // precision at most.
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.touched.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.started + Duration::from_millis(self.touched.load(Ordering::Relaxed))
+    }
+}
+
+impl HttpInstances {
+    pub(crate) fn new(
+        pre: ProxyPre<HostState>,
+        factory: StoreFactory<()>,
+        mode: InstanceMode,
+        timeout: Duration,
+        retirement: Retirement,
+    ) -> Self {
+        let concurrent = match (&pre, mode) {
+            (ProxyPre::P3(_), InstanceMode::Pooled { .. }) => CONCURRENT_03,
+            _ => 1,
+        };
+        let state = Workers { pre, factory, mode, concurrent, timeout, retirement };
+        Self { proxy: ProxyHandler::new(state), timeout }
+    }
+
+    /// Proves that the component can be instantiated.
+    ///
+    /// # Errors
+    ///
+    /// What the instantiation ended with, within the handler's timeout.
+    pub(crate) async fn try_out(&self) -> Result<(), CallFailure> {
+        let timeout = self.timeout;
+        let made = async {
+            let workers = self.proxy.state();
+            let mut store = workers.factory.store();
+            workers.pre.instantiate_async(&mut store).await.map(drop)
+        };
+        match tokio::time::timeout(timeout, made).await {
+            Ok(result) => result.map_err(|error| match failure(error, timeout) {
+                CallFailure::Guest { reason } => {
+                    CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
+                }
+                other => other,
+            }),
+            Err(_) => Err(CallFailure::Deadline { timeout }),
+        }
+    }
+
+    /// Sends one request through an instance; ready with the head of the response.
+    ///
+    /// # Errors
+    ///
+    /// [`CallFailure`]; the instance is then gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The guest goes on until it notices that nobody reads its response, or its timeout.
+    pub(crate) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
+        let timeout = self.timeout;
+        match tokio::time::timeout(timeout, self.proxy.handle(call.clone(), request)).await {
+            Ok(Ok(response)) => {
+                call.progress();
+                Ok(response)
+            }
+            Ok(Err(error)) => Err(failure(error, timeout)),
+            Err(_) => Err(CallFailure::Deadline { timeout }),
+        }
+    }
+}
+
+/// Makes the workers of one generation.
+struct Workers {
+    pre: ProxyPre<HostState>,
+    factory: StoreFactory<()>,
+    mode: InstanceMode,
+    concurrent: usize,
+    timeout: Duration,
+    retirement: Retirement,
+}
+
+impl HandlerState for Workers {
+    type StoreData = HostState;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
+        let mut store = self.factory.store();
+        let proxy = self.pre.instantiate_async(&mut store).await?;
+        let clock = Arc::new(Clock::start());
+        let (max_calls, max_idle) = match self.mode {
+            InstanceMode::Fresh => (1, Duration::ZERO),
+            InstanceMode::Pooled { max_calls, max_idle } => (max_calls, max_idle),
+        };
+        Ok(Instance {
+            store,
+            proxy,
+            view: WasiHttpView::http,
+            expiration: Expiration {
+                max_idle,
+                timeout: self.timeout.saturating_add(GRACE),
+                clock: Arc::clone(&clock),
+                sleep: None,
+                // Only an instance that waits for further calls has to be told of retirement.
+                retiring: (max_calls > 1)
+                    .then(|| Box::pin(self.retirement.retiring.clone().cancelled_owned())),
+                cut: Box::pin(self.retirement.cut.clone().cancelled_owned()),
+            },
+            state: Worker {
+                max_calls,
+                concurrent: self.concurrent,
+                timeout: self.timeout,
+                retirement: self.retirement.clone(),
+                clock,
+            },
+        })
+    }
+}
+
+/// What one worker accepts.
+struct Worker {
+    max_calls: usize,
+    concurrent: usize,
+    timeout: Duration,
+    retirement: Retirement,
+    clock: Arc<Clock>,
+}
+
+impl WorkerState for Worker {
+    type StoreData = HostState;
+    type RequestData = Call;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        // A retired generation still serves the calls that entered it before it was closed, so a
+        // worker without a call accepts one.
+        let retiring = total > 0 && self.retirement.retiring.is_cancelled();
+        if total >= self.max_calls || retiring {
+            ShouldAccept::Never
+        } else if concurrent >= self.concurrent {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        _: StoreContextMut<'_, HostState>,
+        call: Call,
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        self.clock.touch();
+        // Set once: a call is given to one worker only.
+        let _ = call.clock.set(Arc::clone(&self.clock));
+        let (timeout, clock) = (self.timeout, Arc::clone(&self.clock));
+        Box::pin(async move {
+            // The head of a response is timed by the caller; this one ends a response whose body
+            // stands still, whoever is at fault.
+            loop {
+                let deadline = clock.last() + timeout + GRACE;
+                tokio::time::sleep_until(deadline.into()).await;
+                if clock.last() + timeout + GRACE <= Instant::now() {
+                    return;
+                }
+            }
+        })
+    }
+
+    fn drop(&self, store: Store<HostState>, result: wasmtime::Result<()>) {
+        drop(store);
+        if let Err(error) = result {
+            // The call itself got this error already, unless its head was sent before.
+            tracing::debug!("a worker ended early: {error:#}");
+        }
+    }
+}
+
+/// When a worker's store must go, seen from outside of its event loop.
+struct Expiration {
+    max_idle: Duration,
+    timeout: Duration,
+    clock: Arc<Clock>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    retiring: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
+        // Polled even when idle: this registers the waker that ends the idle workers of a retired
+        // generation, which nobody asks anything again.
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let deadline = match status {
+            WorkerStatus::Idle => {
+                let retiring = self.retiring.as_mut().map(|retiring| retiring.as_mut().poll(cx));
+                if matches!(retiring, Some(Poll::Ready(()))) {
+                    return Poll::Ready(());
+                }
+                start + self.max_idle
+            }
+            WorkerStatus::Requests | WorkerStatus::PostReturn => {
+                start.max(self.clock.last()) + self.timeout
+            }
+        };
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,51 @@
+//! wrt runs WebAssembly components as handlers, and swaps them while they run.
+//!
+//! A **handler** is a stable name that calls are routed to. What it runs is a **generation**: one
+//! immutable version of a component, with its compiled code and its instances. A **swap** stages a
+//! new generation off to the side (read, compile, check, try out), publishes it with one pointer
+//! store, and drains the one before it. Each call runs wholly on one generation; whatever goes
+//! wrong before the publication leaves the active generation untouched.
+//!
+//! Start with [`Runtime`]. Components that speak HTTP (`wasi:http`) or take events
+//! (`wrt:plugin/handler`) need nothing but [`Runtime::add_handler`]; a host with a WIT world of its
+//! own describes it with [`Contract`] and uses [`Runtime::add_plugin`].
+//!
+//! # Features
+//!
+//! - `dev`: the [`dev`](crate::dev) session that watches and builds handlers from source.
+
+pub mod cloudevent;
+pub mod config;
+pub mod events;
+pub mod id;
+pub mod manifest;
+
+mod artifact;
+mod contract;
+#[cfg(feature = "dev")]
+pub mod dev;
+mod engine;
+mod error;
+mod generation;
+mod handler;
+mod host;
+mod ingress;
+mod instance;
+mod runtime;
+mod stage;
+mod supervisor;
+
+pub use artifact::Source;
+pub use cloudevent::CloudEvent;
+pub use config::{HandlerConfig, HttpOrigin, InstanceMode, Route, RuntimeConfig};
+pub use contract::{Contract, ContractError, HostState, RefusedImport};
+pub use engine::EngineError;
+pub use error::{CallError, CallFailure, Hint, Rejected, StageError, chain};
+pub use events::{Event, EventBus, EventKind, Serving};
+pub use handler::table::TableError;
+pub use id::{Digest, GenerationNumber, HandlerName};
+pub use ingress::{Body, BodyError, HttpService};
+pub use runtime::{AddError, BuildError, HandlerHandle, Plugin, Runtime};
+pub use supervisor::{Swap, SwapRequest};
+/// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!`.
+pub use wasmtime;

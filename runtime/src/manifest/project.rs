@@ -1,0 +1,221 @@
+//! Opens what a user points at: a manifest's directory, a cargo package, or a component.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{HandlerEntry, HandlerSource, Manifest, ManifestError, Surroundings};
+use crate::config::{HandlerConfig, Route};
+use crate::error::Hint;
+use crate::id::{HandlerName, InvalidName};
+
+/// The manifest's file name.
+const MANIFEST: &str = "wrt.toml";
+
+/// A manifest and where it stands, whether it was written or follows from a package or a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Project {
+    /// The directory that everything in it is relative to.
+    pub root: PathBuf,
+    /// The file that it was read from; `None` when it follows from a package or a component.
+    pub manifest_path: Option<PathBuf>,
+    /// What is to be run.
+    pub manifest: Manifest,
+}
+
+/// Why a path could not be opened as a project.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProjectError {
+    /// The path leads nowhere.
+    #[error("failed to open `{}`", .path.display())]
+    Open {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file in the project could not be read.
+    #[error("failed to read `{}`", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A directory with neither a manifest nor a package.
+    #[error("found neither `wrt.toml` nor `Cargo.toml` in `{}`", .path.display())]
+    Nothing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file that is no component by its name.
+    #[error("expected a directory or a `.wasm` file, found `{}`", .path.display())]
+    NotAComponent {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The manifest has problems.
+    #[error(transparent)]
+    Manifest(ManifestError),
+    /// `Cargo.toml` is not one.
+    #[error("failed to parse `{}`", .path.display())]
+    Package {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: toml::de::Error,
+    },
+    /// `Cargo.toml` has no package, so it is a workspace.
+    #[error("found no `package.name` in `{}`", .path.display())]
+    NoPackage {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The package or file has a name that no handler can have.
+    #[error("failed to name a handler after `{}`", .path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: InvalidName,
+    },
+}
+
+impl Hint for ProjectError {
+    /// Those of a manifest's problems stand beside the problems instead.
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Nothing { .. } => {
+                "pass a cargo package, a `.wasm` file or a directory with `wrt.toml`"
+            }
+            Self::NotAComponent { .. } => "pass the directory that the manifest is in",
+            Self::NoPackage { .. } => {
+                "pass the directory of one package, or list several in a `wrt.toml` beside it"
+            }
+            Self::Name { .. } => "write a `wrt.toml` that gives the handler another name",
+            Self::Open { .. } | Self::Read { .. } | Self::Manifest(_) | Self::Package { .. } => {
+                return Vec::new();
+            }
+        };
+        vec![hint.to_owned()]
+    }
+}
+
+impl Project {
+    /// Opens `path`: a directory with `wrt.toml`, or with `Cargo.toml` (one handler at `/`, named
+    /// after the package), or a `.wasm` file (one handler at `/`, named after the file).
+    ///
+    /// `env` looks up environment variables for `${VAR}` and secrets.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectError`] when it is none of those, or is one with a problem.
+    pub fn open(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ProjectError> {
+        let open = |source| ProjectError::Open { path: path.to_owned(), source };
+        if !std::fs::metadata(path).map_err(open)?.is_dir() {
+            return match path.file_name() {
+                // Whoever points at the manifest itself means the project it describes.
+                Some(name) if name == MANIFEST => Self::from_manifest(path, env),
+                _ => Self::from_component(path),
+            };
+        }
+        // `wrt.toml` reads better in messages than `./wrt.toml`.
+        let path = if path == Path::new(".") { Path::new("") } else { path };
+        let (manifest, package) = (path.join(MANIFEST), path.join("Cargo.toml"));
+        if exists(&manifest)? {
+            Self::from_manifest(&manifest, env)
+        } else if exists(&package)? {
+            Self::from_package(&package)
+        } else {
+            Err(ProjectError::Nothing { path: parent(&manifest) })
+        }
+    }
+
+    fn from_manifest(
+        path: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ProjectError> {
+        let root = parent(path);
+        let text = read(path)?;
+        let around =
+            Surroundings { root: &root, env, read_file: &|path| std::fs::read_to_string(path) };
+        let manifest = Manifest::parse(&text, &around).map_err(|problems| {
+            ProjectError::Manifest(ManifestError { path: path.to_owned(), problems })
+        })?;
+        Ok(Self { root, manifest_path: Some(path.to_owned()), manifest })
+    }
+
+    fn from_package(path: &Path) -> Result<Self, ProjectError> {
+        let text = read(path)?;
+        let document = DeTable::parse(&text)
+            .map_err(|source| ProjectError::Package { path: path.to_owned(), source })?;
+        let package =
+            document.get_ref().get("package").and_then(|value| value.get_ref().as_table());
+        let name = package.and_then(|table| table.get("name")).map(|name| name.get_ref());
+        let Some(DeValue::String(name)) = name else {
+            return Err(ProjectError::NoPackage { path: path.to_owned() });
+        };
+        let root = parent(path);
+        Self::single(name, path, HandlerSource::Path(root.clone()), root)
+    }
+
+    fn from_component(path: &Path) -> Result<Self, ProjectError> {
+        match (path.extension(), path.file_stem()) {
+            (Some(extension), Some(stem)) if extension.eq_ignore_ascii_case("wasm") => {
+                let source = HandlerSource::Path(path.to_owned());
+                Self::single(&stem.to_string_lossy(), path, source, parent(path))
+            }
+            _ => Err(ProjectError::NotAComponent { path: path.to_owned() }),
+        }
+    }
+
+    fn single(
+        name: &str,
+        path: &Path,
+        source: HandlerSource,
+        root: PathBuf,
+    ) -> Result<Self, ProjectError> {
+        let name = HandlerName::new(name)
+            .map_err(|source| ProjectError::Name { path: path.to_owned(), source })?;
+        let config = HandlerConfig::new(name).with_route(Route::everything());
+        let handlers = vec![HandlerEntry { config, source }];
+        let manifest = Manifest { handlers, ..Manifest::default() };
+        Ok(Self { root, manifest_path: None, manifest })
+    }
+}
+
+fn exists(path: &Path) -> Result<bool, ProjectError> {
+    path.try_exists().map_err(|source| ProjectError::Open { path: path.to_owned(), source })
+}
+
+fn read(path: &Path) -> Result<String, ProjectError> {
+    std::fs::read_to_string(path)
+        .map_err(|source| ProjectError::Read { path: path.to_owned(), source })
+}
+
+/// The directory of a file; that of a bare file name is `.`, so that it can be opened and watched.
+fn parent(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Name of the library artifact of the package whose `Cargo.toml` has `text`: `lib.name`, or the
+/// package's name with `_` for `-`, as cargo names files. `None` when it has no package.
+#[must_use]
+pub fn library_name(text: &str) -> Option<String> {
+    let document = DeTable::parse(text).ok()?;
+    let name_in = |table: &str| {
+        let table = document.get_ref().get(table)?.get_ref().as_table()?;
+        match table.get("name")?.get_ref() {
+            DeValue::String(name) => Some(name.replace('-', "_")),
+            _ => None,
+        }
+    };
+    let package = name_in("package")?;
+    Some(name_in("lib").unwrap_or(package))
+}

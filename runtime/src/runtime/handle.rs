@@ -1,0 +1,137 @@
+//! `HandlerHandle`: swap and call a handler that wrt serves.
+
+use std::sync::Arc;
+
+use crate::artifact::Source;
+use crate::cloudevent::CloudEvent;
+use crate::contract::event::EventError;
+use crate::error::{CallError, CallFailure, Rejected};
+use crate::events::Serving;
+use crate::handler::{EnterError, Entered, Handler};
+use crate::id::HandlerName;
+use crate::instance::{Bounds, Served, ServedKind};
+use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+
+/// A handler of HTTP requests or events. Cheap to clone; dropping it changes nothing.
+#[derive(Clone)]
+pub struct HandlerHandle {
+    handler: Arc<Handler<Served>>,
+    supervisor: Arc<SupervisorHandle>,
+}
+
+impl HandlerHandle {
+    pub(super) fn new(handler: Arc<Handler<Served>>, supervisor: Arc<SupervisorHandle>) -> Self {
+        Self { handler, supervisor }
+    }
+
+    /// The handler's name.
+    #[must_use]
+    pub fn name(&self) -> &HandlerName {
+        self.handler.name()
+    }
+
+    /// What answers calls now; `None` before the first generation.
+    #[must_use]
+    pub fn serving(&self) -> Option<Serving> {
+        self.handler.serving()
+    }
+
+    /// Calls inside the active generation, streamed responses included.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.handler.active().in_flight()
+    }
+
+    /// The first component, or any later one: [`HandlerHandle::swap`] with the cause "load".
+    ///
+    /// # Errors
+    ///
+    /// As [`HandlerHandle::swap`].
+    pub async fn load(&self, source: Source) -> Result<Swap, Rejected> {
+        self.swap(source, "load").await
+    }
+
+    /// Replaces what the handler runs. Ready when the new generation is active; no call fails.
+    ///
+    /// Swaps of one handler run one after another; while one runs, of those that wait only the
+    /// newest is kept, and the others are told [`Swap::Superseded`].
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when the candidate cannot be read, compiled, linked or instantiated; what was
+    /// active still is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
+    pub async fn swap(&self, source: Source, cause: impl Into<String>) -> Result<Swap, Rejected> {
+        self.request_swap(SwapRequest::new(source, cause)).await
+    }
+
+    /// [`HandlerHandle::swap`] for a change that began earlier, such as a saved file.
+    ///
+    /// # Errors
+    ///
+    /// As [`HandlerHandle::swap`].
+    pub async fn request_swap(&self, request: SwapRequest) -> Result<Swap, Rejected> {
+        self.supervisor.swap(request).await
+    }
+
+    /// Hands `event` to an event handler and returns its answer, if it gives one.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] when the call was not let in, the handler takes HTTP requests instead, the
+    /// guest rejected the event, or the call failed; the guest's store is then gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call and its store.
+    pub async fn call(&self, event: CloudEvent) -> Result<Option<CloudEvent>, CallError> {
+        let handler = self.name().clone();
+        event.validate().map_err(|source| CallError::InvalidEvent { source })?;
+        let entered = self.handler.enter().await.map_err(CallError::from)?;
+        let ServedKind::Event(instances) = &entered.pass.kind else {
+            let problem = "takes HTTP requests, not events";
+            return Err(CallError::WrongKind { handler, problem });
+        };
+        let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
+        match instances.handle(bounds, event).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(EventError::Rejected(reason))) => Err(CallError::Declined { handler, reason }),
+            Ok(Err(EventError::Failed(reason))) => {
+                Err(failed(&handler, &entered, CallFailure::Guest { reason }))
+            }
+            Err(failure) => Err(failed(&handler, &entered, failure)),
+        }
+    }
+}
+
+impl std::fmt::Debug for HandlerHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandlerHandle")
+            .field("name", self.name())
+            .field("serving", &self.serving())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<EnterError> for CallError {
+    fn from(error: EnterError) -> Self {
+        match error {
+            EnterError::Saturated { handler, source } => {
+                Self::Saturated { handler, reason: source.to_string() }
+            }
+            EnterError::NothingActive { handler } => Self::NothingActive { handler },
+        }
+    }
+}
+
+/// The error of a call that ran.
+pub(super) fn failed<R>(
+    handler: &HandlerName,
+    entered: &Entered<R>,
+    source: CallFailure,
+) -> CallError {
+    CallError::Failed { handler: handler.clone(), serving: entered.pass.serving(), source }
+}

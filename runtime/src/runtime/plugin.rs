@@ -1,0 +1,111 @@
+//! `Plugin`: swap and call a component of the embedder's own world, typed.
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+
+use super::handle::failed;
+use crate::artifact::Source;
+use crate::contract::Contract;
+use crate::error::{CallError, Rejected};
+use crate::events::Serving;
+use crate::handler::Handler;
+use crate::host::HostState;
+use crate::id::HandlerName;
+use crate::instance::{Bounds, Instances};
+use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+
+/// A handler under the embedder's own [`Contract`]. Cheap to clone; dropping it changes nothing.
+///
+/// Instances never leave the runtime: [`Plugin::call`] lends one to a closure.
+pub struct Plugin<C: Contract> {
+    handler: Arc<Handler<Instances<C>>>,
+    supervisor: Arc<SupervisorHandle>,
+}
+
+impl<C: Contract> Clone for Plugin<C> {
+    fn clone(&self) -> Self {
+        Self { handler: Arc::clone(&self.handler), supervisor: Arc::clone(&self.supervisor) }
+    }
+}
+
+impl<C: Contract> Plugin<C> {
+    pub(super) fn new(
+        handler: Arc<Handler<Instances<C>>>,
+        supervisor: Arc<SupervisorHandle>,
+    ) -> Self {
+        Self { handler, supervisor }
+    }
+
+    /// The handler's name.
+    #[must_use]
+    pub fn name(&self) -> &HandlerName {
+        self.handler.name()
+    }
+
+    /// What answers calls now; `None` before the first generation.
+    #[must_use]
+    pub fn serving(&self) -> Option<Serving> {
+        self.handler.serving()
+    }
+
+    /// The first component, or any later one: [`Plugin::swap`] with the cause "load".
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugin::swap`].
+    pub async fn load(&self, source: Source) -> Result<Swap, Rejected> {
+        self.swap(source, "load").await
+    }
+
+    /// Replaces what the plugin runs. Ready when the new generation is active; no call fails.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when the candidate cannot be read, compiled, linked, instantiated or
+    /// initialised; what was active still is.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
+    pub async fn swap(&self, source: Source, cause: impl Into<String>) -> Result<Swap, Rejected> {
+        self.supervisor.swap(SwapRequest::new(source, cause)).await
+    }
+
+    /// Lends an instance of the active generation to `call`: a fresh one, or a warm one when the
+    /// handler is pooled.
+    ///
+    /// ```ignore
+    /// let text = plugin.call(async |filter, store| filter.call_transform(store, "in").await).await?;
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] when the call was not let in, or failed: an error from `call` counts as the
+    /// guest's, and its instance is gone. A guest's own `result` is part of `R`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future ends the call and its instance.
+    pub async fn call<R, F>(&self, call: F) -> Result<R, CallError>
+    where
+        F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
+    {
+        let entered = self.handler.enter().await.map_err(CallError::from)?;
+        let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
+        entered
+            .pass
+            .call(bounds, call)
+            .await
+            .map_err(|failure| failed(self.name(), &entered, failure))
+    }
+}
+
+impl<C: Contract> std::fmt::Debug for Plugin<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plugin")
+            .field("name", self.name())
+            .field("serving", &self.serving())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,225 @@
+//! The single-writer loop of one handler.
+//!
+//! A swap, in order: read and hash · same digest? stop · stage (compile, check, try out) · wait
+//! for a place among the draining generations · publish · drain the predecessor, aside.
+//! Everything that can fail comes before the publication, which is one pointer store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::mailbox::Mailbox;
+use super::{Answer, Guest, Operation, Staged, Swap, SwapRequest};
+use crate::artifact::ComponentBytes;
+use crate::error::{Hint as _, Rejected, StageError, chain};
+use crate::events::{EventBus, EventKind, StateOutcome};
+use crate::generation::{Generation, Retirement};
+use crate::handler::Handler;
+use crate::id::{Digest, GenerationNumber, HandlerName};
+
+pub(super) struct Task<G: Guest> {
+    pub(super) guest: G,
+    pub(super) handler: Arc<Handler<G::Ready>>,
+    pub(super) bus: EventBus,
+    /// Replaced generations that may drain at once; a further swap waits for one of them.
+    pub(super) max_draining: usize,
+    pub(super) mailbox: Arc<Mailbox<Operation>>,
+    pub(super) stop: CancellationToken,
+    /// Number of the next candidate.
+    pub(super) number: GenerationNumber,
+    pub(super) draining: JoinSet<()>,
+}
+
+/// Why an operation ended without a publication.
+enum Ended {
+    Answered(Swap),
+    Failed(StageError),
+}
+
+impl From<StageError> for Ended {
+    fn from(error: StageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl<G: Guest> Task<G> {
+    pub(super) async fn run(mut self) {
+        let stop = self.stop.clone();
+        loop {
+            // Cancel-safe: `take` and `join_next` take nothing unless they win, and a pause that
+            // loses only begins anew.
+            let operation = tokio::select! {
+                biased; // A stop comes before work that it would end at once.
+                () = stop.cancelled() => break,
+                operation = self.mailbox.take() => operation,
+                Some(drained) = self.draining.join_next() => {
+                    log_panic(drained);
+                    continue;
+                }
+                () = pause(self.guest.tidy_every()) => {
+                    if let Some(pass) = self.handler.active().try_enter() {
+                        self.guest.tidy(&pass);
+                    }
+                    continue;
+                }
+            };
+            let Operation { request, answer } = operation;
+            let outcome = self.swap(request, &stop).await;
+            // The caller may have gone, which cancels nothing.
+            let _ = answer.send(outcome);
+        }
+        self.shut_down().await;
+    }
+
+    async fn swap(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
+        let cause = request.cause.clone();
+        let ended = tokio::select! {
+            // Cancel-safe: a candidate that is dropped before its publication was never visible.
+            ended = self.try_swap(request) => ended,
+            () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
+        };
+        match ended {
+            Ok(swap) | Err(Ended::Answered(swap)) => Ok(swap),
+            Err(Ended::Failed(source)) => Err(self.reject(source, &cause)),
+        }
+    }
+
+    async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
+        let SwapRequest { source, cause, since, build_time } = request;
+        let component = ComponentBytes::load(source).await?;
+        let digest = component.digest;
+        if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
+            self.emit(&cause, EventKind::Unchanged { digest });
+            return Ok(Swap::Unchanged { serving });
+        }
+        let number = self.number;
+        self.number = number.next();
+        let retirement = Retirement::default();
+        let staged = self.guest.stage(component, number, &retirement).await?;
+        self.emit(&cause, staged_event(digest, &staged, build_time));
+        self.wait_for_place().await?;
+        let generation = Generation::new(number, digest, staged.ready, retirement);
+        Ok(self.publish(generation, &cause, since))
+    }
+
+    /// Waits until fewer than the allowed number of generations drain.
+    async fn wait_for_place(&mut self) -> Result<(), Ended> {
+        while self.draining.try_join_next().map(log_panic).is_some() {}
+        while self.draining.len() >= self.max_draining {
+            // Cancel-safe: see `run`.
+            tokio::select! {
+                Some(drained) = self.draining.join_next() => log_panic(drained),
+                // The newest wins; what would only start to drain at once is not published.
+                () = self.mailbox.waiting() => return Err(Ended::Answered(Swap::Superseded)),
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, next: Generation<G::Ready>, cause: &str, since: Instant) -> Swap {
+        let next = Arc::new(next);
+        let serving = next.serving();
+        let previous = self.handler.active().publish(next);
+        let from = previous.as_ref().map(|previous| previous.serving().generation);
+        self.emit(
+            cause,
+            EventKind::Swapped {
+                generation: serving.generation,
+                from,
+                digest: serving.digest,
+                total_ms: milliseconds(since.elapsed()),
+                pause_ms: 0.0,
+                state: StateOutcome::None,
+            },
+        );
+        if let Some(previous) = previous {
+            self.drain_aside(previous);
+        }
+        Swap::Swapped { serving, from }
+    }
+
+    fn drain_aside(&mut self, previous: Arc<Generation<G::Ready>>) {
+        let (bus, name) = (self.bus.clone(), self.handler.name().clone());
+        let deadline = self.handler.config().drain;
+        self.draining.spawn(drain(previous, deadline, bus, name));
+    }
+
+    fn reject(&self, source: StageError, cause: &str) -> Rejected {
+        let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
+        self.emit(
+            cause,
+            EventKind::Rejected {
+                stage: source.stage(),
+                error: chain(&source),
+                hints: source.hints(),
+                serving,
+            },
+        );
+        Rejected { handler, serving, source }
+    }
+
+    fn emit(&self, cause: &str, kind: EventKind) {
+        self.bus.emit(Some(self.handler.name()), Some(cause), kind);
+    }
+
+    async fn shut_down(mut self) {
+        // Dropping an operation answers its caller that the runtime is shutting down.
+        drop(self.mailbox.close());
+        if let Some(last) = self.handler.active().clear() {
+            self.drain_aside(last);
+        }
+        while let Some(drained) = self.draining.join_next().await {
+            log_panic(drained);
+        }
+    }
+}
+
+async fn drain<R>(
+    generation: Arc<Generation<R>>,
+    deadline: Duration,
+    bus: EventBus,
+    handler: HandlerName,
+) {
+    let drained = generation.drain(deadline).await;
+    bus.emit(
+        Some(&handler),
+        None,
+        EventKind::Drained {
+            generation: generation.serving().generation,
+            cut: drained.cut,
+            waited_ms: milliseconds(drained.waited),
+        },
+    );
+}
+
+fn staged_event<R>(digest: Digest, staged: &Staged<R>, build: Option<Duration>) -> EventKind {
+    EventKind::Staged {
+        digest,
+        bytes: staged.bytes,
+        build_ms: build.map(milliseconds),
+        compile_ms: milliseconds(staged.compile_time),
+        compiled_by: staged.compiled_by,
+        tier: staged.tier,
+    }
+}
+
+async fn pause(length: Option<Duration>) {
+    match length {
+        Some(length) => tokio::time::sleep(length).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn log_panic(drained: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = drained {
+        // A defect of wrt; the handler goes on, since the generation is closed already.
+        tracing::error!(%error, "a drain ended abnormally");
+    }
+}
+
+fn milliseconds(duration: Duration) -> f64 {
+    // Rounded to microseconds, which is what the clocks are good for.
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
