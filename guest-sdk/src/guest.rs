@@ -13,6 +13,7 @@ use bindings::wasi::config::store;
 use bindings::wasi::logging::logging;
 
 pub(crate) fn config(key: &str) -> Result<Option<String>> {
+    keep_component_type();
     store::get(key).map_err(|error| {
         let (store::Error::Upstream(text) | store::Error::Io(text)) = error;
         Error::from(format!("failed to read setting `{key}`: {text}"))
@@ -28,5 +29,15 @@ pub(crate) fn log(level: Level, context: &str, message: &str) {
         Level::Error => logging::Level::Error,
         Level::Critical => logging::Level::Critical,
     };
+    keep_component_type();
     logging::log(level, context, message);
+}
+
+/// Makes the linker take the object file that describes the imports.
+///
+/// The description is a custom section that no code refers to. When the optimiser inlines a host
+/// call into the handler's own crate, nothing else of that file is needed, and the component
+/// cannot be put together for want of an interface.
+fn keep_component_type() {
+    bindings::__link_custom_section_describing_imports();
 }

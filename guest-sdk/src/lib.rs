@@ -52,6 +52,21 @@
 //! assert_eq!(answer.text(), "hi /");
 //! ```
 //!
+//! # A fast dev profile
+//!
+//! Each save is built with the dev profile. Cargo's own keeps full debug information of every
+//! dependency, which the linker has to write and wrt has to read each time. This one halves the
+//! time from save to answer, and a trap still shows lines of your own source:
+//!
+//! ```toml
+//! [profile.dev]
+//! debug = "line-tables-only"
+//!
+//! [profile.dev.package."*"]
+//! opt-level = 1
+//! debug = false
+//! ```
+//!
 //! # Panics
 //!
 //! A panic in a handler is a trap: its message goes to standard error, which the host shows, the

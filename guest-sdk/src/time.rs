@@ -1,4 +1,4 @@
-//! Waiting.
+//! Waiting inside of a handler.
 
 use std::time::Duration;
 

@@ -245,8 +245,8 @@ pub struct RuntimeConfig {
     /// Calls that run at once over all handlers. Default 1,000, the number of instances that
     /// the engine's pool is laid out for.
     pub max_concurrent_calls: usize,
-    /// Replaced generations of one handler that may drain at the same time; the oldest is cut when
-    /// there would be more. Default 2: memory stays bounded when swaps come faster than calls end.
+    /// Replaced generations of one handler that may drain at the same time; a further swap waits
+    /// for one of them. Default 2: memory stays bounded when swaps come faster than calls end.
     pub max_draining: usize,
     /// Longest time a request waits for its handler's first generation, then 503. Default 60 s,
     /// enough for a first build that compiles its dependencies.
@@ -259,8 +259,8 @@ pub struct RuntimeConfig {
     pub expose_generation: bool,
     /// Whether handlers may use WASI 0.3. Default no: wasmtime gives it no security promise yet.
     pub wasi03: bool,
-    /// Whether this is a developer's machine: failures show their details to the client and the
-    /// baseline compiler comes first. Default no.
+    /// Whether this is a developer's machine: failures show their details to the client, and the
+    /// compiler keeps the code of functions for the next version. Default no.
     pub dev: bool,
 }
 

@@ -12,7 +12,7 @@
 //!
 //! # Features
 //!
-//! - `dev`: the [`dev`](crate::dev) session that watches and builds handlers from source.
+//! - `dev`: the module `dev`, a session that watches and builds handlers from source.
 
 pub mod cloudevent;
 pub mod config;

@@ -80,6 +80,9 @@ impl Drop for Inner {
     }
 }
 
+/// A handler and the one who swaps what it runs.
+type Registered<R> = (Arc<Handler<R>>, Arc<SupervisorHandle>);
+
 /// The runtime could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -274,7 +277,7 @@ impl Runtime {
         config: HandlerConfig,
         guest: G,
         announce: impl FnOnce(&Arc<Handler<G::Ready>>) -> Result<(), TableError>,
-    ) -> Result<(Arc<Handler<G::Ready>>, Arc<SupervisorHandle>), AddError> {
+    ) -> Result<Registered<G::Ready>, AddError> {
         let name = config.name.clone();
         config.check().map_err(|source| AddError::Config { handler: name.clone(), source })?;
         let inner = &self.inner;

@@ -1,6 +1,7 @@
 //! The commands, one file each, and the async runtime they run on.
 
 mod artifacts;
+pub(crate) mod bind;
 mod build;
 mod completions;
 mod host;

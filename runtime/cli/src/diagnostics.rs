@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use wrt::manifest::{ManifestError, ProjectError};
 use wrt::{Hint, Rejected, StageError};
 
+use crate::command::bind::BindError;
 use crate::exit::AtFault;
 use crate::output::style::{Style, escape};
 
@@ -97,6 +98,7 @@ fn hints_of(cause: &(dyn Error + 'static)) -> Vec<String> {
         cause.downcast_ref::<E>().map(Hint::hints)
     }
     of::<AtFault>(cause)
+        .or_else(|| of::<BindError>(cause))
         .or_else(|| of::<ProjectError>(cause))
         .or_else(|| of::<StageError>(cause))
         // What keeps serving is a note of the event that a rejection also is; its hints are those

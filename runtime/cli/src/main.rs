@@ -14,6 +14,10 @@ use clap::Parser as _;
 use crate::exit::ExitStatus;
 use crate::output::Output;
 
+/// See the dependency in `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, and with 0 for `--help`.
     let cli = args::Cli::parse();

@@ -97,7 +97,7 @@ pub trait Contract: Send + Sync + 'static {
 macro_rules! contract {
     (
         $(#[$attribute:meta])*
-        $visibility:vis struct $name:ident for $instance:path, pre $pre:path;
+        $visibility:vis struct $name:ident for $instance:path, pre $($pre:ident)::+;
         host = $host:ty;
         world = $world:literal;
         imports = [$($import:path),* $(,)?];
@@ -107,7 +107,7 @@ macro_rules! contract {
 
         impl $crate::Contract for $name {
             type Host = $host;
-            type Pre = $pre<$crate::HostState<$host>>;
+            type Pre = $($pre)::+<$crate::HostState<$host>>;
             type Instance = $instance;
 
             const WORLD: &'static str = $world;
@@ -129,7 +129,7 @@ macro_rules! contract {
             fn pre(
                 pre: $crate::wasmtime::component::InstancePre<$crate::HostState<$host>>,
             ) -> $crate::wasmtime::Result<Self::Pre> {
-                <$pre<$crate::HostState<$host>>>::new(pre)
+                <$($pre)::+<$crate::HostState<$host>>>::new(pre)
             }
 
             async fn instantiate(

@@ -15,6 +15,9 @@ use crate::handler::Entered;
 use crate::instance::Served;
 use crate::instance::http::Call;
 
+/// Frames without content that are skipped in one go before other tasks get their turn.
+const MAX_EMPTY_FRAMES: usize = 32;
+
 /// A response body of the data plane.
 #[derive(Debug)]
 pub struct Body(Kind);
@@ -102,26 +105,62 @@ impl GuestBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                self.call.progress();
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                let failure = CallFailure::Guest { reason: error.to_string() };
-                Poll::Ready(Some(Err(self.failed(&failure))))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            // Looked at last, so that what the guest has sent before the cut still goes out.
-            Poll::Pending => match self.cut.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err(self.failed(&CallFailure::Cut)))),
-                Poll::Pending => Poll::Pending,
-            },
+        // Before the guest's frames: one that always has a next one must not outlive the cut.
+        if self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
         }
+        for _ in 0..MAX_EMPTY_FRAMES {
+            match Pin::new(&mut self.inner).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.call.progress();
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let failure = CallFailure::Guest { reason: error.to_string() };
+                    return Poll::Ready(Some(Err(self.failed(&failure))));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        // Asked again at once, but after the other tasks of this thread.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn failed(&self, failure: &CallFailure) -> BodyError {
         self.report.failed(failure);
         BodyError(crate::error::chain(failure))
+    }
+}
+
+/// Whether `frame` carries nothing. Such frames are not passed on: HTTP/2 has no flow control for
+/// them, so a guest could queue them without end; and they are no progress.
+fn is_empty(frame: &Frame<Bytes>) -> bool {
+    frame.data_ref().is_some_and(Bytes::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_data_without_bytes_is_empty() {
+        assert!(is_empty(&Frame::data(Bytes::new())));
+        assert!(!is_empty(&Frame::data(Bytes::from_static(b"x"))));
+        assert!(!is_empty(&Frame::trailers(http::HeaderMap::new())));
+    }
+
+    #[tokio::test]
+    async fn bytes_at_hand_are_one_frame_of_known_size() {
+        let mut body = Body::full("abc");
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(3));
+        let frame = body.frame().await.expect("there is one").expect("it cannot fail");
+        assert_eq!(frame.into_data().unwrap(), "abc");
+        assert!(http_body::Body::is_end_stream(&body));
+        assert!(body.frame().await.is_none());
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use tokio::net::TcpListener;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wrt::config::ListenAddress;
 use wrt::dev::{Notice, NoticeKind, Session, Source, WatchedSource};
 use wrt::{Event, EventKind, HandlerHandle, HandlerName, Rejected, Runtime, Swap};
 
 use super::artifacts;
+use super::bind::bind;
 use super::session::{self, Next};
 use super::signals::Signals;
 use crate::exit::{AtFault, ExitStatus};
@@ -74,11 +73,13 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                 flush(&mut events, output)?;
                 return Ok(ExitStatus::Success);
             }
-            Happened::Notice(Notice {
-                kind: NoticeKind::Unavailable { message, hints }, ..
-            }) if final_verdict => {
+            Happened::Notice(Notice { kind: NoticeKind::Unavailable { message, .. }, .. })
+                if final_verdict =>
+            {
                 flush(&mut events, output)?;
-                return Err(hints.into_iter().fold(AtFault::new(message), AtFault::hint).into());
+                // The session's own hint is that the file is looked for all the time.
+                let hint = "build the handler, or correct the path";
+                return Err(AtFault::new(message).hint(hint).into());
             }
             Happened::Notice(notice) => {
                 match session::on_notice(notice, &handlers, runtime.event_bus()) {
@@ -89,9 +90,10 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                     }
                 }
             }
-            Happened::Swapped(Err(rejected)) if final_verdict => {
+            Happened::Swapped(Err(_)) if final_verdict => {
+                // The rejection is an event too, which says why.
                 flush(&mut events, output)?;
-                return Err(rejected.into());
+                return Ok(ExitStatus::Input);
             }
             Happened::Swapped(_) => {}
             Happened::Signal => match stop.take() {
@@ -117,11 +119,6 @@ fn add_handlers(
             Ok((entry.config.name.clone(), handle))
         })
         .collect()
-}
-
-async fn bind(address: &ListenAddress) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(address.as_str()).await;
-    bound.with_context(|| format!("failed to listen on `{address}`"))
 }
 
 /// Starts to build and watch; for `serve`, the built components alone.

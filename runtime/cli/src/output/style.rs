@@ -7,7 +7,8 @@ pub(crate) struct Style {
 }
 
 impl Style {
-    /// No colour.
+    /// No colour, for tests of text.
+    #[cfg(test)]
     pub(crate) const PLAIN: Self = Self { color: false };
 
     /// Colour on a terminal that understands it, unless somebody objects: `no_color`, the value of

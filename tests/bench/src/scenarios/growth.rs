@@ -1,0 +1,104 @@
+//! What do swaps leave behind? Memory, files and threads after many of them against after few.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use wrt_test_support::guests::{Profile, plugin, variant};
+use wrt_test_support::load::{Load, LoadPlan, Shape};
+use wrt_test_support::proc_stat::ProcStat;
+use wrt_test_support::process::ServerProcess;
+
+use crate::report::{Figure, say};
+use crate::site::{Site, swap};
+
+/// How much larger the resident memory may be.
+const BAR: f64 = 1.02;
+
+/// A server is at rest when its files and threads have not changed for this long: tokio keeps an
+/// idle thread of its blocking pool for ten seconds.
+const REST: Duration = Duration::from_secs(12);
+
+/// When to stop waiting for rest; what is measured then decides.
+const REST_LIMIT: Duration = Duration::from_secs(90);
+
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Args {
+    /// Swaps before the first look.
+    #[arg(long, default_value_t = 100)]
+    few: u64,
+    /// Swaps before the second look, the first ones included.
+    #[arg(long, default_value_t = 1000)]
+    many: u64,
+    /// Requests per second meanwhile.
+    #[arg(long, default_value_t = 200.0)]
+    rate: f64,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self { few: 100, many: 1000, rate: 200.0 }
+    }
+}
+
+pub(crate) fn run(args: &Args) -> Result<Figure> {
+    let mut figure =
+        Figure::new("growth", "what do swaps leave behind in memory, open files and threads?");
+    let component = super::read_component(&plugin("echo-stream", Profile::Release)?)?;
+    let site = Site::new(&component)?;
+    let server = site.serve()?;
+    let runtime = super::load_runtime()?;
+
+    let swap_under_load = |numbers: std::ops::RangeInclusive<u64>| -> Result<ProcStat> {
+        let shapes = vec![Shape::get("/"), Shape::post("/", 4096), Shape::upload("/", 8, 2048)];
+        let plan = LoadPlan {
+            n_connections: 8,
+            rate: Some(args.rate),
+            ..LoadPlan::new(server.address(), shapes)
+        };
+        let load = runtime.block_on(async { Load::start(plan) });
+        for number in numbers {
+            swap(&site, &server, &variant(&component, number))?;
+        }
+        runtime.block_on(load.stop())?;
+        at_rest(&server)
+    };
+    let few = swap_under_load(1..=args.few)?;
+    say(&format!("  after {} swaps: {few:?}", args.few));
+    let many = swap_under_load(args.few + 1..=args.many)?;
+
+    let ratio = many.rss as f64 / few.rss as f64;
+    let mib = |stat: &ProcStat| stat.rss as f64 / f64::from(1 << 20);
+    figure.line("swaps", format!("{} against {}", args.many, args.few));
+    figure.line("memory", format!("{:.1} against {:.1} MiB: {ratio:.3} x", mib(&many), mib(&few)));
+    figure.line("open files", format!("{} against {}", many.n_files, few.n_files));
+    figure.line("threads", format!("{} against {}", many.n_threads, few.n_threads));
+    for (name, stat) in [("few", &few), ("many", &many)] {
+        figure.value(&format!("{name}_rss"), stat.rss);
+        figure.value(&format!("{name}_files"), stat.n_files);
+        figure.value(&format!("{name}_threads"), stat.n_threads);
+    }
+    figure.value("rss_ratio", ratio);
+    let is_flat = many.n_files == few.n_files && many.n_threads == few.n_threads;
+    let bar = format!("memory at most {BAR} x, files and threads equal");
+    Ok(figure.judged(bar, ratio <= BAR && is_flat))
+}
+
+/// Looks at `server` once its files and threads have stayed the same for a while.
+fn at_rest(server: &ServerProcess) -> Result<ProcStat> {
+    let limit = Instant::now() + REST_LIMIT;
+    let mut last = ProcStat::of(server.id())?;
+    let mut since = Instant::now();
+    while since.elapsed() < REST && Instant::now() < limit {
+        thread::sleep(LOOK_EVERY);
+        let stat = ProcStat::of(server.id())?;
+        if (stat.n_files, stat.n_threads) != (last.n_files, last.n_threads) {
+            since = Instant::now();
+        }
+        last = stat;
+    }
+    Ok(last)
+}

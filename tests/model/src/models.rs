@@ -1,0 +1,144 @@
+//! What must hold of a gate, whatever the order of events.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use loom::cell::UnsafeCell;
+use loom::sync::Arc;
+use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::thread;
+
+use crate::gate::{After, Gate};
+use crate::gates::{Door, TellsEveryCloser, TwoAtomics, Unordered};
+
+/// A generation as the gate sees it: calls use its stores, and who finds it empty drops them.
+struct Generation<D> {
+    gate: D,
+    /// Loom reports any use that is not ordered before the drop.
+    stores: UnsafeCell<()>,
+    /// How often somebody learnt that the closed gate is empty. Not loom's atomic: it is read only
+    /// when all threads have ended, and must not order anything itself.
+    told_empty: std::sync::atomic::AtomicUsize,
+    /// Whether the next generation is published. Relaxed throughout: the gate has to order it.
+    successor: AtomicUsize,
+}
+
+impl<D: Door> Generation<D> {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            gate: D::default(),
+            stores: UnsafeCell::new(()),
+            told_empty: Default::default(),
+            successor: AtomicUsize::new(0),
+        })
+    }
+
+    /// A whole call. One that is refused must find the successor.
+    fn call(&self) {
+        if self.gate.try_enter() {
+            self.stores.with(|_| ());
+            self.heed(self.gate.leave());
+        } else {
+            let successor = self.successor.load(Ordering::Relaxed);
+            assert_eq!(successor, 1, "a refused call found no successor");
+        }
+    }
+
+    /// Publish the successor, then close, as a swap does.
+    fn replace(&self) {
+        self.successor.store(1, Ordering::Relaxed);
+        self.heed(self.gate.close());
+    }
+
+    fn heed(&self, after: After) {
+        if after == After::Empty {
+            self.stores.with_mut(|_| ());
+            self.told_empty.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// To be asked when all threads have ended.
+    fn assert_drained(&self) {
+        assert_eq!(self.gate.inside(), 0);
+        assert!(!self.gate.try_enter(), "a closed gate let a call in");
+        let told = self.told_empty.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(told, 1, "exactly one party has to learn that the gate is empty");
+    }
+}
+
+/// `callers` calls on threads of their own while `closers` parties close; one closer is this thread.
+fn calls_against_closers<D: Door>(callers: usize, closers: usize) {
+    loom::model(move || {
+        let generation = Generation::<D>::new();
+        let mut threads = Vec::new();
+        for _ in 0..callers {
+            let generation = Arc::clone(&generation);
+            threads.push(thread::spawn(move || generation.call()));
+        }
+        for _ in 1..closers {
+            let generation = Arc::clone(&generation);
+            threads.push(thread::spawn(move || generation.replace()));
+        }
+        generation.replace();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        generation.assert_drained();
+    });
+}
+
+/// The call is inside before the closer starts, so the model is about leaving alone.
+fn last_leave_against_close<D: Door>() {
+    loom::model(|| {
+        let generation = Generation::<D>::new();
+        assert!(generation.gate.try_enter());
+        let closer = thread::spawn({
+            let generation = Arc::clone(&generation);
+            move || generation.replace()
+        });
+        generation.stores.with(|_| ());
+        generation.heed(generation.gate.leave());
+        closer.join().unwrap();
+        generation.assert_drained();
+    });
+}
+
+fn finds_a_fault(model: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(model)).is_err()
+}
+
+#[test]
+fn a_call_that_entered_before_the_close_is_waited_for() {
+    calls_against_closers::<Gate>(1, 1);
+}
+
+#[test]
+fn the_last_leave_and_the_close_agree_on_who_tells() {
+    last_leave_against_close::<Gate>();
+}
+
+#[test]
+fn two_closers_are_told_once_between_them() {
+    calls_against_closers::<Gate>(0, 2);
+    calls_against_closers::<Gate>(1, 2);
+}
+
+#[test]
+fn two_calls_and_a_close_leave_the_gate_empty() {
+    calls_against_closers::<Gate>(2, 1);
+}
+
+#[test]
+fn a_closed_bit_outside_the_count_is_caught() {
+    assert!(finds_a_fault(|| calls_against_closers::<TwoAtomics>(1, 1)));
+}
+
+#[test]
+fn missing_orderings_are_caught() {
+    assert!(finds_a_fault(|| calls_against_closers::<Unordered>(1, 1)));
+    assert!(finds_a_fault(last_leave_against_close::<Unordered>));
+}
+
+#[test]
+fn telling_every_closer_is_caught() {
+    assert!(finds_a_fault(|| calls_against_closers::<TellsEveryCloser>(0, 2)));
+}

@@ -1,0 +1,150 @@
+//! The layers of the library: which module may import which.
+
+use std::collections::BTreeSet;
+
+use super::source::{Source, is_word};
+
+/// A module and the modules it imports, from the bottom up: each knows only those above it here.
+/// A new arrow is a decision; it changes the picture in `ARCHITECTURE.md` too.
+pub(crate) const LAYERS: &[(&str, &[&str])] = &[
+    ("id", &[]),
+    ("cloudevent", &[]),
+    ("config", &["id"]),
+    ("events", &["id"]),
+    ("engine", &["config"]),
+    ("host", &["config", "events", "id"]),
+    // These two know each other: a refused component is one of the reasons to refuse a candidate.
+    ("error", &["cloudevent", "contract", "events", "id"]),
+    ("contract", &["cloudevent", "error", "host"]),
+    ("manifest", &["config", "error", "id"]),
+    ("artifact", &["engine", "error", "events", "id"]),
+    ("generation", &["events", "id"]),
+    (
+        "instance",
+        &[
+            "cloudevent",
+            "config",
+            "contract",
+            "engine",
+            "error",
+            "events",
+            "generation",
+            "host",
+            "id",
+        ],
+    ),
+    ("handler", &["config", "events", "generation", "id"]),
+    ("supervisor", &["artifact", "error", "events", "generation", "handler", "id"]),
+    (
+        "stage",
+        &[
+            "artifact",
+            "config",
+            "contract",
+            "engine",
+            "error",
+            "events",
+            "generation",
+            "host",
+            "id",
+            "instance",
+            "supervisor",
+        ],
+    ),
+    (
+        "ingress",
+        &["cloudevent", "config", "contract", "error", "events", "handler", "id", "instance"],
+    ),
+    ("dev", &["events", "id"]),
+    (
+        "runtime",
+        &[
+            "artifact",
+            "cloudevent",
+            "config",
+            "contract",
+            "engine",
+            "error",
+            "events",
+            "handler",
+            "host",
+            "id",
+            "ingress",
+            "instance",
+            "stage",
+            "supervisor",
+        ],
+    ),
+];
+
+/// The one pair that may know each other.
+const MUTUAL: (&str, &str) = ("error", "contract");
+
+/// Which module of the library `file` belongs to; `lib.rs` belongs to none and may name all.
+fn module(file: &Source) -> Option<&str> {
+    let inside = file.path.strip_prefix("runtime/src/")?;
+    let name = inside.split('/').next()?;
+    let name = name.strip_suffix(".rs").unwrap_or(name);
+    (name != "lib").then_some(name)
+}
+
+/// The imports of `file` that leave its module, as (module, imported module).
+pub(crate) fn arrows(file: &Source) -> Vec<(String, String)> {
+    let Some(module) = module(file).filter(|_| !file.is_test()) else { return Vec::new() };
+    let code = file.code();
+    let mut arrows = Vec::new();
+    for (start, found) in code.match_indices("crate::") {
+        // `$crate` in a macro is a path of whoever uses the macro.
+        let before = code[..start].chars().next_back().unwrap_or(' ');
+        if before == '$' || is_word(before) {
+            continue;
+        }
+        let rest = &code[start + found.len()..];
+        let name: String = rest.chars().take_while(|it| is_word(*it)).collect();
+        if name != module {
+            arrows.push((module.to_owned(), name));
+        }
+    }
+    arrows
+}
+
+/// Imports that [`LAYERS`] does not have.
+pub(crate) fn imports(file: &Source) -> Vec<String> {
+    let mut violations = Vec::new();
+    for (module, imported) in arrows(file) {
+        let path = &file.path;
+        match LAYERS.iter().find(|(name, _)| *name == module) {
+            None => violations.push(format!("{path}: module `{module}` is in no layer")),
+            Some((_, allowed)) if !allowed.contains(&imported.as_str()) => {
+                violations.push(format!("{path}: `{module}` may not import `{imported}`"));
+            }
+            Some(_) => {}
+        }
+    }
+    violations
+}
+
+/// Arrows of [`LAYERS`] that are not among those `used`.
+pub(crate) fn unused(used: &BTreeSet<(String, String)>) -> Vec<String> {
+    let all = LAYERS.iter().flat_map(|(module, allowed)| {
+        allowed.iter().map(|imported| ((*module).to_owned(), (*imported).to_owned()))
+    });
+    all.filter(|arrow| !used.contains(arrow))
+        .map(|(module, imported)| format!("`{module}` no longer imports `{imported}`"))
+        .collect()
+}
+
+/// Arrows of `layers` that do not point downwards.
+pub(crate) fn upward(layers: &[(&str, &[&str])]) -> Vec<String> {
+    let place = |name: &str| layers.iter().position(|(it, _)| *it == name);
+    let mut violations = Vec::new();
+    for (i, (module, allowed)) in layers.iter().enumerate() {
+        for imported in *allowed {
+            let is_below = place(imported).is_some_and(|place| place < i);
+            if !is_below && (*module, *imported) != MUTUAL {
+                violations.push(format!("`{imported}` is not below `{module}`"));
+            }
+        }
+    }
+    violations
+}
