@@ -251,8 +251,9 @@ pub struct RuntimeConfig {
     /// Longest time a request waits for its handler's first generation, then 503. Default 60 s,
     /// enough for a first build that compiles its dependencies.
     pub first_generation_timeout: Duration,
-    /// Bytes of compiled code kept in memory for reuse. Default 256 MiB: hundreds of small
-    /// components or a dozen large ones.
+    /// Bytes of compiled functions kept in memory, so that a component that is compiled again after
+    /// a small change takes the others over; used where [`dev`](Self::dev) is set. Default
+    /// 256 MiB: dozens of small handlers, or a few large ones.
     pub cache_memory: u64,
     /// Whether answers carry the `wrt-generation` header. Default no: what runs is nobody's
     /// business in production.
@@ -283,7 +284,9 @@ impl RuntimeConfig {
     /// The defaults for a developer's machine: details in answers, generation in the header.
     #[must_use]
     pub fn for_dev() -> Self {
-        Self { dev: true, expose_generation: true, ..Self::default() }
+        // A page that keeps a stream open over each save (live reload does) must not make the next
+        // save wait for it.
+        Self { dev: true, expose_generation: true, max_draining: 8, ..Self::default() }
     }
 
     /// Refuses values with which no call could ever succeed.

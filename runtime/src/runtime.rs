@@ -290,7 +290,9 @@ impl Runtime {
         if handlers.contains_key(&name) {
             return Err(TableError::SameName { name }.into());
         }
-        let handler = Arc::new(Handler::new(config, Arc::clone(&inner.everywhere)));
+        let first_timeout = inner.shared.config.first_generation_timeout;
+        let everywhere = Arc::clone(&inner.everywhere);
+        let handler = Arc::new(Handler::new(config, everywhere, first_timeout));
         announce(&handler)?;
         let stop = inner.stop.child_token();
         let supervisor = SupervisorHandle::start(

@@ -7,10 +7,6 @@ use std::sync::{Mutex, PoisonError};
 use lru::LruCache;
 use wasmtime::CacheStore;
 
-/// Bytes of compiled functions kept. The debug build of a small handler takes some 4 MiB and that
-/// of a large one some 40 MiB, so a few of each stay warm.
-const BUDGET: usize = 128 * 1024 * 1024;
-
 /// Compiled functions by the compiler's own key, least recently used out first.
 #[derive(Debug)]
 pub(super) struct FunctionCache {
@@ -22,16 +18,19 @@ pub(super) struct FunctionCache {
 struct Entries {
     by_key: LruCache<Box<[u8]>, Box<[u8]>>,
     bytes: usize,
-}
-
-impl Default for FunctionCache {
-    fn default() -> Self {
-        let entries = Entries { by_key: LruCache::unbounded(), bytes: 0 };
-        Self { entries: Mutex::new(entries), hits: AtomicUsize::new(0) }
-    }
+    budget: usize,
 }
 
 impl FunctionCache {
+    /// An empty cache that keeps up to `budget` bytes of keys and code. The debug build of a small
+    /// handler takes some 4 MiB and that of a large one some 40 MiB.
+    pub(super) fn new(budget: u64) -> Self {
+        // On a 32-bit host the address space is the tighter limit.
+        let budget = usize::try_from(budget).unwrap_or(usize::MAX);
+        let entries = Entries { by_key: LruCache::unbounded(), bytes: 0, budget };
+        Self { entries: Mutex::new(entries), hits: AtomicUsize::new(0) }
+    }
+
     /// Functions found so far.
     pub(super) fn hits(&self) -> usize {
         // Ordering: a figure for people.
@@ -45,7 +44,7 @@ impl Entries {
         if let Some((key, old)) = self.by_key.push(key.into(), value.into()) {
             self.bytes -= key.len() + old.len();
         }
-        while self.bytes > BUDGET {
+        while self.bytes > self.budget {
             let Some((key, value)) = self.by_key.pop_lru() else { break };
             self.bytes -= key.len() + value.len();
         }
@@ -72,25 +71,26 @@ impl CacheStore for FunctionCache {
 mod tests {
     use super::*;
 
+    const BUDGET: usize = 3000;
+
     #[test]
     fn the_least_recently_used_functions_leave_when_the_budget_is_spent() {
-        let cache = FunctionCache::default();
+        let cache = FunctionCache::new(BUDGET as u64);
+        // Two fit beside their keys, and three do not.
         let third = vec![0; BUDGET / 3];
         for key in [b"a", b"b"] {
             cache.insert(key, third.clone());
         }
         assert!(cache.get(b"a").is_some());
-        for key in [b"c", b"d"] {
-            cache.insert(key, third.clone());
-        }
+        cache.insert(b"c", third.clone());
         assert!(cache.get(b"b").is_none(), "the least recently used one left");
-        assert!(cache.get(b"d").is_some());
+        assert!(cache.get(b"c").is_some());
         assert!(cache.entries.lock().unwrap().bytes <= BUDGET);
     }
 
     #[test]
     fn a_function_stored_twice_counts_once() {
-        let cache = FunctionCache::default();
+        let cache = FunctionCache::new(BUDGET as u64);
         for _ in 0..3 {
             cache.insert(b"key", vec![0; 100]);
         }

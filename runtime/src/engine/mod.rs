@@ -42,7 +42,7 @@ impl Engine {
     /// [`EngineError`] when wasmtime refuses the configuration on this machine.
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, EngineError> {
         // Only a developer compiles almost the same component again and again.
-        let functions = config.dev.then(|| Arc::new(FunctionCache::default()));
+        let functions = config.dev.then(|| Arc::new(FunctionCache::new(config.cache_memory)));
         let mut wasmtime_config = base(config);
         if let Some(functions) = &functions {
             wasmtime_config

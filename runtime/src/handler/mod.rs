@@ -25,6 +25,8 @@ pub(crate) struct Handler<R> {
     config: HandlerConfig,
     active: ActiveCell<R>,
     admission: Admission,
+    /// Longest time a call waits for the first generation.
+    first_timeout: Duration,
 }
 
 /// A call that may run: admitted, and inside a generation until it is dropped.
@@ -46,10 +48,14 @@ pub(crate) enum EnterError {
 }
 
 impl<R> Handler<R> {
-    pub(crate) fn new(config: HandlerConfig, everywhere: Arc<Semaphore>) -> Self {
+    pub(crate) fn new(
+        config: HandlerConfig,
+        everywhere: Arc<Semaphore>,
+        first_timeout: Duration,
+    ) -> Self {
         let admission =
             Admission::new(config.concurrency, config.queue, config.queue_timeout, everywhere);
-        Self { active: ActiveCell::new(), admission, config }
+        Self { active: ActiveCell::new(), admission, config, first_timeout }
     }
 
     pub(crate) fn name(&self) -> &HandlerName {
@@ -75,7 +81,7 @@ impl<R> Handler<R> {
     ///
     /// # Errors
     ///
-    /// [`EnterError`] when the queue is full or nothing became active within the queue timeout.
+    /// [`EnterError`] when the queue is full or nothing became active in time.
     pub(crate) async fn enter(&self) -> Result<Entered<R>, EnterError> {
         let admitted = self
             .admission
@@ -84,13 +90,13 @@ impl<R> Handler<R> {
             .map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })?;
         let pass = match self.active.try_enter() {
             Some(pass) => pass,
-            None => self.enter_first(self.config.queue_timeout).await?,
+            None => self.enter_first().await?,
         };
         Ok(Entered { pass, _admitted: admitted })
     }
 
-    async fn enter_first(&self, patience: Duration) -> Result<Pass<R>, EnterError> {
-        tokio::time::timeout(patience, self.active.enter())
+    async fn enter_first(&self) -> Result<Pass<R>, EnterError> {
+        tokio::time::timeout(self.first_timeout, self.active.enter())
             .await
             .map_err(|_| EnterError::NothingActive { handler: self.name().clone() })
     }

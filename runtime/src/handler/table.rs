@@ -86,7 +86,7 @@ mod tests {
             let config = HandlerConfig::new(HandlerName::new(name).unwrap())
                 .with_route(Route::parse(route).unwrap())
                 .with_timeout(Duration::from_secs(1));
-            table.with(Arc::new(Handler::new(config, Arc::new(Semaphore::new(1)))))
+            table.with(Arc::new(Handler::new(config, Arc::new(Semaphore::new(1)), Duration::ZERO)))
         })
     }
 

@@ -2,12 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wasmtime::component::GuestTaskId;
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
@@ -59,11 +59,20 @@ struct Clock {
     started: Instant,
     /// Milliseconds after `started`.
     touched: AtomicU64,
+    /// Cancelled when the worker's store is gone.
+    ended: CancellationToken,
+    /// What ended the worker early, for the call that it served.
+    error: Mutex<Option<wasmtime::Error>>,
 }
 
 impl Clock {
     fn start() -> Self {
-        Self { started: Instant::now(), touched: AtomicU64::new(0) }
+        Self {
+            started: Instant::now(),
+            touched: AtomicU64::new(0),
+            ended: CancellationToken::new(),
+            error: Mutex::new(None),
+        }
     }
 
     fn touch(&self) {
@@ -71,6 +80,18 @@ impl Clock {
         // precision at most.
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.touched.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn end(&self, error: Option<wasmtime::Error>) {
+        // The value is replaced whole, so a panic elsewhere leaves it sound.
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+        self.ended.cancel();
+    }
+
+    /// What ended the worker early, as soon as it has ended; `None` when it goes on.
+    async fn error(&self) -> Option<wasmtime::Error> {
+        tokio::time::timeout(GRACE, self.ended.cancelled()).await.ok()?;
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn last(&self) -> Instant {
@@ -133,7 +154,17 @@ impl HttpInstances {
                 call.progress();
                 Ok(response)
             }
-            Ok(Err(error)) => Err(failure(error, timeout)),
+            Ok(Err(error)) => Err(match failure(error, timeout) {
+                // A trap reaches the worker alone; the call hears only that its answer is lost.
+                lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
+                    let error = match call.clock.get() {
+                        Some(clock) => clock.error().await,
+                        None => None,
+                    };
+                    error.map_or(lost, |error| failure(error, timeout))
+                }
+                other => other,
+            }),
             Err(_) => Err(CallFailure::Deadline { timeout }),
         }
     }
@@ -238,10 +269,10 @@ impl WorkerState for Worker {
 
     fn drop(&self, store: Store<HostState>, result: wasmtime::Result<()>) {
         drop(store);
-        if let Err(error) = result {
-            // The call itself got this error already, unless its head was sent before.
+        if let Err(error) = &result {
             tracing::debug!("a worker ended early: {error:#}");
         }
+        self.clock.end(result.err());
     }
 }
 

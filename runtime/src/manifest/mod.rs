@@ -58,8 +58,6 @@ pub struct HostSection {
 pub struct CacheSection {
     /// Bytes in memory.
     pub memory: Option<u64>,
-    /// Bytes on disk.
-    pub disk: Option<u64>,
 }
 
 /// `[handler.NAME]`: a handler and where its component comes from.
@@ -159,11 +157,9 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
 }
 
 fn read_cache(reader: &mut Reader<'_>, cache: &Section<'_>) -> CacheSection {
-    reader.refuse_unknown(cache, &["memory", "disk"], &[]);
-    CacheSection {
-        memory: reader.parsed(cache, "memory", parse_size),
-        disk: reader.parsed(cache, "disk", parse_size),
-    }
+    let later = [("disk", "leave it out; compiled code is kept in memory only")];
+    reader.refuse_unknown(cache, &["memory"], &later);
+    CacheSection { memory: reader.parsed(cache, "memory", parse_size) }
 }
 
 fn read_handlers(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<HandlerEntry> {

@@ -48,7 +48,6 @@ wasi03 = false
 
 [cache]
 memory = "256MiB"
-disk   = "2GiB"
 
 [handler.orders]
 source = { command = "make", output = "out.wasm", watch = ["src"] }
@@ -82,7 +81,6 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
     assert_eq!(manifest.host.listen.unwrap().as_str(), "127.0.0.1:3000");
     assert_eq!((manifest.host.expose_generation, manifest.host.wasi03), (Some(true), Some(false)));
     assert_eq!(manifest.cache.memory, Some(256 << 20));
-    assert_eq!(manifest.cache.disk, Some(2 << 30));
 
     let [orders, hello] = manifest.handlers.as_slice() else { panic!("expected two handlers") };
     assert_eq!(orders.config.name.as_str(), "orders");

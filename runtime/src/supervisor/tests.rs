@@ -54,7 +54,8 @@ struct Harness {
 fn harness(max_draining: usize) -> Harness {
     let name = HandlerName::new("hello").unwrap();
     let config = HandlerConfig::new(name).with_drain(Duration::from_secs(10));
-    let handler = Arc::new(Handler::new(config, Arc::new(Semaphore::new(100))));
+    let handler =
+        Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), Duration::from_secs(5)));
     let (go, staged) = (Arc::new(Semaphore::new(0)), Arc::default());
     let (bus, tasks, stop) = (EventBus::new(), TaskTracker::new(), CancellationToken::new());
     let events = bus.subscribe();

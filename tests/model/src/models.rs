@@ -80,7 +80,7 @@ fn calls_against_closers<D: Door>(callers: usize, closers: usize) {
         }
         generation.replace();
         for thread in threads {
-            thread.join().unwrap();
+            thread.join().expect("the call does not panic");
         }
         generation.assert_drained();
     });
@@ -97,7 +97,7 @@ fn last_leave_against_close<D: Door>() {
         });
         generation.stores.with(|_| ());
         generation.heed(generation.gate.leave());
-        closer.join().unwrap();
+        closer.join().expect("the closer does not panic");
         generation.assert_drained();
     });
 }

@@ -1,0 +1,110 @@
+//! Runs the binary: to its end, or as a server that tells events.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use wrt_test_support::guests;
+use wrt_test_support::process::{Event, Ready, ServerProcess};
+
+/// `wrt` with arguments, and without what the machine's own settings would change.
+pub(crate) fn wrt<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wrt"));
+    command.args(arguments).stdin(Stdio::null()).env_remove("WRT_LOG").env_remove("NO_COLOR");
+    command
+}
+
+/// How a command ended, and what it said.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `command` to its end.
+pub(crate) fn run(command: &mut Command) -> Ended {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// Starts `wrt COMMAND PATH` with `flags` on a free port, with events. A first build may take longer
+/// than a request waits for it, so a test of `dev` waits for the first swap before it asks.
+pub(crate) fn start(command: &str, path: &Path, flags: &[&str]) -> ServerProcess {
+    let mut wrt = wrt([command, "--json", "--listen", "127.0.0.1:0"]);
+    wrt.arg(path).args(flags).env("CARGO_TARGET_DIR", guest_target_dir());
+    ServerProcess::start(wrt, Ready::WRT).unwrap()
+}
+
+/// The guests' own target directory, so that what they depend on is compiled once for all.
+pub(crate) fn guest_target_dir() -> PathBuf {
+    guests::target_dir().join("guests")
+}
+
+/// Waits for the next event `name` of `handler` after the first `from` events.
+pub(crate) fn wait(server: &ServerProcess, handler: &str, name: &str, from: usize) -> Event {
+    let what = format!("`{name}` of `{handler}`");
+    let found =
+        server.wait_for(&what, from, |event| event.is(name) && event.text("handler") == handler);
+    found.unwrap()
+}
+
+/// How many events `name` of `handler` there were after the first `from` events.
+pub(crate) fn count(server: &ServerProcess, handler: &str, name: &str, from: usize) -> usize {
+    let events = server.events(from);
+    events.iter().filter(|event| event.is(name) && event.text("handler") == handler).count()
+}
+
+/// A server whose signals and end are of interest, rather than its events.
+pub(crate) struct Signalled {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Signalled {
+    /// Starts `command`, which serves, and waits until it says where.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        stderr.read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("listening on http://");
+        let address = url.unwrap_or_else(|| panic!("found {line:?}")).parse().unwrap();
+        Self { child, stderr, address }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its standard output, which the command made a pipe.
+    pub(crate) fn stdout(&mut self) -> ChildStdout {
+        self.child.stdout.take().unwrap()
+    }
+
+    /// Reads standard error up to a line with `words`.
+    pub(crate) fn wait_for_line(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "no line with `{words}`");
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Signalled {
+    fn drop(&mut self) {
+        // Of a failed test; one that has ended cannot be killed, and need not be.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

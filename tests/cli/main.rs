@@ -1,0 +1,17 @@
+//! The built `wrt` binary as its users meet it: commands, sockets, files, signals and messages.
+
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod binary;
+mod build;
+mod client;
+mod dev;
+mod editors;
+mod help;
+mod logs;
+mod messages;
+mod project;
+mod serve;
+mod signals;
+mod unchanged;
+mod watch;
