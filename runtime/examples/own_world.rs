@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::error::Error;
 use std::sync::Arc;
 
-use wrt::{HandlerConfig, HandlerName, InstanceMode, Plugin, Runtime, RuntimeConfig, Source};
+use wrt::{HandlerConfig, HandlerName, InstanceMode, Plugin, Runtime, RuntimeConfig, Source, Swap};
 
 /// What `bindgen!` makes of the world that this host offers to its plugins.
 mod bindings {
@@ -63,16 +63,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("transform gives {answer:?}");
 
     for _ in 0..2 {
-        let calls = filter.call(async |filter, store| filter.call_count(store).await).await?;
-        println!("this instance was called {calls} times");
+        let n_texts = filter.call(async |filter, store| filter.call_count(store).await).await?;
+        println!("this instance has transformed {n_texts} text");
     }
 
     let trapped =
         filter.call(async |filter, store| filter.call_transform(store, "trap").await).await;
-    println!("a trap ends one instance: {}", trapped.is_err());
+    println!("a trap fails its call: {}", trapped.is_err());
 
-    let swap = filter.swap(Source::file(second), "the example has a second version").await?;
-    println!("{swap:?}");
+    match filter.swap(Source::file(second), "the example has a second version").await? {
+        Swap::Swapped { serving, .. } => {
+            println!("generation {} serves {} now", serving.generation, serving.digest.short());
+        }
+        other => println!("nothing to swap: {other:?}"),
+    }
     let answer =
         filter.call(async |filter, store| filter.call_transform(store, "again").await).await?;
     println!("transform gives {answer:?}");

@@ -62,6 +62,14 @@ pub enum StageError {
         /// What the compiler said.
         source: wasmtime::Error,
     },
+    /// The component is one of WASI 0.3, and the runtime does not opt in.
+    #[error("the component uses `{interface}` of WASI 0.3, which is an opt-in")]
+    Wasi03 {
+        /// The first such interface.
+        interface: String,
+        /// What the compiler said.
+        source: wasmtime::Error,
+    },
     /// Imports or exports do not fit.
     #[error(transparent)]
     Contract(#[from] ContractError),
@@ -85,7 +93,7 @@ impl StageError {
             Self::TooLarge { .. } | Self::NotAComponent { .. } | Self::Compile { .. } => {
                 Stage::Compile
             }
-            Self::Contract(_) => Stage::Check,
+            Self::Wasi03 { .. } | Self::Contract(_) => Stage::Check,
             Self::Init { .. } | Self::ShuttingDown => Stage::Init,
         }
     }
@@ -115,6 +123,9 @@ impl Hint for StageError {
                     "the file may still be being written, or was cut short: build it again"
                         .to_owned(),
                 ]
+            }
+            Self::Wasi03 { .. } => {
+                vec!["set `host.wasi03 = true` in the manifest to allow WASI 0.3".to_owned()]
             }
             Self::Contract(error) => error.hints(),
             Self::Init { source } => source.hints(),

@@ -125,8 +125,9 @@ pub enum EventKind {
         error: String,
         /// Milliseconds from admission to the end.
         elapsed_ms: f64,
-        /// The request, as in the log.
-        request_id: RequestId,
+        /// The request, as in the log; absent for a call of the embedder's own.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<RequestId>,
     },
     /// A guest wrote a log line, or to its standard output or error.
     Log {

@@ -183,7 +183,7 @@ impl Runtime {
             self.inner.plane.routes.store(Arc::new(routes));
             Ok(())
         })?;
-        Ok(HandlerHandle::new(handler, supervisor))
+        Ok(HandlerHandle::new(handler, supervisor, self.inner.shared.bus.clone()))
     }
 
     /// Adds a handler for components of the embedder's own world. `make_host` makes the
@@ -209,7 +209,7 @@ impl Runtime {
             make_host: Arc::new(make_host),
         };
         let (handler, supervisor) = self.register(config, guest, |_| Ok(()))?;
-        Ok(Plugin::new(handler, supervisor))
+        Ok(Plugin::new(handler, supervisor, self.inner.shared.bus.clone()))
     }
 
     /// Takes the handler called `name` away: its route is free at once, its calls in flight drain.

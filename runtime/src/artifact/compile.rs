@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use wasmtime::component::Component;
 
-use super::{Artifact, ComponentBytes, blocking, kind};
+use super::{Artifact, ComponentBytes, blocking, kind, wasi03};
 use crate::engine::Engine;
 use crate::error::StageError;
 use crate::events::{CompiledBy, Tier};
@@ -17,7 +17,8 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 ///
 /// # Errors
 ///
-/// [`StageError`] when the bytes are too many, not a component, or refused by the compiler.
+/// [`StageError`] when the bytes are too many, not a component, of WASI 0.3 without the opt-in, or
+/// refused by the compiler.
 ///
 /// # Cancel safety
 ///
@@ -41,7 +42,7 @@ fn compile_now(engine: &Engine, component: &ComponentBytes) -> Result<Artifact, 
     }
     let (started, reused) = (Instant::now(), engine.functions_reused());
     let compiled = Component::from_binary(engine.wasmtime(), bytes)
-        .map_err(|source| StageError::Compile { digest: digest.short(), bytes: size, source })?;
+        .map_err(|source| refusal(engine, component, source))?;
     Ok(Artifact {
         digest: *digest,
         component: compiled,
@@ -55,4 +56,16 @@ fn compile_now(engine: &Engine, component: &ComponentBytes) -> Result<Artifact, 
         },
         tier: Tier::Optimized,
     })
+}
+
+/// Why the compiler refused `component`, as far as more than its own words can be said.
+fn refusal(engine: &Engine, component: &ComponentBytes, source: wasmtime::Error) -> StageError {
+    let ComponentBytes { bytes, digest } = component;
+    match wasi03::interface_in(bytes) {
+        // Without the opt-in the engine does not know the types that WASI 0.3 is made of.
+        Some(interface) if !engine.allows_wasi03() => {
+            StageError::Wasi03 { interface: interface.to_owned(), source }
+        }
+        _ => StageError::Compile { digest: digest.short(), bytes: bytes.len() as u64, source },
+    }
 }

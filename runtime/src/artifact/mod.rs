@@ -3,6 +3,7 @@
 mod compile;
 mod kind;
 mod read;
+mod wasi03;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -24,6 +24,7 @@ const ASYNC_STACK: usize = 2 * 1024 * 1024;
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
     functions: Option<Arc<FunctionCache>>,
+    wasi03: bool,
     _ticker: Arc<EpochTicker>,
 }
 
@@ -58,12 +59,17 @@ impl Engine {
             })
             .map_err(|source| EngineError { source })?;
         let ticker = Arc::new(EpochTicker::start(&wasmtime));
-        Ok(Self { wasmtime, functions, _ticker: ticker })
+        Ok(Self { wasmtime, functions, wasi03: config.wasi03, _ticker: ticker })
     }
 
     /// The wasmtime engine itself.
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
+    }
+
+    /// Whether components of WASI 0.3 compile.
+    pub(crate) fn allows_wasi03(&self) -> bool {
+        self.wasi03
     }
 
     /// Functions that compilations so far took over from earlier ones.

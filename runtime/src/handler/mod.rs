@@ -2,6 +2,7 @@
 
 mod active;
 mod admission;
+mod report;
 pub(crate) mod table;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::id::{HandlerName, RequestId};
 pub(crate) use active::ActiveCell;
 use admission::Admission;
 pub(crate) use admission::{Admitted, Refused};
+pub(crate) use report::CallReport;
 
 /// See the [module](self). Shared by the data plane, which enters calls, and by the handler's
 /// supervisor, which publishes generations.

@@ -9,9 +9,8 @@ use http_body::{Body as _, Frame, SizeHint};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::WasiBody;
 
-use super::dispatch::CallReport;
 use crate::error::CallFailure;
-use crate::handler::Entered;
+use crate::handler::{CallReport, Entered};
 use crate::instance::Served;
 use crate::instance::http::Call;
 
@@ -40,6 +39,11 @@ pub(super) struct GuestBody {
     call: Call,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     report: Arc<CallReport>,
+    /// Whether the last frame was handed on.
+    ended: bool,
+    /// Bytes still to come by the response's `Content-Length`. A server stops asking for frames
+    /// when it has them all.
+    remaining: Option<u64>,
     /// Keeps the call in flight: its generation is not drained before the body is.
     _entered: Entered<Served>,
 }
@@ -60,9 +64,18 @@ impl Body {
         call: Call,
         report: Arc<CallReport>,
         entered: Entered<Served>,
+        length: Option<u64>,
     ) -> Self {
         let cut = Box::pin(entered.pass.cut().clone().cancelled_owned());
-        Self(Kind::Guest(Box::new(GuestBody { inner, call, cut, report, _entered: entered })))
+        Self(Kind::Guest(Box::new(GuestBody {
+            inner,
+            call,
+            cut,
+            report,
+            ended: false,
+            remaining: length,
+            _entered: entered,
+        })))
     }
 }
 
@@ -114,13 +127,18 @@ impl GuestBody {
                 Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
                 Poll::Ready(Some(Ok(frame))) => {
                     self.call.progress();
+                    let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
+                    self.remaining = self.remaining.map(|bytes| bytes.saturating_sub(sent));
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
                     let failure = CallFailure::Guest { reason: error.to_string() };
                     return Poll::Ready(Some(Err(self.failed(&failure))));
                 }
-                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Ready(None) => {
+                    self.ended = true;
+                    return Poll::Ready(None);
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -129,9 +147,19 @@ impl GuestBody {
         Poll::Pending
     }
 
-    fn failed(&self, failure: &CallFailure) -> BodyError {
+    fn failed(&mut self, failure: &CallFailure) -> BodyError {
+        self.ended = true;
         self.report.failed(failure);
         BodyError(crate::error::chain(failure))
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        if !self.ended && self.remaining != Some(0) && !self.inner.is_end_stream() {
+            // The client has gone, or wants no body.
+            self.call.abandon();
+        }
     }
 }
 

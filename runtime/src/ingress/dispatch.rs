@@ -2,7 +2,6 @@
 //! response.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -16,10 +15,9 @@ use crate::cloudevent::CloudEvent;
 use crate::config::RuntimeConfig;
 use crate::contract::event::EventError;
 use crate::error::{CallFailure, chain};
-use crate::events::{EventBus, EventKind, Serving};
+use crate::events::EventBus;
 use crate::handler::table::RouteTable;
-use crate::handler::{Entered, Handler, RequestIds};
-use crate::id::{HandlerName, RequestId};
+use crate::handler::{CallReport, Entered, Handler, RequestIds};
 use crate::instance::http::Call;
 use crate::instance::{Bounds, Served, ServedKind};
 
@@ -52,34 +50,6 @@ pub(crate) struct DataPlane {
 impl std::fmt::Debug for Served {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Served").field("label", &self.label).finish_non_exhaustive()
-    }
-}
-
-/// Identity of one running call, for the report of its failure.
-#[derive(Debug)]
-pub(super) struct CallReport {
-    bus: EventBus,
-    handler: HandlerName,
-    serving: Serving,
-    started: Instant,
-    request: RequestId,
-}
-
-impl CallReport {
-    pub(super) fn failed(&self, failure: &CallFailure) {
-        let error = chain(failure);
-        tracing::debug!(request = %self.request, handler = %self.handler, %error, "call failed");
-        self.bus.emit(
-            Some(&self.handler),
-            None,
-            EventKind::CallFailed {
-                generation: self.serving.generation,
-                outcome: failure.outcome(),
-                error,
-                elapsed_ms: self.started.elapsed().as_secs_f64() * 1e3,
-                request_id: self.request,
-            },
-        );
     }
 }
 
@@ -124,13 +94,8 @@ impl DataPlane {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        let report = Arc::new(CallReport {
-            bus: self.bus.clone(),
-            handler: handler.name().clone(),
-            serving: entered.pass.serving(),
-            started: Instant::now(),
-            request: self.request_ids.next(),
-        });
+        let request_id = Some(self.request_ids.next());
+        let report = Arc::new(CallReport::start(&self.bus, handler.name(), &entered, request_id));
         let outcome = match &entered.pass.kind {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
             ServedKind::Event(_) => event_call(handler, &entered, request).await,
@@ -169,7 +134,9 @@ where
     for name in &HOP_BY_HOP {
         parts.headers.remove(name);
     }
-    Ok(Response::from_parts(parts, Body::guest(body, call, report, entered)))
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok(Response::from_parts(parts, Body::guest(body, call, report, entered, length)))
 }
 
 async fn event_call<B>(

@@ -1,9 +1,9 @@
 //! HTTP instances of one generation, on wasmtime's `ProxyHandler`: one worker task for each store.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
@@ -40,14 +40,45 @@ pub(crate) struct HttpInstances {
 /// One call, as its worker and its response body share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Call {
+    shared: Arc<SharedCall>,
+}
+
+#[derive(Debug, Default)]
+struct SharedCall {
     /// Set when a worker takes the call.
-    clock: Arc<OnceLock<Arc<Clock>>>,
+    clock: OnceLock<Arc<Clock>>,
+    /// Set when nobody waits for the answer any more.
+    abandoned: AtomicBool,
 }
 
 impl Call {
+    /// Nobody waits for the answer any more: its worker ends, unless it serves other calls too.
+    /// Without this a client that goes away would leave its store behind until the timeout.
+    pub(crate) fn abandon(&self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+        // Ordering: this writes one thing and looks at another, and the worker that takes the call
+        // does the reverse; with a fence between in both, one of the two sees the other's write.
+        fence(Ordering::SeqCst);
+        if let Some(clock) = self.shared.clock.get() {
+            clock.abandon(&self.shared);
+        }
+    }
+
+    /// A worker takes the call.
+    fn taken_by(&self, clock: &Arc<Clock>) {
+        clock.serve(&self.shared);
+        // Set once: a call is given to one worker only.
+        let _ = self.shared.clock.set(Arc::clone(clock));
+        // Ordering: see `abandon`.
+        fence(Ordering::SeqCst);
+        if self.shared.abandoned.load(Ordering::Relaxed) {
+            clock.abandon(&self.shared);
+        }
+    }
+
     /// The response made progress: its worker gets the whole timeout again.
     pub(crate) fn progress(&self) {
-        if let Some(clock) = self.clock.get() {
+        if let Some(clock) = self.shared.clock.get() {
             clock.touch();
         }
     }
@@ -59,15 +90,29 @@ struct Clock {
     started: Instant,
     /// Milliseconds after `started`.
     touched: AtomicU64,
+    /// Whether the worker serves one call at a time, and so may end with it.
+    exclusive: bool,
+    latest: Mutex<Latest>,
     /// Cancelled when the worker's store is gone.
     ended: CancellationToken,
     /// What ended the worker early, for the call that it served.
     error: Mutex<Option<wasmtime::Error>>,
 }
 
+/// The call that a worker took last.
+#[derive(Debug, Default)]
+struct Latest {
+    call: Weak<SharedCall>,
+    is_abandoned: bool,
+    /// The worker's, to be woken when the call is abandoned.
+    waker: Option<Waker>,
+}
+
 impl Clock {
-    fn start() -> Self {
+    fn start(exclusive: bool) -> Self {
         Self {
+            exclusive,
+            latest: Mutex::default(),
             started: Instant::now(),
             touched: AtomicU64::new(0),
             ended: CancellationToken::new(),
@@ -80,6 +125,39 @@ impl Clock {
         // precision at most.
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.touched.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn serve(&self, call: &Arc<SharedCall>) {
+        self.latest().call = Arc::downgrade(call);
+    }
+
+    /// Ends the worker if it serves `call` and no other: it may have gone on to the next one while
+    /// the last bytes of an answer were still on their way.
+    fn abandon(&self, call: &Arc<SharedCall>) {
+        let mut latest = self.latest();
+        if !self.exclusive || latest.call.as_ptr() != Arc::as_ptr(call) {
+            return;
+        }
+        latest.is_abandoned = true;
+        let waker = latest.waker.take();
+        drop(latest);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll_abandoned(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut latest = self.latest();
+        if latest.is_abandoned {
+            return Poll::Ready(());
+        }
+        latest.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    fn latest(&self) -> MutexGuard<'_, Latest> {
+        // Each field is replaced whole, so a panic elsewhere leaves it sound.
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn end(&self, error: Option<wasmtime::Error>) {
@@ -146,10 +224,13 @@ impl HttpInstances {
     ///
     /// # Cancel safety
     ///
-    /// The guest goes on until it notices that nobody reads its response, or its timeout.
+    /// Dropping the future ends the guest, unless its instance serves other calls too.
     pub(crate) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
         let timeout = self.timeout;
-        match tokio::time::timeout(timeout, self.proxy.handle(call.clone(), request)).await {
+        let unanswered = AbandonOnDrop(Some(&call));
+        let answer = tokio::time::timeout(timeout, self.proxy.handle(call.clone(), request)).await;
+        unanswered.disarm();
+        match answer {
             Ok(Ok(response)) => {
                 call.progress();
                 Ok(response)
@@ -157,7 +238,7 @@ impl HttpInstances {
             Ok(Err(error)) => Err(match failure(error, timeout) {
                 // A trap reaches the worker alone; the call hears only that its answer is lost.
                 lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
-                    let error = match call.clock.get() {
+                    let error = match call.shared.clock.get() {
                         Some(clock) => clock.error().await,
                         None => None,
                     };
@@ -165,7 +246,27 @@ impl HttpInstances {
                 }
                 other => other,
             }),
-            Err(_) => Err(CallFailure::Deadline { timeout }),
+            Err(_) => {
+                call.abandon();
+                Err(CallFailure::Deadline { timeout })
+            }
+        }
+    }
+}
+
+/// Abandons its call unless that was answered first.
+struct AbandonOnDrop<'a>(Option<&'a Call>);
+
+impl AbandonOnDrop<'_> {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbandonOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0 {
+            call.abandon();
         }
     }
 }
@@ -188,7 +289,7 @@ impl HandlerState for Workers {
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
         let mut store = self.factory.store();
         let proxy = self.pre.instantiate_async(&mut store).await?;
-        let clock = Arc::new(Clock::start());
+        let clock = Arc::new(Clock::start(self.concurrent == 1));
         let (max_calls, max_idle) = match self.mode {
             InstanceMode::Fresh => (1, Duration::ZERO),
             InstanceMode::Pooled { max_calls, max_idle } => (max_calls, max_idle),
@@ -251,8 +352,7 @@ impl WorkerState for Worker {
         _: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         self.clock.touch();
-        // Set once: a call is given to one worker only.
-        let _ = call.clock.set(Arc::clone(&self.clock));
+        call.taken_by(&self.clock);
         let (timeout, clock) = (self.timeout, Arc::clone(&self.clock));
         Box::pin(async move {
             // The head of a response is timed by the caller; this one ends a response whose body
@@ -295,7 +395,7 @@ impl WorkerExpiration for Expiration {
     ) -> Poll<()> {
         // Polled even when idle: this registers the waker that ends the idle workers of a retired
         // generation, which nobody asks anything again.
-        if self.cut.as_mut().poll(cx).is_ready() {
+        if self.cut.as_mut().poll(cx).is_ready() || self.clock.poll_abandoned(cx).is_ready() {
             return Poll::Ready(());
         }
         let deadline = match status {

@@ -52,6 +52,19 @@ impl Drop for LiveStore {
     }
 }
 
+impl<H> Clone for StoreFactory<H> {
+    fn clone(&self) -> Self {
+        let Self { engine, grants, log, make_host, live } = self;
+        Self {
+            engine: engine.clone(),
+            grants: grants.clone(),
+            log: log.clone(),
+            make_host: Arc::clone(make_host),
+            live: live.clone(),
+        }
+    }
+}
+
 /// Makes the stores of one generation.
 pub(crate) struct StoreFactory<H> {
     engine: Engine,

@@ -6,8 +6,8 @@ use crate::artifact::Source;
 use crate::cloudevent::CloudEvent;
 use crate::contract::event::EventError;
 use crate::error::{CallError, CallFailure, Rejected};
-use crate::events::Serving;
-use crate::handler::{EnterError, Entered, Handler};
+use crate::events::{EventBus, Serving};
+use crate::handler::{CallReport, EnterError, Handler};
 use crate::id::HandlerName;
 use crate::instance::{Bounds, Served, ServedKind};
 use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
@@ -17,11 +17,16 @@ use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 pub struct HandlerHandle {
     handler: Arc<Handler<Served>>,
     supervisor: Arc<SupervisorHandle>,
+    bus: EventBus,
 }
 
 impl HandlerHandle {
-    pub(super) fn new(handler: Arc<Handler<Served>>, supervisor: Arc<SupervisorHandle>) -> Self {
-        Self { handler, supervisor }
+    pub(super) fn new(
+        handler: Arc<Handler<Served>>,
+        supervisor: Arc<SupervisorHandle>,
+        bus: EventBus,
+    ) -> Self {
+        Self { handler, supervisor, bus }
     }
 
     /// The handler's name.
@@ -96,14 +101,17 @@ impl HandlerHandle {
             return Err(CallError::WrongKind { handler, problem });
         };
         let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
-        match instances.handle(bounds, event).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(EventError::Rejected(reason))) => Err(CallError::Declined { handler, reason }),
-            Ok(Err(EventError::Failed(reason))) => {
-                Err(failed(&handler, &entered, CallFailure::Guest { reason }))
+        let report = CallReport::start(&self.bus, &handler, &entered, None);
+        let source = match instances.handle(bounds, event).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(EventError::Rejected(reason))) => {
+                return Err(CallError::Declined { handler, reason });
             }
-            Err(failure) => Err(failed(&handler, &entered, failure)),
-        }
+            Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },
+            Err(failure) => failure,
+        };
+        report.failed(&source);
+        Err(CallError::Failed { handler, serving: entered.pass.serving(), source })
     }
 }
 
@@ -125,13 +133,4 @@ impl From<EnterError> for CallError {
             EnterError::NothingActive { handler } => Self::NothingActive { handler },
         }
     }
-}
-
-/// The error of a call that ran.
-pub(super) fn failed<R>(
-    handler: &HandlerName,
-    entered: &Entered<R>,
-    source: CallFailure,
-) -> CallError {
-    CallError::Failed { handler: handler.clone(), serving: entered.pass.serving(), source }
 }

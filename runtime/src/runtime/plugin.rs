@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use wasmtime::Store;
 
-use super::handle::failed;
 use crate::artifact::Source;
 use crate::contract::Contract;
 use crate::error::{CallError, Rejected};
-use crate::events::Serving;
-use crate::handler::Handler;
+use crate::events::{EventBus, Serving};
+use crate::handler::{CallReport, Handler};
 use crate::host::HostState;
 use crate::id::HandlerName;
 use crate::instance::{Bounds, Instances};
@@ -21,11 +20,16 @@ use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 pub struct Plugin<C: Contract> {
     handler: Arc<Handler<Instances<C>>>,
     supervisor: Arc<SupervisorHandle>,
+    bus: EventBus,
 }
 
 impl<C: Contract> Clone for Plugin<C> {
     fn clone(&self) -> Self {
-        Self { handler: Arc::clone(&self.handler), supervisor: Arc::clone(&self.supervisor) }
+        Self {
+            handler: Arc::clone(&self.handler),
+            supervisor: Arc::clone(&self.supervisor),
+            bus: self.bus.clone(),
+        }
     }
 }
 
@@ -33,8 +37,9 @@ impl<C: Contract> Plugin<C> {
     pub(super) fn new(
         handler: Arc<Handler<Instances<C>>>,
         supervisor: Arc<SupervisorHandle>,
+        bus: EventBus,
     ) -> Self {
-        Self { handler, supervisor }
+        Self { handler, supervisor, bus }
     }
 
     /// The handler's name.
@@ -93,11 +98,12 @@ impl<C: Contract> Plugin<C> {
     {
         let entered = self.handler.enter().await.map_err(CallError::from)?;
         let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
-        entered
-            .pass
-            .call(bounds, call)
-            .await
-            .map_err(|failure| failed(self.name(), &entered, failure))
+        let report = CallReport::start(&self.bus, self.name(), &entered, None);
+        entered.pass.call(bounds, call).await.map_err(|source| {
+            report.failed(&source);
+            let (handler, serving) = (self.name().clone(), entered.pass.serving());
+            CallError::Failed { handler, serving, source }
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::Shared;
+use super::{Shared, first_instance_error};
 use crate::artifact::{ComponentBytes, compile};
 use crate::config::{HandlerConfig, InstanceMode};
 use crate::contract;
@@ -50,19 +50,23 @@ impl Guest for ServedGuest {
             &shared.stores,
         );
         let (mode, retirement, timeout) = (config.instances, retirement.clone(), config.timeout);
-        let kind = match ServedPre::new(kind, pre)? {
+        let (world, bare, spare) = (kind.world(), pre.clone(), factory.clone());
+        let (kind, tried) = match ServedPre::new(kind, pre)? {
             ServedPre::Http(pre) => {
                 let http = HttpInstances::new(pre, factory, mode, timeout, retirement);
-                http.try_out().await.map_err(|source| StageError::Init { source })?;
-                ServedKind::Http(http)
+                let tried = http.try_out().await;
+                (ServedKind::Http(http), tried)
             }
             ServedPre::Event(pre) => {
                 let events = Instances::new(pre, factory, mode, retirement);
                 let tried = events.try_out(timeout).await;
-                tried.map_err(|source| StageError::Init { source })?;
-                ServedKind::Event(events)
+                (ServedKind::Event(events), tried)
             }
         };
+        if let Err(failure) = tried {
+            let store = spare.store();
+            return Err(first_instance_error(&bare, store, world, timeout, failure).await);
+        }
         let serving = Serving { generation: number, digest: artifact.digest };
         Ok(artifact.staged(Served::new(&config.name, serving, kind)))
     }

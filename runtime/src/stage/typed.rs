@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use wasmtime::component::Linker;
 
-use super::Shared;
 use super::served::tidy_every;
+use super::{Shared, first_instance_error};
 use crate::artifact::{ComponentBytes, compile};
 use crate::config::HandlerConfig;
 use crate::contract::{self, Contract, ContractError, export_names};
@@ -38,6 +38,7 @@ impl<C: Contract> Guest for TypedGuest<C> {
         let artifact = compile(&shared.engine, &component).await?;
         let wasi03 = shared.config.wasi03;
         let pre = contract::link(linker, &artifact.component, C::WORLD, wasi03)?;
+        let bare = pre.clone();
         let pre = C::pre(pre).map_err(|source| ContractError::WrongExport {
             world: C::WORLD,
             found: export_names(&artifact.component),
@@ -51,10 +52,15 @@ impl<C: Contract> Guest for TypedGuest<C> {
             Arc::clone(make_host),
             &shared.stores,
         );
+        let (spare, timeout) = (factory.clone(), config.timeout);
         let instances = Instances::<C>::new(pre, factory, config.instances, retirement.clone());
-        let tried = instances.try_out(config.timeout).await;
-        tried.map_err(|source| StageError::Init { source })?;
-        Ok(artifact.staged(instances))
+        match instances.try_out(timeout).await {
+            Ok(()) => Ok(artifact.staged(instances)),
+            Err(failure) => {
+                let store = spare.store();
+                Err(first_instance_error(&bare, store, C::WORLD, timeout, failure).await)
+            }
+        }
     }
 
     fn tidy_every(&self) -> Option<Duration> {

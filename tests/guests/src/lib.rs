@@ -12,6 +12,7 @@ pub const NAMES: &[&str] = &[
     "event_rejects",
     "event_trap",
     "grow_memory",
+    "http03",
     "log_noise",
     "loop_forever",
     "never_answers",

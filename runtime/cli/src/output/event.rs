@@ -95,9 +95,10 @@ impl EventRenderer {
                 let warning = self.style.warning("warning:");
                 let elapsed = milliseconds(*elapsed_ms);
                 let error = block(error, "  ");
+                let request = request_id.map(|id| format!(", {id}")).unwrap_or_default();
                 let text = format!(
                     "{warning} a call failed on generation {generation} after {elapsed} \
-                     ({outcome}, {request_id}): {error}"
+                     ({outcome}{request}): {error}"
                 );
                 self.lines(event, &text)
             }

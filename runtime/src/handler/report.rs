@@ -1,0 +1,49 @@
+//! The report of a failed call: one event and one log line, whoever made the call.
+
+use std::time::Instant;
+
+use super::Entered;
+use crate::error::{CallFailure, chain};
+use crate::events::{EventBus, EventKind, Serving};
+use crate::id::{HandlerName, RequestId};
+
+/// Identity of one running call.
+#[derive(Debug)]
+pub(crate) struct CallReport {
+    bus: EventBus,
+    handler: HandlerName,
+    serving: Serving,
+    started: Instant,
+    /// `None` for a call that no request caused.
+    request: Option<RequestId>,
+}
+
+impl CallReport {
+    /// Notes that a call of `handler` begins.
+    pub(crate) fn start<R>(
+        bus: &EventBus,
+        handler: &HandlerName,
+        entered: &Entered<R>,
+        request: Option<RequestId>,
+    ) -> Self {
+        let (bus, handler, serving) = (bus.clone(), handler.clone(), entered.pass.serving());
+        Self { bus, handler, serving, started: Instant::now(), request }
+    }
+
+    /// The call failed.
+    pub(crate) fn failed(&self, failure: &CallFailure) {
+        let error = chain(failure);
+        tracing::debug!(request = ?self.request, handler = %self.handler, %error, "call failed");
+        self.bus.emit(
+            Some(&self.handler),
+            None,
+            EventKind::CallFailed {
+                generation: self.serving.generation,
+                outcome: failure.outcome(),
+                error,
+                elapsed_ms: self.started.elapsed().as_secs_f64() * 1e3,
+                request_id: self.request,
+            },
+        );
+    }
+}

@@ -1,0 +1,201 @@
+//! What is not a fitting component is refused with the reason, and what served before serves on.
+
+use std::time::Duration;
+
+use wrt::events::Stage;
+use wrt::{Event, EventKind, HandlerHandle, Hint as _, Rejected, chain};
+
+use crate::fixture::{Fixture, bytes, config, guest, next_event, swapped};
+
+/// A handler with one good generation, which has to survive everything that is offered.
+struct Refuser {
+    fixture: Fixture,
+    handler: HandlerHandle,
+    events: tokio::sync::broadcast::Receiver<Event>,
+}
+
+/// How a candidate was refused.
+struct Refusal {
+    stage: Stage,
+    error: String,
+    hints: String,
+}
+
+impl Refuser {
+    async fn start() -> Self {
+        // Soon over for a candidate that never starts, ample for the calls.
+        let config = config().with_timeout(Duration::from_secs(2));
+        let (fixture, handler) = Fixture::serving_as(config, &guest("trap")).await;
+        let events = fixture.runtime.events();
+        Self { fixture, handler, events }
+    }
+
+    async fn refuse(&mut self, candidate: &[u8]) -> Refusal {
+        let serving = self.handler.serving();
+        let rejected: Rejected =
+            self.handler.swap(bytes(candidate), "a bad one").await.expect_err("it was accepted");
+        assert_eq!(rejected.serving, serving);
+        assert_eq!(self.handler.serving(), serving);
+        assert_eq!(self.fixture.get("/").await.text(), "ok");
+        let refusal = Refusal {
+            stage: rejected.source.stage(),
+            error: chain(&rejected.source),
+            hints: rejected.source.hints().join("\n"),
+        };
+        let told = next_event(&mut self.events, "the rejection", |event| match event {
+            EventKind::Rejected { stage, error, serving, .. } => Some((stage, error, serving)),
+            _ => None,
+        });
+        assert_eq!(told.await, (refusal.stage, refusal.error.clone(), serving));
+        refusal
+    }
+
+    async fn refuse_text(&mut self, text: &str) -> Refusal {
+        self.refuse(&wat::parse_str(text).unwrap()).await
+    }
+}
+
+impl Refusal {
+    #[track_caller]
+    fn says(&self, stage: Stage, parts: &[&str]) -> &Self {
+        assert_eq!(self.stage, stage, "{}", self.error);
+        for part in parts {
+            assert!(self.error.contains(part), "`{part}` is not in `{}`", self.error);
+        }
+        self
+    }
+}
+
+/// A component that exports `handle` without parameters and result as part of `interface`, and
+/// imports `imports`.
+fn exporting(interface: &str, imports: &str) -> String {
+    format!(
+        r#"(component {imports}
+            (core module $m (func (export "handle")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "handle")))
+            (instance $e (export "handle" (func $f)))
+            (export "{interface}" (instance $e)))"#
+    )
+}
+
+#[tokio::test]
+async fn core_module_is_refused_with_the_way_to_a_component() {
+    let mut refuser = Refuser::start().await;
+    let refusal = refuser.refuse_text("(module)").await;
+    refusal.says(Stage::Compile, &["expected a WebAssembly component", "core WebAssembly module"]);
+    assert!(refusal.hints.contains("wasm32-wasip2"), "{}", refusal.hints);
+}
+
+#[tokio::test]
+async fn other_files_are_refused_by_what_they_are() {
+    let mut refuser = Refuser::start().await;
+    for (candidate, found) in [
+        ("<!doctype html><title>404 Not Found</title>", "an HTML page"),
+        ("(component)", "WebAssembly text"),
+        ("not found\n", "text"),
+    ] {
+        refuser.refuse(candidate.as_bytes()).await.says(Stage::Compile, &[found]);
+    }
+}
+
+#[tokio::test]
+async fn truncated_component_is_refused_wherever_it_ends() {
+    let mut refuser = Refuser::start().await;
+    let whole = guest("counter");
+    for (length, stage, part) in [
+        (0, Stage::Compile, "an empty file"),
+        (4, Stage::Compile, "ends within its first 8 bytes"),
+        // The preamble alone is a component, of nothing.
+        (8, Stage::Check, "it exports nothing"),
+        (whole.len() / 2, Stage::Compile, "failed to compile the component"),
+        (whole.len() - 1, Stage::Compile, "failed to compile the component"),
+    ] {
+        refuser.refuse(&whole[..length]).await.says(stage, &[part]);
+    }
+}
+
+#[tokio::test]
+async fn missing_export_is_named_beside_those_that_are_there() {
+    let mut refuser = Refuser::start().await;
+    let refusal = refuser.refuse(&guest("own_world")).await;
+    let parts = ["wasi:http/incoming-handler@0.2.x", "wrt:plugin/handler@0.1.0", "`transform`"];
+    refusal.says(Stage::Check, &parts);
+    assert!(refusal.hints.contains("#[wrt_guest::http]"), "{}", refusal.hints);
+}
+
+#[tokio::test]
+async fn mistyped_export_is_refused_with_both_types() {
+    let mut refuser = Refuser::start().await;
+    for interface in ["wasi:http/incoming-handler@0.2.0", "wrt:plugin/handler@0.1.0"] {
+        let refusal = refuser.refuse_text(&exporting(interface, "")).await;
+        refusal.says(
+            Stage::Check,
+            &["does not fit world", interface, "type mismatch with parameters"],
+        );
+    }
+}
+
+#[tokio::test]
+async fn each_import_that_is_not_offered_is_named_with_both_versions() {
+    let mut refuser = Refuser::start().await;
+    let imports = r#"
+        (import "acme:db/rows@1.2.0" (instance (export "get" (func))))
+        (import "wasi:logging/logging@9.0.0" (instance (export "log" (func))))
+        (import "wasi:random/random@0.2.0" (instance
+            (export "get-random-u64" (func (result u64)))))"#;
+    let refusal = refuser.refuse_text(&exporting("wrt:plugin/handler@0.1.0", imports)).await;
+    refusal.says(
+        Stage::Check,
+        &[
+            "import `acme:db/rows@1.2.0` is not provided (this runtime provides nothing of that name)",
+            "import `wasi:logging/logging@9.0.0` is not provided (this runtime provides 0.1.0-draft)",
+        ],
+    );
+    assert!(!refusal.error.contains("import `wasi:random"), "{}", refusal.error);
+}
+
+/// An HTTP handler whose core module begins with `start`.
+fn starting_with(start: &str) -> String {
+    format!(
+        r#"(component
+            (import "wasi:http/types@0.2.0" (instance $types
+                (export "incoming-request" (type (sub resource)))
+                (export "response-outparam" (type (sub resource)))))
+            (alias export $types "incoming-request" (type $request))
+            (alias export $types "response-outparam" (type $out))
+            (core module $m {start} (func (export "handle") (param i32 i32)))
+            (core instance $i (instantiate $m))
+            (func $f (param "request" (own $request)) (param "response-out" (own $out))
+                (canon lift (core func $i "handle")))
+            (instance $e (export "handle" (func $f)))
+            (export "wasi:http/incoming-handler@0.2.0" (instance $e)))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn component_that_fails_at_its_start_is_refused_within_its_limits() {
+    let mut refuser = Refuser::start().await;
+    for (start, part) in [
+        ("(func $f unreachable) (start $f)", "trapped"),
+        ("(memory 4096)", "more than its limit"),
+        ("(func $f (loop (br 0))) (start $f)", "did not answer within"),
+    ] {
+        let refusal = refuser.refuse_text(&starting_with(start)).await;
+        refusal.says(Stage::Init, &["failed to start a first instance", part]);
+        refuser.fixture.wait_for_stores(0).await;
+    }
+    // The same without a fault is accepted, so it was the start that was refused.
+    let good = wat::parse_str(starting_with("")).unwrap();
+    swapped(refuser.handler.swap(bytes(&good), "good").await);
+}
+
+#[tokio::test]
+async fn first_component_that_is_refused_leaves_the_handler_waiting() {
+    let fixture = Fixture::start().await;
+    let handler = fixture.runtime.add_handler(config()).unwrap();
+    let rejected = handler.load(bytes(b"nothing")).await.unwrap_err();
+    assert_eq!((rejected.serving, handler.serving()), (None, None));
+    swapped(handler.load(bytes(&guest("trap"))).await);
+    assert_eq!(fixture.get("/").await.text(), "ok");
+}

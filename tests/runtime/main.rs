@@ -1,0 +1,15 @@
+//! The library's public API with real guests: one module per subject.
+#![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
+
+mod client;
+mod contract;
+mod embedding;
+mod events;
+mod failures;
+mod fixture;
+mod host;
+mod leaks;
+mod pool;
+mod read;
+mod swap;
+mod wasi03;

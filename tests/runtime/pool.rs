@@ -1,0 +1,234 @@
+//! Pooled instances: used again, never beyond their limits, and gone with their generation.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wrt::{CallError, InstanceMode, Plugin};
+
+use crate::fixture::{
+    Fixture, bytes, config, guest, label, limited, next_drained, swapped, variant, wait_until,
+};
+
+/// Calls that show that something never happens.
+const CALLS: usize = 10;
+
+/// Longer than any test: nothing expires unless a test wants it.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// An embedder's world whose guest counts the calls of its instance.
+mod bindings {
+    #![allow(missing_docs, reason = "generated; the WIT file documents it")]
+    wrt::wasmtime::component::bindgen!({
+        path: "../tests/guests/wit",
+        world: "acme:filters/filter",
+        exports: { default: async },
+        wasmtime_crate: wrt::wasmtime,
+    });
+}
+
+struct Settings(Arc<HashMap<String, String>>);
+
+impl bindings::acme::filters::host::Host for Settings {
+    fn lookup(&mut self, key: String) -> Option<String> {
+        self.0.get(&key).cloned()
+    }
+}
+
+wrt::contract! {
+    struct Filters for bindings::Filter, pre bindings::FilterPre;
+    host = Settings;
+    world = "acme:filters/filter@1.0.0";
+    imports = [bindings::acme::filters::host];
+}
+
+/// A plugin that runs guest `own_world`.
+async fn filter(instances: InstanceMode) -> (Fixture, Plugin<Filters>) {
+    let fixture = Fixture::start().await;
+    let settings = Arc::new(HashMap::from([("suffix".to_owned(), "!".to_owned())]));
+    let filter = fixture
+        .runtime
+        .add_plugin(config().with_instances(instances), move || Settings(Arc::clone(&settings)))
+        .unwrap();
+    swapped(filter.load(bytes(&guest("own_world"))).await);
+    (fixture, filter)
+}
+
+async fn transform(filter: &Plugin<Filters>, input: &str) -> Result<String, CallError> {
+    let call = filter.call(async |filter, store| filter.call_transform(store, input).await);
+    limited("a typed call", call).await.map(|answer| answer.unwrap())
+}
+
+/// How often the instance that answers was asked to transform.
+async fn count(filter: &Plugin<Filters>) -> u32 {
+    let call = filter.call(async |filter, store| filter.call_count(store).await);
+    limited("a typed call", call).await.unwrap()
+}
+
+fn at_most(max_calls: usize) -> InstanceMode {
+    InstanceMode::Pooled { max_calls, max_idle: LONG }
+}
+
+/// The answers of guest `counter` until one is `last`. An instance is ready again only a moment
+/// after its answer was read, so the next request may meet another one.
+async fn counts_until(fixture: &Fixture, last: u32) -> Vec<u32> {
+    let mut client = fixture.client().await;
+    let mut counts = Vec::new();
+    limited(&format!("an instance that has seen {last} requests"), async {
+        while counts.last() != Some(&last) {
+            counts.push(client.get("/").await.text().parse().unwrap());
+        }
+    })
+    .await;
+    counts
+}
+
+#[tokio::test]
+async fn fresh_instance_has_seen_no_request_before() {
+    let (fixture, _) = Fixture::serving(&guest("counter")).await;
+    let mut client = fixture.client().await;
+    for _ in 0..CALLS {
+        assert_eq!(client.get("/").await.text(), "1");
+    }
+    fixture.wait_for_stores(0).await;
+}
+
+#[tokio::test]
+async fn pooled_instance_answers_one_request_after_another() {
+    let config = config().with_instances(InstanceMode::pooled());
+    let (fixture, _) = Fixture::serving_as(config, &guest("counter")).await;
+    let counts = counts_until(&fixture, 5).await;
+    let n_instances = counts.iter().filter(|&&count| count == 1).count();
+    fixture.wait_for_stores(n_instances).await;
+}
+
+#[tokio::test]
+async fn pooled_instance_answers_no_more_requests_than_it_may() {
+    let (fixture, _) =
+        Fixture::serving_as(config().with_instances(at_most(3)), &guest("counter")).await;
+    for _ in 0..CALLS {
+        let counts = counts_until(&fixture, 3).await;
+        assert!(counts.iter().all(|&count| count <= 3), "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn pooled_instance_is_dropped_when_it_was_idle_for_long() {
+    let instances = InstanceMode::Pooled { max_calls: 1000, max_idle: Duration::from_millis(50) };
+    let config = config().with_instances(instances);
+    let (fixture, _) = Fixture::serving_as(config, &guest("counter")).await;
+    assert_eq!(fixture.get("/").await.text(), "1");
+    fixture.wait_for_stores(0).await;
+    assert_eq!(fixture.get("/").await.text(), "1");
+}
+
+#[tokio::test]
+async fn idle_instances_go_with_their_generation() {
+    let component = guest("counter");
+    let (fixture, handler) =
+        Fixture::serving_as(config().with_instances(at_most(1000)), &component).await;
+    let mut events = fixture.runtime.events();
+    counts_until(&fixture, 2).await;
+    assert!(fixture.runtime.live_stores() > 0, "nothing was kept");
+
+    let second = swapped(handler.swap(variant(&component, 2), "new").await);
+    fixture.wait_for_stores(0).await;
+    assert_eq!(next_drained(&mut events).await, (1, 0));
+    let answer = fixture.get("/").await;
+    assert_eq!((answer.text(), answer.generation()), ("1", &*label(second)));
+}
+
+#[tokio::test]
+async fn pooled_instance_that_traps_answers_nothing_further() {
+    let (fixture, _) =
+        Fixture::serving_as(config().with_instances(at_most(1000)), &guest("trap")).await;
+    let mut client = fixture.client().await;
+    assert_eq!(client.get("/trap").await.status, 500);
+    fixture.wait_for_stores(0).await;
+    assert_eq!(client.get("/").await.text(), "ok");
+    fixture.wait_for_stores(1).await;
+}
+
+#[tokio::test]
+async fn typed_calls_share_a_pooled_instance() {
+    let (fixture, filter) = filter(InstanceMode::pooled()).await;
+    for calls in 1..=5 {
+        assert_eq!(transform(&filter, "hello").await.unwrap(), "HELLO!");
+        assert_eq!(count(&filter).await, calls);
+    }
+    assert_eq!(fixture.runtime.live_stores(), 1);
+}
+
+#[tokio::test]
+async fn typed_calls_of_a_fresh_handler_share_nothing() {
+    let (fixture, filter) = filter(InstanceMode::Fresh).await;
+    assert_eq!(transform(&filter, "hello").await.unwrap(), "HELLO!");
+    assert_eq!(count(&filter).await, 0);
+    assert_eq!(fixture.runtime.live_stores(), 0);
+}
+
+#[tokio::test]
+async fn typed_instance_is_replaced_after_the_calls_it_may_take() {
+    let (fixture, filter) = filter(at_most(3)).await;
+    for _ in 0..CALLS {
+        transform(&filter, "a").await.unwrap();
+        transform(&filter, "b").await.unwrap();
+        assert_eq!(count(&filter).await, 2, "the third call meets the same instance");
+        assert_eq!(fixture.runtime.live_stores(), 0, "which then has done its part");
+    }
+}
+
+#[tokio::test]
+async fn typed_instance_that_traps_is_not_called_again() {
+    let (fixture, filter) = filter(at_most(1000)).await;
+    transform(&filter, "hello").await.unwrap();
+    match transform(&filter, "trap").await {
+        Err(CallError::Failed { source, .. }) => assert_eq!(source.outcome(), "trap"),
+        other => panic!("expected a trap, found {other:?}"),
+    }
+    assert_eq!(fixture.runtime.live_stores(), 0);
+    assert_eq!(count(&filter).await, 0);
+    assert_eq!(transform(&filter, "again").await.unwrap(), "AGAIN!");
+}
+
+#[tokio::test]
+async fn typed_calls_at_the_same_time_have_an_instance_each() {
+    let (fixture, filter) = filter(at_most(1000)).await;
+    // Two calls that are inside together: each waits for the other before it ends.
+    let meeting = Arc::new(tokio::sync::Barrier::new(2));
+    let call = || {
+        let (filter, meeting) = (filter.clone(), Arc::clone(&meeting));
+        async move {
+            let call = filter.call(async |filter, store| {
+                meeting.wait().await;
+                filter.call_transform(store, "hello").await
+            });
+            limited("a call beside another", call).await.unwrap().unwrap()
+        }
+    };
+    let answers = futures::future::join(call(), call()).await;
+    assert_eq!(answers, ("HELLO!".to_owned(), "HELLO!".to_owned()));
+    assert_eq!(fixture.runtime.live_stores(), 2);
+    assert_eq!(count(&filter).await, 1);
+}
+
+#[tokio::test]
+async fn typed_instances_go_with_their_generation() {
+    let (fixture, filter) = filter(at_most(1000)).await;
+    transform(&filter, "hello").await.unwrap();
+    assert_eq!(fixture.runtime.live_stores(), 1);
+    let second = swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
+    fixture.wait_for_stores(0).await;
+    assert_eq!(filter.serving(), Some(second));
+    assert_eq!(count(&filter).await, 0);
+}
+
+#[tokio::test]
+async fn typed_instance_is_dropped_when_it_was_idle_for_long() {
+    let instances = InstanceMode::Pooled { max_calls: 1000, max_idle: Duration::from_millis(50) };
+    let (fixture, filter) = filter(instances).await;
+    transform(&filter, "hello").await.unwrap();
+    let left = || fixture.runtime.live_stores();
+    wait_until(|| left() == 0, || format!("no idle instance, there are {}", left())).await;
+    assert_eq!(count(&filter).await, 0);
+}
