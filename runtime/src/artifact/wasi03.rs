@@ -14,7 +14,7 @@ pub(super) fn interface_in(bytes: &[u8]) -> Option<&str> {
     lengths_and_rests
         .filter(|(_, rest)| rest.starts_with(START))
         .filter_map(|(length, rest)| str::from_utf8(rest.get(..usize::from(length))?).ok())
-        .find(|name| name.contains("@0.3."))
+        .find(|name| name.contains("@0.3.") && !name.contains(char::is_whitespace))
 }
 
 #[cfg(test)]

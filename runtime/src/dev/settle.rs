@@ -8,7 +8,7 @@ use super::hints::Touch;
 /// Quiet that ends an ordinary save. Editors write, rename and delete within 1 to 3 ms; being
 /// wrong costs little, because newer content cancels the build. Below bacon's 15 ms, far below the
 /// usual 50 to 300.
-const QUIET: Duration = Duration::from_millis(10);
+const QUIET: Duration = Duration::from_millis(5);
 /// Quiet that ends the writing of a file that nobody closes (memory-mapped, or kept open): twice
 /// the pause of a writer that sends a block every 50 ms.
 const OPEN_QUIET: Duration = Duration::from_millis(100);

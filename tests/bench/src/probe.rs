@@ -12,7 +12,7 @@ use crate::http1;
 
 /// Pause between two questions: what a figure may be off by. Shorter ones would take the processor
 /// from the compiler that is being waited for.
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(3);
 
 /// Pause before a server that is away is tried again.
 const PAUSE_WHEN_AWAY: Duration = Duration::from_millis(5);
