@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_closed_save_waits_for_a_short_quiet() {
-        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 3), Some(13));
-        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 13), None);
+        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 3), Some(8));
+        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 8), None);
     }
 
     #[test]
