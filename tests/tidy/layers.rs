@@ -33,7 +33,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "id",
         ],
     ),
-    ("handler", &["config", "events", "generation", "id"]),
+    ("handler", &["config", "error", "events", "generation", "id"]),
     ("supervisor", &["artifact", "error", "events", "generation", "handler", "id"]),
     (
         "stage",
