@@ -128,7 +128,10 @@ impl Clock {
     }
 
     fn serve(&self, call: &Arc<SharedCall>) {
-        self.latest().call = Arc::downgrade(call);
+        let mut latest = self.latest();
+        latest.call = Arc::downgrade(call);
+        // The call before has ended by itself, so whoever abandoned it wants nothing any more.
+        latest.is_abandoned = false;
     }
 
     /// Ends the worker if it serves `call` and no other: it may have gone on to the next one while
