@@ -13,6 +13,7 @@ mod tests;
 mod value;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::id::HandlerName;
@@ -68,6 +69,8 @@ pub struct HandlerConfig {
     pub config: BTreeMap<String, ConfigValue>,
     /// What the guest may reach. Default nothing.
     pub allow: Allow,
+    /// Whether it is ready before its first call, however many handlers there are. Default no.
+    pub preload: bool,
 }
 
 impl HandlerConfig {
@@ -87,6 +90,7 @@ impl HandlerConfig {
             drain: Duration::from_secs(30),
             config: BTreeMap::new(),
             allow: Allow::default(),
+            preload: false,
         }
     }
 
@@ -251,17 +255,29 @@ pub struct RuntimeConfig {
     /// Longest time a request waits for its handler's first generation, then 503. Default 60 s,
     /// enough for a first build that compiles its dependencies.
     pub first_generation_timeout: Duration,
-    /// Bytes of compiled functions kept in memory, so that a component that is compiled again after
-    /// a small change takes the others over; used where [`dev`](Self::dev) is set. Default
-    /// 256 MiB: dozens of small handlers, or a few large ones.
+    /// Bytes of compiled code in memory, beyond which the code of handlers that nobody calls goes
+    /// and comes back from the cache directory. Default 256 MiB: hundreds of small handlers.
     pub cache_memory: u64,
+    /// Bytes of single compiled functions in memory, so that a component that is compiled again
+    /// after a small change takes the others over. Default 64 MiB: dozens of small handlers, or a
+    /// few large ones.
+    pub cache_functions: u64,
+    /// Directory of compiled code, shared by any number of processes of one user. Default `None`:
+    /// code is compiled anew in each process.
+    pub cache_dir: Option<PathBuf>,
+    /// Bytes that this directory may take, beyond which what was not used for longest goes.
+    /// Default 2 GiB.
+    pub cache_disk: u64,
+    /// Longest time a compilation may take. Default 5 min: a script engine takes some 15 s on two
+    /// processors, and a debug build of a large handler 4 s.
+    pub compile_timeout: Duration,
     /// Whether answers carry the `wrt-generation` header. Default no: what runs is nobody's
     /// business in production.
     pub expose_generation: bool,
     /// Whether handlers may use WASI 0.3. Default no: wasmtime gives it no security promise yet.
     pub wasi03: bool,
-    /// Whether this is a developer's machine: failures show their details to the client, and the
-    /// compiler keeps the code of functions for the next version. Default no.
+    /// Whether this is a developer's machine: failures show their details to the client, and a new
+    /// version serves on baseline code until its optimized code is ready. Default no.
     pub dev: bool,
 }
 
@@ -273,6 +289,10 @@ impl Default for RuntimeConfig {
             max_draining: 2,
             first_generation_timeout: Duration::from_secs(60),
             cache_memory: 256 * MIB,
+            cache_functions: 64 * MIB,
+            cache_dir: None,
+            cache_disk: 2048 * MIB,
+            compile_timeout: Duration::from_secs(300),
             expose_generation: false,
             wasi03: false,
             dev: false,
@@ -298,6 +318,7 @@ impl RuntimeConfig {
         check_count("max_connections", self.max_connections)?;
         check_count("max_concurrent_calls", self.max_concurrent_calls)?;
         check_count("max_draining", self.max_draining)?;
+        check_timeout("compile_timeout", self.compile_timeout)?;
         check_timeout("first_generation_timeout", self.first_generation_timeout)
     }
 }

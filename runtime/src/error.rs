@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cloudevent::InvalidEvent;
@@ -62,6 +63,25 @@ pub enum StageError {
         /// What the compiler said.
         source: wasmtime::Error,
     },
+    /// The compiler did not come to an end in time.
+    #[error("the compiler was still busy with the component (sha256:{digest}) after {timeout:?}")]
+    CompileTimeout {
+        /// First digits of its digest.
+        digest: String,
+        /// The longest that a compilation may take.
+        timeout: Duration,
+    },
+    /// The file is no longer the component that it was.
+    #[error("the file held the component sha256:{digest} and now holds sha256:{found}")]
+    Changed {
+        /// First digits of the digest that it had.
+        digest: String,
+        /// First digits of the digest that it has.
+        found: String,
+    },
+    /// The same error as another's, who asked for the same code at the same time.
+    #[error(transparent)]
+    Shared(Arc<StageError>),
     /// The component is one of WASI 0.3, and the runtime does not opt in.
     #[error("the component uses `{interface}` of WASI 0.3, which is an opt-in")]
     Wasi03 {
@@ -89,10 +109,12 @@ impl StageError {
     #[must_use]
     pub fn stage(&self) -> Stage {
         match self {
-            Self::Read { .. } | Self::KeptChanging { .. } => Stage::Read,
-            Self::TooLarge { .. } | Self::NotAComponent { .. } | Self::Compile { .. } => {
-                Stage::Compile
-            }
+            Self::Read { .. } | Self::KeptChanging { .. } | Self::Changed { .. } => Stage::Read,
+            Self::TooLarge { .. }
+            | Self::NotAComponent { .. }
+            | Self::Compile { .. }
+            | Self::CompileTimeout { .. } => Stage::Compile,
+            Self::Shared(error) => error.stage(),
             Self::Wasi03 { .. } | Self::Contract(_) => Stage::Check,
             Self::Init { .. } | Self::ShuttingDown => Stage::Init,
         }
@@ -127,6 +149,19 @@ impl Hint for StageError {
             Self::Wasi03 { .. } => {
                 vec!["set `host.wasi03 = true` in the manifest to allow WASI 0.3".to_owned()]
             }
+            Self::CompileTimeout { .. } => {
+                vec![
+                    "split very large functions, or raise the runtime's `compile_timeout`"
+                        .to_owned(),
+                ]
+            }
+            Self::Changed { .. } => {
+                vec![
+                    "swap it in: `wrt serve --watch` does so for each file that is replaced"
+                        .to_owned(),
+                ]
+            }
+            Self::Shared(error) => error.hints(),
             Self::Contract(error) => error.hints(),
             Self::Init { source } => source.hints(),
             Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => Vec::new(),
@@ -232,6 +267,14 @@ pub enum CallError {
         handler: HandlerName,
         /// Which limit.
         reason: String,
+    },
+    /// The code had left memory and could not be loaded again.
+    #[error("failed to load the code of handler `{handler}` again")]
+    NotLoaded {
+        /// The handler.
+        handler: HandlerName,
+        /// Why not.
+        source: Arc<StageError>,
     },
     /// It was not let in: nothing is active.
     #[error("handler `{handler}` has no active generation")]

@@ -115,6 +115,13 @@ pub enum EventKind {
         /// Milliseconds from replacement to the last call's end.
         waited_ms: f64,
     },
+    /// A generation that was published on baseline code goes on with optimized code.
+    Optimized {
+        /// Its number.
+        generation: GenerationNumber,
+        /// Milliseconds from component bytes to optimized code.
+        compile_ms: f64,
+    },
     /// One call failed; its store is gone, others go on.
     CallFailed {
         /// The generation that served it.
@@ -174,6 +181,10 @@ pub struct Diagnostic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CompiledBy {
+    /// Nobody: the code was in memory.
+    Memory,
+    /// Nobody: the code was in the cache directory.
+    Disk,
     /// The compiler kept some functions from an earlier, similar component.
     Functions,
     /// The compiler, from nothing.
@@ -181,7 +192,7 @@ pub enum CompiledBy {
 }
 
 /// Compiler tier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// Fast to compile, slower to run (Winch).

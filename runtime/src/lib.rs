@@ -21,6 +21,7 @@ pub mod id;
 pub mod manifest;
 
 mod artifact;
+pub mod cache;
 mod contract;
 #[cfg(feature = "dev")]
 pub mod dev;
@@ -35,7 +36,7 @@ mod runtime;
 mod stage;
 mod supervisor;
 
-pub use artifact::Source;
+pub use artifact::{CacheReport, CacheUnavailable, CachedCode, LayerCounts, Source};
 pub use cloudevent::CloudEvent;
 pub use config::{HandlerConfig, HttpOrigin, InstanceMode, Route, RuntimeConfig};
 pub use contract::{Contract, ContractError, HostState, RefusedImport};

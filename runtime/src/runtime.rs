@@ -3,7 +3,7 @@
 mod handle;
 mod plugin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,11 +13,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wasmtime::component::Linker;
 
+use crate::artifact::{Artifacts, CacheReport, CacheUnavailable, DiskCache, Goal, Source};
 use crate::config::{ConfigError, HandlerConfig, RuntimeConfig};
 use crate::contract::Contract;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{EngineError, Engines};
+use crate::error::StageError;
 use crate::events::{Event, EventBus};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Handler, RequestIds};
@@ -25,9 +26,9 @@ use crate::host::{self, HostState};
 use crate::id::HandlerName;
 use crate::ingress::{self, DataPlane, HttpService};
 use crate::instance::StoreCount;
-use crate::stage::Shared;
 use crate::stage::served::ServedGuest;
 use crate::stage::typed::TypedGuest;
+use crate::stage::{Linkers, Shared};
 use crate::supervisor::{Guest, SupervisorHandle};
 
 pub use handle::HandlerHandle;
@@ -63,8 +64,10 @@ pub struct Runtime {
 
 struct Inner {
     shared: Shared,
+    /// Why there is no cache directory although one was asked for.
+    cache_problem: Option<CacheUnavailable>,
     /// Everything that wrt offers, for the components it serves.
-    linker: Arc<Linker<HostState>>,
+    linkers: Arc<Linkers<HostState>>,
     plane: Arc<DataPlane>,
     /// Calls that may run at once over all handlers.
     everywhere: Arc<Semaphore>,
@@ -141,9 +144,17 @@ impl Runtime {
     /// When called outside of a tokio runtime, as soon as a handler is added.
     pub fn new(config: RuntimeConfig) -> Result<Self, BuildError> {
         config.check()?;
-        let engine = Engine::new(&config)?;
-        let mut linker = Linker::new(engine.wasmtime());
-        host::link(&mut linker, &config).map_err(|source| BuildError::Link { source })?;
+        let engines = Engines::new(&config)?;
+        let linkers = Linkers::new(&engines, |linker| host::link(linker, &config))
+            .map_err(|source| BuildError::Link { source })?;
+        let (disk, cache_problem) = match &config.cache_dir {
+            Some(dir) => match DiskCache::open(dir, config.cache_disk) {
+                Ok(disk) => (Some(disk), None),
+                Err(problem) => (None, Some(problem)),
+            },
+            None => (None, None),
+        };
+        let artifacts = Artifacts::new(engines.clone(), disk, &config);
         let everywhere = Arc::new(Semaphore::new(config.max_concurrent_calls));
         let (config, bus) = (Arc::new(config), EventBus::new());
         let plane = Arc::new(DataPlane {
@@ -152,10 +163,11 @@ impl Runtime {
             bus: bus.clone(),
             request_ids: RequestIds::default(),
         });
-        let shared = Shared { config, engine, bus, stores: StoreCount::default() };
+        let shared = Shared { config, engines, artifacts, bus, stores: StoreCount::default() };
         let inner = Inner {
             shared,
-            linker: Arc::new(linker),
+            cache_problem,
+            linkers: Arc::new(linkers),
             plane,
             everywhere,
             handlers: Mutex::default(),
@@ -173,17 +185,34 @@ impl Runtime {
     ///
     /// [`AddError`] when its settings cannot work, or its name or route is taken.
     pub fn add_handler(&self, config: HandlerConfig) -> Result<HandlerHandle, AddError> {
-        let guest = ServedGuest {
-            shared: self.inner.shared.clone(),
-            config: config.clone(),
-            linker: Arc::clone(&self.inner.linker),
-        };
-        let (handler, supervisor) = self.register(config, guest, |handler| {
-            let routes = self.inner.plane.routes.load().with(Arc::clone(handler))?;
-            self.inner.plane.routes.store(Arc::new(routes));
+        let mut handles = self.add_handlers([config])?;
+        // One for each configuration.
+        handles.pop().ok_or(AddError::ShuttingDown)
+    }
+
+    /// [`Runtime::add_handler`] for many at once: all of them, or none. Adding them one by one
+    /// takes a time that grows with the square of their number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::add_handler`].
+    pub fn add_handlers(
+        &self,
+        configs: impl IntoIterator<Item = HandlerConfig>,
+    ) -> Result<Vec<HandlerHandle>, AddError> {
+        let inner = &self.inner;
+        let guests = configs.into_iter().map(|config| {
+            let (shared, linkers) = (inner.shared.clone(), Arc::clone(&inner.linkers));
+            let guest = ServedGuest { shared, config: config.clone(), linkers };
+            (config, guest)
+        });
+        let registered = self.register(guests, |handlers| {
+            inner.plane.routes.store(Arc::new(inner.plane.routes.load().with(handlers)?));
             Ok(())
         })?;
-        Ok(HandlerHandle::new(handler, supervisor, self.inner.shared.bus.clone()))
+        let bus = &inner.shared.bus;
+        let handle = |(handler, supervisor)| HandlerHandle::new(handler, supervisor, bus.clone());
+        Ok(registered.into_iter().map(handle).collect())
     }
 
     /// Adds a handler for components of the embedder's own world. `make_host` makes the
@@ -198,17 +227,19 @@ impl Runtime {
         make_host: impl Fn() -> C::Host + Send + Sync + 'static,
     ) -> Result<Plugin<C>, AddError> {
         let shared = self.inner.shared.clone();
-        let mut linker = Linker::new(shared.engine.wasmtime());
-        host::link(&mut linker, &shared.config)
-            .and_then(|()| C::link(&mut linker))
+        let fill =
+            |linker: &mut _| host::link(linker, &shared.config).and_then(|()| C::link(linker));
+        let linkers = Linkers::new(&shared.engines, fill)
             .map_err(|source| AddError::Link { world: C::WORLD, source })?;
         let guest = TypedGuest::<C> {
             shared,
             config: config.clone(),
-            linker,
+            linkers,
             make_host: Arc::new(make_host),
         };
-        let (handler, supervisor) = self.register(config, guest, |_| Ok(()))?;
+        let registered = self.register([(config, guest)], |_| Ok(()))?.pop();
+        // One for each configuration.
+        let (handler, supervisor) = registered.ok_or(AddError::ShuttingDown)?;
         Ok(Plugin::new(handler, supervisor, self.inner.shared.bus.clone()))
     }
 
@@ -254,13 +285,48 @@ impl Runtime {
         &self.inner.shared.bus
     }
 
+    /// Why code is not kept in [`RuntimeConfig::cache_dir`] although it was asked for; everything
+    /// works without it, only slower.
+    #[must_use]
+    pub fn cache_problem(&self) -> Option<&CacheUnavailable> {
+        self.inner.cache_problem.as_ref()
+    }
+
+    /// What the cache of compiled code holds in memory, and what its layers did.
+    #[must_use]
+    pub fn cache_report(&self) -> CacheReport {
+        self.inner.shared.artifacts.report()
+    }
+
+    /// Compiles the component at `source` into the cache directory, unless its code is there;
+    /// returns how long that took. With `ahead` on a thread that gives way to everything else, for
+    /// what nobody waits for.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`] when it cannot be read or compiled.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun goes on.
+    pub async fn precompile(
+        &self,
+        source: Source,
+        ahead: bool,
+    ) -> Result<Option<Duration>, StageError> {
+        let artifacts = &self.inner.shared.artifacts;
+        let candidate = artifacts.open(source).await?;
+        artifacts.prepare(&candidate, if ahead { Goal::Best } else { Goal::Soon }).await
+    }
+
     /// Stores alive now, over all handlers: calls in flight and warm instances.
     #[must_use]
     pub fn live_stores(&self) -> usize {
         self.inner.shared.stores.get()
     }
 
-    /// Ends the runtime: publishes nothing further, and drains every handler within its deadline.
+    /// Ends the runtime: publishes nothing further, drains every handler within its deadline, and
+    /// finishes what is to be written to the cache directory.
     ///
     /// # Cancel safety
     ///
@@ -269,42 +335,51 @@ impl Runtime {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.inner.shared.artifacts.flush().await;
     }
 
-    /// Starts the supervisor of a new handler once `announce` has accepted it.
+    /// Starts the supervisors of new handlers once `announce` has accepted all of them.
     fn register<G: Guest>(
         &self,
-        config: HandlerConfig,
-        guest: G,
-        announce: impl FnOnce(&Arc<Handler<G::Ready>>) -> Result<(), TableError>,
-    ) -> Result<Registered<G::Ready>, AddError> {
-        let name = config.name.clone();
-        config.check().map_err(|source| AddError::Config { handler: name.clone(), source })?;
+        guests: impl IntoIterator<Item = (HandlerConfig, G)>,
+        announce: impl FnOnce(&[Arc<Handler<G::Ready>>]) -> Result<(), TableError>,
+    ) -> Result<Vec<Registered<G::Ready>>, AddError> {
         let inner = &self.inner;
         if inner.stop.is_cancelled() {
             return Err(AddError::ShuttingDown);
         }
         // Held over the announcement, so that two registrations do not overwrite each other's
         // routes.
-        let mut handlers = self.handlers();
-        if handlers.contains_key(&name) {
-            return Err(TableError::SameName { name }.into());
-        }
+        let mut known = self.handlers();
         let first_timeout = inner.shared.config.first_generation_timeout;
-        let everywhere = Arc::clone(&inner.everywhere);
-        let handler = Arc::new(Handler::new(config, everywhere, first_timeout));
-        announce(&handler)?;
-        let stop = inner.stop.child_token();
-        let supervisor = SupervisorHandle::start(
-            guest,
-            Arc::clone(&handler),
-            inner.shared.bus.clone(),
-            inner.shared.config.max_draining,
-            stop.clone(),
-            &inner.tasks,
-        );
-        handlers.insert(name, stop);
-        Ok((handler, Arc::new(supervisor)))
+        let (mut names, mut handlers, mut waiting) = (BTreeSet::new(), Vec::new(), Vec::new());
+        for (config, guest) in guests {
+            let name = config.name.clone();
+            config.check().map_err(|source| AddError::Config { handler: name.clone(), source })?;
+            if known.contains_key(&name) || !names.insert(name.clone()) {
+                return Err(TableError::SameName { name }.into());
+            }
+            let everywhere = Arc::clone(&inner.everywhere);
+            handlers.push(Arc::new(Handler::new(config, everywhere, first_timeout)));
+            waiting.push(guest);
+        }
+        announce(&handlers)?;
+        let start = |(handler, guest): (Arc<Handler<G::Ready>>, G)| {
+            let stop = inner.stop.child_token();
+            known.insert(handler.name().clone(), stop.clone());
+            let (bus, max_draining) = (inner.shared.bus.clone(), inner.shared.config.max_draining);
+            let tasks = &inner.tasks;
+            let supervisor = SupervisorHandle::start(
+                guest,
+                Arc::clone(&handler),
+                bus,
+                max_draining,
+                stop,
+                tasks,
+            );
+            (handler, Arc::new(supervisor))
+        };
+        Ok(handlers.into_iter().zip(waiting).map(start).collect())
     }
 
     fn handlers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, CancellationToken>> {

@@ -1,6 +1,7 @@
 //! The library's public API with real guests: one module per subject.
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+mod cache;
 mod client;
 mod contract;
 mod embedding;

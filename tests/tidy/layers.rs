@@ -11,14 +11,15 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("cloudevent", &[]),
     ("config", &["id"]),
     ("events", &["id"]),
-    ("engine", &["config"]),
+    ("engine", &["config", "events"]),
     ("host", &["config", "events", "id"]),
     // These two know each other: a refused component is one of the reasons to refuse a candidate.
     ("error", &["cloudevent", "contract", "events", "id"]),
     ("contract", &["cloudevent", "error", "host"]),
     ("manifest", &["config", "error", "id"]),
-    ("artifact", &["engine", "error", "events", "id"]),
-    ("generation", &["events", "id"]),
+    ("artifact", &["config", "engine", "error", "events", "id"]),
+    ("cache", &["artifact", "id"]),
+    ("generation", &["artifact", "error", "events", "id"]),
     (
         "instance",
         &[

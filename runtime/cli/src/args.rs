@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use wrt::config::ListenAddress;
 
 /// Said under the list of commands.
@@ -38,6 +38,7 @@ impl Cli {
             Command::Dev(args) => args.project.json,
             Command::Serve(args) => args.project.json,
             Command::Build(args) => args.project.json,
+            Command::Cache(args) => args.json,
             Command::Completions(_) => false,
         }
     }
@@ -58,9 +59,16 @@ pub(crate) enum Command {
     /// time, and exit with 0; a second one exits at once.
     #[command(after_help = PATH_HELP)]
     Serve(ServeArgs),
-    /// Build every handler, in parallel.
+    /// Build every handler, in parallel, and compile what was built into the cache.
+    ///
+    /// `wrt serve` then starts without compiling anything.
     #[command(after_help = PATH_HELP)]
     Build(BuildArgs),
+    /// Look at the directory of compiled code, check it, or make it smaller.
+    ///
+    /// It is `$XDG_CACHE_HOME/wrt` or `~/.cache/wrt`, unless `cache.dir` of the manifest in PATH
+    /// names another. Everything in it can be made again: deleting it costs time and nothing else.
+    Cache(CacheArgs),
     /// Print a completion script for a shell.
     ///
     /// For example `wrt completions bash > ~/.local/share/bash-completion/completions/wrt`.
@@ -130,6 +138,33 @@ pub(crate) struct BuildArgs {
     pub(crate) compiler: CompilerArgs,
 }
 
+/// `wrt cache`.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// What to do with it.
+    #[arg(value_enum)]
+    pub(crate) verb: CacheVerb,
+    /// A directory whose `wrt.toml` may name another cache directory.
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    /// Write data to stdout as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The verbs of `wrt cache`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CacheVerb {
+    /// Entries and bytes, by kind.
+    Stat,
+    /// Each entry, most recently used first.
+    Ls,
+    /// Read and check each entry, and remove those that are damaged.
+    Verify,
+    /// Remove everything that was compiled.
+    Prune,
+}
+
 /// `wrt completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -182,7 +217,9 @@ mod tests {
     #[test]
     fn help_names_every_command_and_the_exit_statuses() {
         let help = Cli::command().render_long_help().to_string();
-        for expect in ["dev ", "serve ", "build ", "completions ", "Exit status", "NO_COLOR"] {
+        for expect in
+            ["dev ", "serve ", "build ", "cache ", "completions ", "Exit status", "NO_COLOR"]
+        {
             assert!(help.contains(expect), "`{expect}` in {help}");
         }
     }

@@ -3,8 +3,10 @@
 mod artifacts;
 pub(crate) mod bind;
 mod build;
+mod cache;
 mod completions;
 mod host;
+mod limits;
 mod session;
 mod signals;
 
@@ -27,9 +29,10 @@ pub(crate) fn run(
         Command::Dev(args) => block_on(host::run(settings::dev(&args, env)?, output)),
         Command::Serve(args) => block_on(host::run(settings::serve(&args, env)?, output)),
         Command::Build(args) => {
-            let (project, build) = settings::build(&args, env)?;
-            block_on(build::run(project, build, output))
+            let (project, build, runtime) = settings::build(&args, env)?;
+            block_on(build::run(project, build, runtime, output))
         }
+        Command::Cache(args) => cache::run(args.verb, &settings::cache(&args, env)?, output),
         Command::Completions(args) => completions::run(&args, output),
     }
 }

@@ -9,6 +9,7 @@ mod event;
 pub(crate) mod style;
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::time::Duration;
 
 use wrt::events::Event;
 use wrt::id::HandlerName;
@@ -68,7 +69,8 @@ impl<D: Write, P: Write> Output<D, P> {
         self.tell(&format!("{}\n", escape(text)));
     }
 
-    /// Tells people, and with `--json` programs, that `wrt build` has made a component.
+    /// Tells people, and with `--json` programs, that `wrt build` has made a component, and
+    /// compiled it unless that was done before.
     ///
     /// # Errors
     ///
@@ -77,18 +79,46 @@ impl<D: Write, P: Write> Output<D, P> {
         &mut self,
         handler: &HandlerName,
         path: &std::path::Path,
-        took: std::time::Duration,
+        took: Duration,
+        compiled: Option<Duration>,
     ) -> io::Result<()> {
         let (path, seconds) = (path.display().to_string(), took.as_secs_f64());
-        self.say(&format!("{handler}  built `{path}` in {seconds:.2} s"));
+        let compilation = compiled.map_or_else(
+            || "compiled before".to_owned(),
+            |took| format!("compiled in {:.2} s", took.as_secs_f64()),
+        );
+        self.say(&format!("{handler}  built `{path}` in {seconds:.2} s, {compilation}"));
         if !self.json {
             return Ok(());
         }
-        let build_ms = (seconds * 1e6).round() / 1e3;
+        let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
         let line = serde_json::json!({
-            "event": "built", "handler": handler, "path": path, "build_ms": build_ms,
+            "event": "built",
+            "handler": handler,
+            "path": path,
+            "build_ms": milliseconds(took),
+            "compile_ms": compiled.map(milliseconds),
         });
         self.data(&format!("{line}\n"))
+    }
+
+    /// One thing that was asked for, to stdout: `line` for people, with `--json` `data` for programs.
+    ///
+    /// # Errors
+    ///
+    /// When stdout takes no more data, other than by being closed.
+    pub(crate) fn datum(&mut self, line: &str, data: &serde_json::Value) -> io::Result<()> {
+        let text = if self.json { data.to_string() } else { line.to_owned() };
+        self.data(&format!("{text}\n"))
+    }
+
+    /// Warns people of something that costs time only, with what can be done.
+    pub(crate) fn warn(&mut self, message: &str, hints: &[String]) {
+        let warning = self.style.warning("warning:");
+        let hint = self.style.hint("hint:");
+        let hints = hints.iter().map(|text| format!("{hint} {}\n", escape(text)));
+        let text = format!("{warning} {}\n{}", escape(message), hints.collect::<String>());
+        self.tell(&text);
     }
 
     /// Warns people that events were lost between their producers and this output.

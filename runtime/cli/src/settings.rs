@@ -1,10 +1,17 @@
 //! Arguments and project, resolved into what a command does: arguments come before the manifest.
 
+use std::path::PathBuf;
+
 use wrt::RuntimeConfig;
 use wrt::config::ListenAddress;
 use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
 
-use crate::args::{BuildArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs, ServeArgs};
+use crate::args::{
+    BuildArgs, CacheArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs, ServeArgs,
+};
+
+/// The manifest's file name.
+const MANIFEST: &str = "wrt.toml";
 
 /// Looks up an environment variable.
 pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -37,7 +44,7 @@ pub(crate) struct HostSettings {
 pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectError> {
     let project = open(&args.project, env)?;
     // The header is there in `dev` whatever the manifest says: it is how an author sees a swap.
-    let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest);
+    let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest, env);
     let build = Some(build_settings(&args.compiler));
     let listen = listen(&args.listen, &project.manifest.host);
     Ok(HostSettings { project, listen, runtime, watch: true, build })
@@ -46,18 +53,31 @@ pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectE
 /// Settings of `wrt serve`.
 pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, ProjectError> {
     let project = open(&args.project, env)?;
-    let mut runtime = runtime(RuntimeConfig::default(), &project.manifest);
+    let mut runtime = runtime(RuntimeConfig::default(), &project.manifest, env);
     runtime.expose_generation = project.manifest.host.expose_generation.unwrap_or_default();
     let listen = listen(&args.listen, &project.manifest.host);
     Ok(HostSettings { project, listen, runtime, watch: args.watch, build: None })
 }
 
-/// Settings of `wrt build`.
+/// Settings of `wrt build`; the runtime is the one that `serve` would have, so that it finds what
+/// is compiled.
 pub(crate) fn build(
     args: &BuildArgs,
     env: Env<'_>,
-) -> Result<(Project, BuildSettings), ProjectError> {
-    Ok((open(&args.project, env)?, build_settings(&args.compiler)))
+) -> Result<(Project, BuildSettings, RuntimeConfig), ProjectError> {
+    let project = open(&args.project, env)?;
+    let runtime = runtime(RuntimeConfig::default(), &project.manifest, env);
+    Ok((project, build_settings(&args.compiler), runtime))
+}
+
+/// Settings of `wrt cache`: the cache directory of the project, or of the user where there is none.
+pub(crate) fn cache(args: &CacheArgs, env: Env<'_>) -> Result<RuntimeConfig, ProjectError> {
+    let manifest = if args.path.join(MANIFEST).is_file() {
+        Project::open(&args.path, env)?.manifest
+    } else {
+        Manifest::default()
+    };
+    Ok(runtime(RuntimeConfig::default(), &manifest, env))
 }
 
 fn open(args: &ProjectArgs, env: Env<'_>) -> Result<Project, ProjectError> {
@@ -72,10 +92,24 @@ fn listen(args: &ListenArgs, host: &HostSection) -> ListenAddress {
     args.listen.clone().or_else(|| host.listen.clone()).unwrap_or_default()
 }
 
-fn runtime(mut config: RuntimeConfig, manifest: &Manifest) -> RuntimeConfig {
+fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> RuntimeConfig {
+    let cache = &manifest.cache;
     config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
-    config.cache_memory = manifest.cache.memory.unwrap_or(config.cache_memory);
+    config.cache_memory = cache.memory.unwrap_or(config.cache_memory);
+    config.cache_disk = cache.disk.unwrap_or(config.cache_disk);
+    // No room is the way to say that there shall be no directory.
+    let has_room = config.cache_disk > 0;
+    config.cache_dir = cache.dir.clone().or_else(|| user_cache_dir(env)).filter(|_| has_room);
     config
+}
+
+/// Where the user's programs keep what can be made again, by the convention of the XDG base
+/// directories: `$XDG_CACHE_HOME/wrt`, or `~/.cache/wrt`.
+fn user_cache_dir(env: Env<'_>) -> Option<PathBuf> {
+    // The convention says to ignore relative paths.
+    let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || Some(absolute("HOME")?.join(".cache"));
+    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("wrt"))
 }
 
 #[cfg(test)]
@@ -122,6 +156,35 @@ source = 'a.wasm'
     fn manifest_reaches_the_runtime() {
         let runtime = resolve("serve", "", MANIFEST).runtime;
         assert_eq!((runtime.wasi03, runtime.cache_memory, runtime.dev), (true, 1 << 20, false));
+    }
+
+    #[test]
+    fn cache_directory_is_the_manifests_or_the_users_or_none() {
+        let dir = |manifest: &str, vars: &[(&str, &str)]| {
+            let around = wrt::manifest::Surroundings {
+                root: "/project".as_ref(),
+                env: &|_| None,
+                read_file: &|_| unreachable!("there are no secrets"),
+            };
+            let manifest = format!("{manifest}\n[handler.a]\nsource = 'a.wasm'");
+            let manifest = Manifest::parse(&manifest, &around).unwrap();
+            let env = |name: &str| {
+                let found = vars.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| (*value).to_owned())
+            };
+            let dir = runtime(RuntimeConfig::default(), &manifest, &env).cache_dir;
+            dir.map(|dir| dir.to_str().unwrap().to_owned())
+        };
+        let (home, xdg) = (("HOME", "/home/me"), ("XDG_CACHE_HOME", "/var/cache/me"));
+        assert_eq!(dir("", &[home]).unwrap(), "/home/me/.cache/wrt");
+        assert_eq!(dir("", &[home, xdg]).unwrap(), "/var/cache/me/wrt");
+        assert_eq!(
+            dir("", &[home, ("XDG_CACHE_HOME", "relative")]).unwrap(),
+            "/home/me/.cache/wrt"
+        );
+        assert_eq!(dir("[cache]\ndir = 'c'", &[home]).unwrap(), "/project/c");
+        assert_eq!(dir("[cache]\ndisk = '0B'", &[home]), None);
+        assert_eq!(dir("", &[]), None);
     }
 
     #[test]

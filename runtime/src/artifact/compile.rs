@@ -1,71 +1,190 @@
-//! Component bytes to executable code, off the async threads.
+//! Component bytes to executable code, on threads of the compiler's own.
 
-use std::time::Instant;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::{Artifact, ComponentBytes, blocking, kind, wasi03};
+use super::{Candidate, blocking, kind, wasi03};
 use crate::engine::Engine;
 use crate::error::StageError;
-use crate::events::{CompiledBy, Tier};
+use crate::events::CompiledBy;
 
 /// Largest component that is compiled. A script engine with its library has some 20 MiB; ten times
 /// that keeps a mistake (a disk image, say) from occupying the compiler for minutes.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Compiles `component`.
-///
-/// # Errors
-///
-/// [`StageError`] when the bytes are too many, not a component, of WASI 0.3 without the opt-in, or
-/// refused by the compiler.
-///
-/// # Cancel safety
-///
-/// The compilation goes on when this is dropped; its result is dropped with it.
-pub(crate) async fn compile(
+/// How much less than others threads of the compiler get when all want to run, where somebody else
+/// is served meanwhile: a tenth, so that answers come first, and a compilation still ends.
+const NICE: i32 = 10;
+
+/// Who waits for a compilation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Urgency {
+    /// Somebody does.
+    Awaited,
+    /// Nobody; it may take longer.
+    Ahead,
+}
+
+/// The compiler's threads, bounded however many components wait.
+#[derive(Debug)]
+pub(super) struct Compilers {
+    awaited: Pool,
+    ahead: Pool,
+    /// Components compiled at once; each takes memory of many times its size.
+    places: Arc<Semaphore>,
+    timeout: Duration,
+}
+
+/// Threads that are started when there is something to compile.
+#[derive(Debug)]
+struct Pool {
+    threads: usize,
+    is_nice: bool,
+    pool: OnceLock<Option<ThreadPool>>,
+}
+
+impl Compilers {
+    /// Compilers for a process that others are served by, unless it is a developer's own.
+    pub(super) fn new(dev: bool, timeout: Duration) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            awaited: Pool { threads: processors, is_nice: !dev, pool: OnceLock::new() },
+            ahead: Pool { threads: 1, is_nice: true, pool: OnceLock::new() },
+            places: Arc::new(Semaphore::new(processors)),
+            timeout,
+        }
+    }
+
+    /// Compiles `candidate` for `engine`.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`] when the bytes are too many, not a component, of WASI 0.3 without the opt-in,
+    /// refused by the compiler, or keep it busy for longer than its timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// The compilation goes on when this is dropped; its result is dropped with it.
+    pub(super) async fn compile(
+        self: &Arc<Self>,
+        engine: &Engine,
+        candidate: &Candidate,
+        urgency: Urgency,
+    ) -> Result<Compiled, StageError> {
+        // The semaphore is never closed.
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = place.map_err(|_| StageError::ShuttingDown)?;
+        let (compilers, engine, candidate) = (Arc::clone(self), engine.clone(), candidate.clone());
+        let (digest, timeout) = (candidate.digest.short(), self.timeout);
+        let work = blocking(move || {
+            let _place = place;
+            compilers.compile_now(&engine, &candidate, urgency)
+        });
+        match tokio::time::timeout(timeout, work).await {
+            Ok(result) => result,
+            Err(_) => Err(StageError::CompileTimeout { digest, timeout }),
+        }
+    }
+
+    fn compile_now(
+        &self,
+        engine: &Engine,
+        candidate: &Candidate,
+        urgency: Urgency,
+    ) -> Result<Compiled, StageError> {
+        if candidate.size > MAX_BYTES {
+            return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
+        }
+        let bytes = candidate.bytes()?;
+        if let Some(found) = kind::not_a_component(&bytes) {
+            return Err(StageError::NotAComponent { found });
+        }
+        let reused = || engine.functions().map_or(0, |functions| functions.hits());
+        if let Some(functions) = engine.functions() {
+            functions.begin_compilation();
+        }
+        let (started, reused_before) = (Instant::now(), reused());
+        let compile = || Component::from_binary(engine.wasmtime(), &bytes);
+        let pool = match urgency {
+            Urgency::Awaited => self.awaited.get(),
+            Urgency::Ahead => self.ahead.get(),
+        };
+        let compiled = match pool {
+            Some(pool) => pool.install(compile),
+            None => compile(),
+        };
+        Ok(Compiled {
+            component: compiled.map_err(|source| refusal(engine, candidate, &bytes, source))?,
+            took: started.elapsed(),
+            // Two compilations at once may each count the other's functions; it is a figure for
+            // people.
+            by: if reused() > reused_before { CompiledBy::Functions } else { CompiledBy::Compiler },
+        })
+    }
+}
+
+/// What a compilation made.
+pub(super) struct Compiled {
+    pub(super) component: Component,
+    pub(super) took: Duration,
+    pub(super) by: CompiledBy,
+}
+
+impl Pool {
+    /// The threads; `None` where the system has none to spare, and the caller's has to do.
+    fn get(&self) -> Option<&ThreadPool> {
+        let start = || {
+            let is_nice = self.is_nice;
+            let builder = ThreadPoolBuilder::new()
+                .num_threads(self.threads)
+                .thread_name(|n| format!("wrt-compile-{n}"))
+                .start_handler(move |_| {
+                    if is_nice && let Err(error) = be_nice() {
+                        tracing::debug!(%error, "the compiler runs at normal priority");
+                    }
+                });
+            builder
+                .build()
+                .inspect_err(
+                    |error| tracing::warn!(%error, "failed to start the compiler's threads"),
+                )
+                .ok()
+        };
+        self.pool.get_or_init(start).as_ref()
+    }
+}
+
+/// Lowers the priority of this thread alone, which Linux allows and other systems do not.
+#[cfg(target_os = "linux")]
+fn be_nice() -> io::Result<()> {
+    let thread = rustix::thread::gettid();
+    Ok(rustix::process::setpriority_process(Some(thread), NICE)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn be_nice() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Why the compiler refused `candidate`, as far as more than its own words can be said.
+fn refusal(
     engine: &Engine,
-    component: &ComponentBytes,
-) -> Result<Artifact, StageError> {
-    let (engine, component) = (engine.clone(), component.clone());
-    blocking(move || compile_now(&engine, &component)).await
-}
-
-fn compile_now(engine: &Engine, component: &ComponentBytes) -> Result<Artifact, StageError> {
-    let ComponentBytes { bytes, digest } = component;
-    let size = bytes.len() as u64;
-    if size > MAX_BYTES {
-        return Err(StageError::TooLarge { bytes: size, limit: MAX_BYTES });
-    }
-    if let Some(found) = kind::not_a_component(bytes) {
-        return Err(StageError::NotAComponent { found });
-    }
-    let (started, reused) = (Instant::now(), engine.functions_reused());
-    let compiled = Component::from_binary(engine.wasmtime(), bytes)
-        .map_err(|source| refusal(engine, component, source))?;
-    Ok(Artifact {
-        digest: *digest,
-        component: compiled,
-        bytes: size,
-        compile_time: started.elapsed(),
-        // Two compilations at once may each count the other's functions; it is a figure for people.
-        compiled_by: if engine.functions_reused() > reused {
-            CompiledBy::Functions
-        } else {
-            CompiledBy::Compiler
-        },
-        tier: Tier::Optimized,
-    })
-}
-
-/// Why the compiler refused `component`, as far as more than its own words can be said.
-fn refusal(engine: &Engine, component: &ComponentBytes, source: wasmtime::Error) -> StageError {
-    let ComponentBytes { bytes, digest } = component;
+    candidate: &Candidate,
+    bytes: &[u8],
+    source: wasmtime::Error,
+) -> StageError {
     match wasi03::interface_in(bytes) {
         // Without the opt-in the engine does not know the types that WASI 0.3 is made of.
         Some(interface) if !engine.allows_wasi03() => {
             StageError::Wasi03 { interface: interface.to_owned(), source }
         }
-        _ => StageError::Compile { digest: digest.short(), bytes: bytes.len() as u64, source },
+        _ => {
+            StageError::Compile { digest: candidate.digest.short(), bytes: candidate.size, source }
+        }
     }
 }

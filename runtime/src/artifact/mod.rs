@@ -1,26 +1,44 @@
-//! An artifact: a component's digest and its compiled code.
+//! Artifacts: a component's digest and its compiled code, and the ways to get it.
+//!
+//! In order: code in memory, verified files of the cache directory, the function cache, the
+//! compiler. What is asked for by many at once is made once.
 
+mod candidate;
 mod compile;
+mod disk;
+mod fingerprint;
+mod flight;
+mod functions;
 mod kind;
+mod load;
+mod memo;
+mod memory;
+mod pipeline;
 mod read;
+mod tally;
 mod wasi03;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::Component;
 
 use crate::error::StageError;
 use crate::events::{CompiledBy, Tier};
-use crate::id::Digest;
 
-pub(crate) use compile::compile;
+pub(crate) use candidate::Candidate;
+pub use disk::CacheUnavailable;
+pub(crate) use disk::{DiskCache, EntryInfo, EntryKind};
+pub(crate) use memory::{Artifact, Lease, Tenant};
+pub(crate) use pipeline::{Artifacts, Goal, Obtained};
+pub use tally::{CacheReport, CachedCode, LayerCounts};
 
 /// A candidate that passed every check, with the figures for its event.
 #[derive(Debug)]
 pub(crate) struct Staged<R> {
     pub(crate) ready: R,
+    /// Keeps the compiled code in memory for as long as `ready` needs it.
+    pub(crate) lease: Option<Lease>,
     /// Size of the component in bytes.
     pub(crate) bytes: u64,
     pub(crate) compile_time: Duration,
@@ -47,57 +65,6 @@ impl Source {
     /// A component in memory.
     pub fn bytes(bytes: impl Into<Bytes>) -> Self {
         Self::Bytes(bytes.into())
-    }
-}
-
-/// Component bytes and their digest, belonging together for good.
-#[derive(Debug, Clone)]
-pub(crate) struct ComponentBytes {
-    pub(crate) bytes: Bytes,
-    pub(crate) digest: Digest,
-}
-
-impl ComponentBytes {
-    /// Reads `source` off the async threads.
-    ///
-    /// # Errors
-    ///
-    /// [`StageError::Read`] and its siblings.
-    pub(crate) async fn load(source: Source) -> Result<Self, StageError> {
-        blocking(move || {
-            let bytes = match source {
-                Source::File(path) => read::stable(&path)?.into(),
-                Source::Bytes(bytes) => bytes,
-            };
-            Ok(Self { digest: Digest::of(&bytes), bytes })
-        })
-        .await
-    }
-}
-
-/// See the [module](self).
-#[derive(Clone)]
-pub(crate) struct Artifact {
-    pub(crate) digest: Digest,
-    pub(crate) component: Component,
-    /// Size of the component in bytes.
-    pub(crate) bytes: u64,
-    /// From component bytes to executable code.
-    pub(crate) compile_time: Duration,
-    pub(crate) compiled_by: CompiledBy,
-    pub(crate) tier: Tier,
-}
-
-impl Artifact {
-    /// A staged candidate of this artifact, with the figures of its compilation.
-    pub(crate) fn staged<R>(&self, ready: R) -> Staged<R> {
-        Staged {
-            ready,
-            bytes: self.bytes,
-            compile_time: self.compile_time,
-            compiled_by: self.compiled_by,
-            tier: self.tier,
-        }
     }
 }
 

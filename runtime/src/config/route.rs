@@ -86,6 +86,11 @@ impl Route {
     pub fn conflicts_with(&self, other: &Self) -> bool {
         self == other
     }
+
+    /// The path, or with `true` the prefix of every path; empty for every path.
+    pub(crate) fn parts(&self) -> (&str, bool) {
+        (&self.path, self.below)
+    }
 }
 
 impl Ord for Route {

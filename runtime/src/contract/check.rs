@@ -173,12 +173,12 @@ fn is_compatible(wanted: &str, offered: &str) -> bool {
 mod tests {
     use super::*;
     use crate::config::RuntimeConfig;
-    use crate::engine::Engine;
+    use crate::engine::Engines;
     use crate::error::chain;
 
     fn refusal(text: &str) -> String {
         let config = RuntimeConfig::default();
-        let engine = Engine::new(&config).unwrap();
+        let engine = Engines::new(&config).unwrap().optimized;
         let mut linker = Linker::<HostState>::new(engine.wasmtime());
         crate::host::link(&mut linker, &config).unwrap();
         let component = Component::new(engine.wasmtime(), text).unwrap();
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_function_of_another_type_is_named_by_the_source() {
         let config = RuntimeConfig::default();
-        let engine = Engine::new(&config).unwrap();
+        let engine = Engines::new(&config).unwrap().optimized;
         let mut linker = Linker::<HostState>::new(engine.wasmtime());
         crate::host::link(&mut linker, &config).unwrap();
         let text = r#"(component (import "wasi:random/random@0.2.0" (instance

@@ -17,16 +17,17 @@ pub(super) struct EpochTicker {
 }
 
 impl EpochTicker {
-    pub(super) fn start(engine: &wasmtime::Engine) -> Self {
+    pub(super) fn start<'a>(engines: impl Iterator<Item = &'a wasmtime::Engine>) -> Self {
         // Weak, so that a store that outlives the runtime does not find a half-dropped engine.
-        let engine = engine.weak();
+        let engines: Vec<_> = engines.map(wasmtime::Engine::weak).collect();
         let (stop, stopped) = mpsc::channel::<()>();
         let tick = move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                match engine.upgrade() {
-                    Some(engine) => engine.increment_epoch(),
-                    None => break,
+                let mut alive = engines.iter().filter_map(wasmtime::EngineWeak::upgrade).peekable();
+                if alive.peek().is_none() {
+                    break;
                 }
+                alive.for_each(|engine| engine.increment_epoch());
             }
         };
         let thread = std::thread::Builder::new().name("wrt-epoch".to_owned()).spawn(tick);

@@ -1,5 +1,7 @@
-//! The one `wasmtime::Engine` of a runtime, and the only place that builds a `wasmtime::Config`.
+//! The `wasmtime::Engine`s of a runtime, one for each tier, and the only place that builds a
+//! `wasmtime::Config`.
 
+mod compat;
 mod epoch;
 mod functions;
 mod pooling;
@@ -9,9 +11,10 @@ use std::sync::Arc;
 use wasmtime::{Config, OptLevel, Strategy};
 
 use crate::config::RuntimeConfig;
+use crate::events::Tier;
 use epoch::EpochTicker;
 pub(crate) use epoch::TICK;
-use functions::FunctionCache;
+pub(crate) use functions::{FunctionCache, KeyedCode};
 
 /// Stack of one guest call. wasmtime's default, named because the async stack has to exceed it.
 const WASM_STACK: usize = 512 * 1024;
@@ -19,13 +22,27 @@ const WASM_STACK: usize = 512 * 1024;
 /// Host stack of one guest call: [`WASM_STACK`] plus what host functions need. wasmtime's default.
 const ASYNC_STACK: usize = 2 * 1024 * 1024;
 
-/// Compiles components and holds what all stores share. Cheap to clone; one for a process's life.
+/// Compiles components for one tier and holds what the stores of that tier share. Cheap to clone.
+///
+/// Types of different engines never mix: a component, its linker and its stores are of one engine.
 #[derive(Clone)]
 pub(crate) struct Engine {
     wasmtime: wasmtime::Engine,
-    functions: Option<Arc<FunctionCache>>,
+    tier: Tier,
     wasi03: bool,
+    functions: Option<Arc<FunctionCache>>,
+    /// See [`Engine::bucket`].
+    bucket: u64,
     _ticker: Arc<EpochTicker>,
+}
+
+/// One engine for each tier, for a process's life.
+#[derive(Debug, Clone)]
+pub(crate) struct Engines {
+    /// Slow to compile, fast to run: what serves in the long run.
+    pub(crate) optimized: Engine,
+    /// Fast to compile, slow to run; only where a developer waits, and the machine has it.
+    pub(crate) baseline: Option<Engine>,
 }
 
 /// The engine could not be made.
@@ -35,36 +52,78 @@ pub struct EngineError {
     source: wasmtime::Error,
 }
 
-impl Engine {
-    /// Builds the engine: pooled instances where the address space allows it, on demand otherwise.
+impl From<wasmtime::Error> for EngineError {
+    fn from(source: wasmtime::Error) -> Self {
+        Self { source }
+    }
+}
+
+impl Engines {
+    /// Builds the engines that `config` wants.
     ///
     /// # Errors
     ///
     /// [`EngineError`] when wasmtime refuses the configuration on this machine.
     pub(crate) fn new(config: &RuntimeConfig) -> Result<Self, EngineError> {
-        // Only a developer compiles almost the same component again and again.
-        let functions = config.dev.then(|| Arc::new(FunctionCache::new(config.cache_memory)));
-        let mut wasmtime_config = base(config);
-        if let Some(functions) = &functions {
-            wasmtime_config
-                .enable_incremental_compilation(Arc::clone(functions) as _)
-                .map_err(|source| EngineError { source })?;
-        }
-        let on_demand = wasmtime_config.clone();
-        pooling::apply(&mut wasmtime_config, config.max_concurrent_calls);
-        let wasmtime = wasmtime::Engine::new(&wasmtime_config)
-            .or_else(|error| {
-                tracing::debug!(%error, "no pool of instances on this machine, allocating on demand");
-                wasmtime::Engine::new(&on_demand)
-            })
-            .map_err(|source| EngineError { source })?;
-        let ticker = Arc::new(EpochTicker::start(&wasmtime));
-        Ok(Self { wasmtime, functions, wasi03: config.wasi03, _ticker: ticker })
-    }
+        let functions = Arc::new(FunctionCache::new(config.cache_functions));
+        let mut optimizing = base(config);
+        optimizing.strategy(Strategy::Cranelift).cranelift_opt_level(OptLevel::Speed);
+        optimizing.enable_incremental_compilation(Arc::clone(&functions) as _)?;
+        let optimized = pooled_or_on_demand(optimizing, config)?;
+        let baseline = if config.dev { baseline(config) } else { None };
 
+        let both = std::iter::once(&optimized).chain(&baseline);
+        let ticker = Arc::new(EpochTicker::start(both));
+        let engine = |wasmtime: wasmtime::Engine, tier, functions| Engine {
+            bucket: compat::bucket(&wasmtime, tier),
+            wasmtime,
+            tier,
+            wasi03: config.wasi03,
+            functions,
+            _ticker: Arc::clone(&ticker),
+        };
+        let baseline = baseline.map(|wasmtime| engine(wasmtime, Tier::Baseline, None));
+        Ok(Self { optimized: engine(optimized, Tier::Optimized, Some(functions)), baseline })
+    }
+}
+
+/// Winch, or nothing where it has no code generator for this machine.
+fn baseline(config: &RuntimeConfig) -> Option<wasmtime::Engine> {
+    let mut winch = base(config);
+    winch.strategy(Strategy::Winch);
+    pooled_or_on_demand(winch, config)
+        .inspect_err(|error| tracing::debug!(%error, "no baseline compiler on this machine"))
+        .ok()
+}
+
+/// Pooled instances where the address space allows it, on demand otherwise.
+fn pooled_or_on_demand(
+    on_demand: Config,
+    config: &RuntimeConfig,
+) -> wasmtime::Result<wasmtime::Engine> {
+    let mut pooled = on_demand.clone();
+    pooling::apply(&mut pooled, config.max_concurrent_calls);
+    wasmtime::Engine::new(&pooled).or_else(|error| {
+        tracing::debug!(%error, "no pool of instances on this machine, allocating on demand");
+        wasmtime::Engine::new(&on_demand)
+    })
+}
+
+impl Engine {
     /// The wasmtime engine itself.
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.wasmtime
+    }
+
+    /// How its code trades compile time for speed.
+    pub(crate) fn tier(&self) -> Tier {
+        self.tier
+    }
+
+    /// Stands for everything that compiled code depends on beside the component: two engines with
+    /// the same bucket can load each other's code.
+    pub(crate) fn bucket(&self) -> u64 {
+        self.bucket
     }
 
     /// Whether components of WASI 0.3 compile.
@@ -72,25 +131,23 @@ impl Engine {
         self.wasi03
     }
 
-    /// Functions that compilations so far took over from earlier ones.
-    pub(crate) fn functions_reused(&self) -> usize {
-        self.functions.as_ref().map_or(0, |functions| functions.hits())
+    /// The code of functions that earlier compilations left for later ones, if this tier has that.
+    pub(crate) fn functions(&self) -> Option<&Arc<FunctionCache>> {
+        self.functions.as_ref()
     }
 }
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").finish_non_exhaustive()
+        f.debug_struct("Engine").field("tier", &self.tier).finish_non_exhaustive()
     }
 }
 
-/// What holds for every allocation strategy: proposals that no supported toolchain emits are off,
-/// since code that cannot be reached cannot be attacked.
+/// What holds for every tier and allocation strategy: proposals that no supported toolchain emits
+/// are off, since code that cannot be reached cannot be attacked.
 fn base(config: &RuntimeConfig) -> Config {
     let mut wasmtime = Config::new();
     wasmtime
-        .strategy(Strategy::Cranelift)
-        .cranelift_opt_level(OptLevel::Speed)
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK)
         .async_stack_size(ASYNC_STACK)

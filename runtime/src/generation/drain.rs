@@ -45,14 +45,16 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::generation::Retirement;
+    use crate::generation::{Loaded, Retirement};
     use crate::id::{Digest, GenerationNumber};
 
     const LIMIT: Duration = Duration::from_secs(10);
 
     fn generation() -> Arc<Generation<()>> {
         let (number, digest) = (GenerationNumber::FIRST, Digest::of(b""));
-        Arc::new(Generation::new(number, digest, (), Retirement::default()))
+        let (retirement, loaded) =
+            (Retirement::default(), Loaded::new((), None, Retirement::default()));
+        Generation::new(number, digest, loaded, retirement, None)
     }
 
     #[tokio::test(start_paused = true)]
@@ -71,7 +73,7 @@ mod tests {
         });
         generation.retirement.retiring.cancelled().await;
         assert!(generation.try_enter().is_none());
-        assert!(!pass.cut().is_cancelled());
+        assert!(!pass.0.retirement.cut.is_cancelled());
         drop(pass);
         assert_eq!(drain.await.expect("the drain does not panic").cut, 0);
     }
@@ -84,7 +86,7 @@ mod tests {
             let generation = Arc::clone(&generation);
             async move { generation.drain(LIMIT).await }
         });
-        passes[0].cut().cancelled().await;
+        passes[0].0.retirement.cut.cancelled().await;
         drop(passes);
         let drained = drain.await.expect("the drain does not panic");
         assert_eq!(drained.cut, 2);

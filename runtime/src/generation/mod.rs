@@ -1,5 +1,6 @@
 //! A generation: one immutable, numbered version of a handler, and the calls inside it.
 
+mod code;
 mod drain;
 mod gate;
 /// The atomics of [`gate`], under a name that the model test can replace.
@@ -8,12 +9,16 @@ mod sync {
 }
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio_util::sync::CancellationToken;
 
+use crate::artifact::{Lease, Tenant};
+use crate::error::StageError;
 use crate::events::Serving;
 use crate::id::{Digest, GenerationNumber};
+use code::Code;
+pub(crate) use code::{Loaded, Reload};
 use gate::{After, Gate};
 
 /// Ends the stores of a generation: first the idle ones, at the drain deadline all of them.
@@ -27,39 +32,78 @@ pub(crate) struct Retirement {
     pub(crate) cut: CancellationToken,
 }
 
+impl Retirement {
+    /// The same for one of the generation's codes, which may end before the generation does.
+    pub(crate) fn of_code(&self) -> Self {
+        Self { retiring: self.retiring.child_token(), cut: self.cut.clone() }
+    }
+}
+
 /// See the [module](self). `R` is the ready form: linked, checked, able to take calls.
 #[derive(Debug)]
 pub(crate) struct Generation<R> {
     number: GenerationNumber,
     digest: Digest,
-    ready: R,
+    code: Code<R>,
     retirement: Retirement,
     gate: Gate,
     /// Cancelled when the closed gate is empty.
     empty: CancellationToken,
 }
 
-impl<R> Generation<R> {
-    /// A generation that admits calls; it is published by its handler's supervisor only.
+impl<R: Send + Sync + 'static> Generation<R> {
+    /// A generation that admits calls; it is published by its handler's supervisor only. Without
+    /// `reload` it keeps its code for good.
     pub(crate) fn new(
         number: GenerationNumber,
         digest: Digest,
-        ready: R,
+        loaded: Loaded<R>,
         retirement: Retirement,
-    ) -> Self {
+        reload: Option<Reload<R>>,
+    ) -> Arc<Self> {
         let (gate, empty) = (Gate::default(), CancellationToken::new());
-        Self { number, digest, ready, retirement, gate, empty }
+        let code = Code::new(loaded, reload);
+        let generation = Arc::new(Self { number, digest, code, retirement, gate, empty });
+        if let Some(loaded) = generation.code.peek() {
+            generation.move_in(&loaded);
+        }
+        generation
     }
 
+    /// Goes on with `loaded`, which is the same component compiled otherwise.
+    pub(crate) fn replace_code(self: &Arc<Self>, loaded: Loaded<R>) {
+        let loaded = Arc::new(loaded);
+        self.move_in(&loaded);
+        self.code.replace(loaded);
+    }
+
+    fn move_in(self: &Arc<Self>, loaded: &Loaded<R>) {
+        if let Some(lease) = loaded.lease() {
+            lease.moved_in(self.as_tenant());
+        }
+    }
+
+    fn as_tenant(self: &Arc<Self>) -> Weak<dyn Tenant> {
+        let this: Weak<Self> = Arc::downgrade(self);
+        this
+    }
+}
+
+impl<R> Generation<R> {
     /// Number and digest, for messages and headers.
     pub(crate) fn serving(&self) -> Serving {
         Serving { generation: self.number, digest: self.digest }
     }
 
+    /// A lease on the code, if it is loaded, that keeps it at hand for a way back.
+    pub(crate) fn spare(&self) -> Option<Lease> {
+        Some(self.code.peek()?.lease()?.spare())
+    }
+
     /// Lets one call in, unless this generation was closed; then the caller loads the current
     /// generation again.
-    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Pass<R>> {
-        self.gate.try_enter().then(|| Pass(Arc::clone(self)))
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place<R>> {
+        self.gate.try_enter().then(|| Place(Arc::clone(self)))
     }
 
     /// Calls inside at this moment.
@@ -74,35 +118,86 @@ impl<R> Generation<R> {
     }
 }
 
-/// One call's stay in a generation: while it exists, the generation is not drained.
+impl<R: Send + Sync> Tenant for Generation<R> {
+    fn was_used(&self) -> bool {
+        self.code.take_used()
+    }
+
+    fn vacate(&self) -> bool {
+        self.in_flight() == 0 && self.code.vacate()
+    }
+}
+
+/// A call's place inside a generation: while it exists, the generation is not drained.
+#[derive(Debug)]
+pub(crate) struct Place<R>(Arc<Generation<R>>);
+
+impl<R> Place<R> {
+    /// The call with the code it runs, if that is loaded.
+    pub(crate) fn with_code(self) -> Result<Pass<R>, Self> {
+        match self.0.code.get() {
+            Some(code) => Ok(Pass { code, place: self }),
+            None => Err(self),
+        }
+    }
+
+    /// What this call is in.
+    pub(crate) fn serving(&self) -> Serving {
+        self.0.serving()
+    }
+}
+
+impl<R: Send + Sync + 'static> Place<R> {
+    /// The call with the code it runs, which is loaded first.
+    ///
+    /// # Errors
+    ///
+    /// Why the code could not be loaded again.
+    ///
+    /// # Cancel safety
+    ///
+    /// The call leaves the generation.
+    pub(crate) async fn load_code(self) -> Result<Pass<R>, StageError> {
+        let generation = &self.0;
+        let move_in = |lease: &Lease| lease.moved_in(generation.as_tenant());
+        let code = generation.code.load(&generation.retirement, move_in).await?;
+        Ok(Pass { code, place: self })
+    }
+}
+
+impl<R> Drop for Place<R> {
+    fn drop(&mut self) {
+        let after = self.0.gate.leave();
+        self.0.announce(after);
+    }
+}
+
+/// One call's stay in a generation, with the code it runs.
 ///
 /// It travels with the call to its very end, which for a streamed answer is the last byte.
 #[derive(Debug)]
-pub(crate) struct Pass<R>(Arc<Generation<R>>);
+pub(crate) struct Pass<R> {
+    // Dropped in this order, so that a drained generation has no code in use.
+    code: Arc<Loaded<R>>,
+    place: Place<R>,
+}
 
 impl<R> Deref for Pass<R> {
     type Target = R;
 
     fn deref(&self) -> &R {
-        &self.0.ready
+        &self.code.ready
     }
 }
 
 impl<R> Pass<R> {
     /// Which generation this call is in.
     pub(crate) fn serving(&self) -> Serving {
-        self.0.serving()
+        self.place.serving()
     }
 
     /// Cancelled when this call must end because the drain deadline has passed.
     pub(crate) fn cut(&self) -> &CancellationToken {
-        &self.0.retirement.cut
-    }
-}
-
-impl<R> Drop for Pass<R> {
-    fn drop(&mut self) {
-        let after = self.0.gate.leave();
-        self.0.announce(after);
+        &self.place.0.retirement.cut
     }
 }

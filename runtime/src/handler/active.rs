@@ -1,12 +1,13 @@
 //! The one cell that says which generation of a handler is active: the only swap point.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 
 use crate::events::Serving;
-use crate::generation::{Generation, Pass};
+use crate::generation::{Generation, Place};
 
 /// See the [module](self).
 ///
@@ -20,11 +21,20 @@ pub(crate) struct ActiveCell<R> {
     current: ArcSwapOption<Generation<R>>,
     /// Wakes the calls that came before the first generation, and those that end without one.
     changed: Notify,
+    /// How often a first generation was wanted in vain.
+    refusals: AtomicUsize,
+    /// Told when a call comes and there is nothing active.
+    wanted: Notify,
 }
 
 impl<R> ActiveCell<R> {
     pub(crate) fn new() -> Self {
-        Self { current: ArcSwapOption::const_empty(), changed: Notify::new() }
+        Self {
+            current: ArcSwapOption::const_empty(),
+            changed: Notify::new(),
+            refusals: AtomicUsize::new(0),
+            wanted: Notify::new(),
+        }
     }
 
     /// Makes `next` the active generation and returns the one it replaces.
@@ -40,9 +50,30 @@ impl<R> ActiveCell<R> {
         self.current.swap(None)
     }
 
+    /// Waits until a call comes while there is nothing active.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes when this is dropped before it is ready.
+    pub(crate) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// The first generation was refused: calls that wait for it go away now.
+    pub(crate) fn refuse_waiting(&self) {
+        // Ordering: the wake-up below publishes it.
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
     /// What is active now, for messages.
     pub(crate) fn serving(&self) -> Option<Serving> {
         self.current.load().as_ref().map(|generation| generation.serving())
+    }
+
+    /// The active generation itself, for the supervisor.
+    pub(crate) fn current(&self) -> Option<Arc<Generation<R>>> {
+        self.current.load_full()
     }
 
     /// Calls inside the active generation.
@@ -51,12 +82,12 @@ impl<R> ActiveCell<R> {
     }
 
     /// Enters the active generation, or nothing when there is none yet.
-    pub(crate) fn try_enter(&self) -> Option<Pass<R>> {
+    pub(crate) fn try_enter(&self) -> Option<Place<R>> {
         loop {
             let current = self.current.load();
             let generation = current.as_ref()?;
-            if let Some(pass) = generation.try_enter() {
-                return Some(pass);
+            if let Some(place) = generation.try_enter() {
+                return Some(place);
             }
             // Closed between the load and the attempt: by invariant 2 the next load sees another
             // generation, or none at shutdown.
@@ -65,17 +96,26 @@ impl<R> ActiveCell<R> {
     }
 
     /// Enters the active generation, waiting for the first one if need be; the caller bounds it.
+    /// `None` when the first one was refused and nobody will try again by himself.
     ///
     /// # Cancel safety
     ///
     /// Nothing is entered when this is dropped before it is ready.
-    pub(crate) async fn enter(&self) -> Pass<R> {
+    pub(crate) async fn enter(&self) -> Option<Place<R>> {
+        // Ordering: see `refuse_waiting`.
+        let before = self.refusals.load(Ordering::Relaxed);
         loop {
             // Registered before the look, so that a publication in between is not missed.
-            let changed = self.changed.notified();
-            if let Some(pass) = self.try_enter() {
-                return pass;
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if let Some(place) = self.try_enter() {
+                return Some(place);
             }
+            if self.refusals.load(Ordering::Relaxed) != before {
+                return None;
+            }
+            // The supervisor may be busy; then it finds the permit when it looks.
+            self.wanted.notify_one();
             changed.await;
         }
     }
@@ -86,16 +126,19 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::generation::Retirement;
+    use crate::generation::{Loaded, Pass, Retirement};
     use crate::id::{Digest, GenerationNumber};
 
     fn generation(number: u64) -> Arc<Generation<u64>> {
-        Arc::new(Generation::new(
-            GenerationNumber::new(number),
-            Digest::of(&number.to_le_bytes()),
-            number,
-            Retirement::default(),
-        ))
+        let digest = Digest::of(&number.to_le_bytes());
+        let loaded = Loaded::new(number, None, Retirement::default());
+        let number = GenerationNumber::new(number);
+        Generation::new(number, digest, loaded, Retirement::default(), None)
+    }
+
+    async fn enter(cell: &ActiveCell<u64>) -> Pass<u64> {
+        let place = cell.enter().await.expect("nothing was refused");
+        place.with_code().expect("the code is loaded")
     }
 
     #[tokio::test]
@@ -104,7 +147,7 @@ mod tests {
         assert!(cell.try_enter().is_none());
         let waiting = tokio::spawn({
             let cell = Arc::clone(&cell);
-            async move { *cell.enter().await }
+            async move { *enter(&cell).await }
         });
         assert!(cell.publish(generation(7)).is_none());
         assert_eq!(waiting.await.expect("the call does not panic"), 7);
@@ -119,7 +162,7 @@ mod tests {
             async move {
                 let mut last = 0;
                 while last < 500 {
-                    let pass = cell.enter().await;
+                    let pass = enter(&cell).await;
                     assert!(*pass >= last, "generations do not go back");
                     assert!(!pass.cut().is_cancelled(), "entered after the drain had ended");
                     last = *pass;

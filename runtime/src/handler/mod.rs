@@ -12,8 +12,9 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use crate::config::HandlerConfig;
+use crate::error::StageError;
 use crate::events::Serving;
-use crate::generation::Pass;
+use crate::generation::{Pass, Place};
 use crate::id::{HandlerName, RequestId};
 pub(crate) use active::ActiveCell;
 use admission::Admission;
@@ -41,12 +42,14 @@ pub(crate) struct Entered<R> {
 }
 
 /// Why a call did not get to run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum EnterError {
     #[error("handler `{handler}` is at its limit of concurrent calls")]
     Saturated { handler: HandlerName, source: Refused },
     #[error("handler `{handler}` has no active generation yet")]
     NothingActive { handler: HandlerName },
+    #[error("failed to load the code of handler `{handler}` again")]
+    NotLoaded { handler: HandlerName, serving: Serving, source: Arc<StageError> },
 }
 
 impl<R> Handler<R> {
@@ -77,7 +80,9 @@ impl<R> Handler<R> {
     pub(crate) fn serving(&self) -> Option<Serving> {
         self.active.serving()
     }
+}
 
+impl<R: Send + Sync + 'static> Handler<R> {
     /// Lets one call in: its turn among the running calls, then the generation that is active when
     /// the turn comes.
     ///
@@ -90,17 +95,32 @@ impl<R> Handler<R> {
             .admit()
             .await
             .map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })?;
-        let pass = match self.active.try_enter() {
-            Some(pass) => pass,
+        let place = match self.active.try_enter() {
+            Some(place) => place,
             None => self.enter_first().await?,
+        };
+        let pass = match place.with_code() {
+            Ok(pass) => pass,
+            Err(place) => self.load_again(place).await?,
         };
         Ok(Entered { pass, _admitted: admitted })
     }
 
-    async fn enter_first(&self) -> Result<Pass<R>, EnterError> {
-        tokio::time::timeout(self.first_timeout, self.active.enter())
-            .await
-            .map_err(|_| EnterError::NothingActive { handler: self.name().clone() })
+    async fn enter_first(&self) -> Result<Place<R>, EnterError> {
+        match tokio::time::timeout(self.first_timeout, self.active.enter()).await {
+            Ok(Some(place)) => Ok(place),
+            _ => Err(EnterError::NothingActive { handler: self.name().clone() }),
+        }
+    }
+
+    /// The code left memory while nobody called. Bounded by the compiler's own timeout.
+    async fn load_again(&self, place: Place<R>) -> Result<Pass<R>, EnterError> {
+        let serving = place.serving();
+        place.load_code().await.map_err(|source| EnterError::NotLoaded {
+            handler: self.name().clone(),
+            serving,
+            source: Arc::new(source),
+        })
     }
 }
 

@@ -1,16 +1,21 @@
 //! The routing table: request path to handler. Immutable; replaced whole when handlers change.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::Handler;
 use crate::config::Route;
 use crate::id::HandlerName;
 
-/// Handlers by route and by name, in order of precedence.
+/// Handlers by route. A lookup costs a step for each segment of the path, however many there are.
 #[derive(Debug)]
 pub(crate) struct RouteTable<R> {
-    /// Most specific route first, so that the first match is the right one.
-    routes: Vec<(Route, Arc<Handler<R>>)>,
+    exact: HashMap<Box<str>, Arc<Handler<R>>>,
+    /// By prefix, without the `/` that a longer path goes on with.
+    below: HashMap<Box<str>, Arc<Handler<R>>>,
+    /// Bytes of the longest prefix: beyond it a path is not looked at.
+    longest: usize,
 }
 
 /// Two handlers want one route, or one name.
@@ -37,38 +42,68 @@ pub enum TableError {
 
 impl<R> RouteTable<R> {
     pub(crate) fn empty() -> Self {
-        Self { routes: Vec::new() }
+        Self { exact: HashMap::new(), below: HashMap::new(), longest: 0 }
     }
 
-    /// This table with `handler` added. A handler without a route is called by name only.
+    /// This table with `handlers` added. A handler without a route is called by name only.
     ///
     /// # Errors
     ///
-    /// [`TableError::SameRoute`] when its route is taken.
-    pub(crate) fn with(&self, handler: Arc<Handler<R>>) -> Result<Self, TableError> {
-        let mut routes = self.routes.clone();
-        let Some(route) = handler.config().route.clone() else { return Ok(Self { routes }) };
-        if let Some((route, taken)) = routes.iter().find(|(it, _)| it.conflicts_with(&route)) {
-            return Err(TableError::SameRoute {
-                first: taken.name().clone(),
-                second: handler.name().clone(),
-                route: route.clone(),
-            });
+    /// [`TableError::SameRoute`] when the route of one is taken.
+    pub(crate) fn with<'a>(
+        &self,
+        handlers: impl IntoIterator<Item = &'a Arc<Handler<R>>>,
+    ) -> Result<Self, TableError>
+    where
+        R: 'a,
+    {
+        let (exact, below) = (self.exact.clone(), self.below.clone());
+        let mut table = Self { exact, below, longest: self.longest };
+        for handler in handlers {
+            let Some(route) = &handler.config().route else { continue };
+            let (path, is_below) = route.parts();
+            let routes = if is_below { &mut table.below } else { &mut table.exact };
+            match routes.entry(path.into()) {
+                Entry::Vacant(place) => drop(place.insert(Arc::clone(handler))),
+                Entry::Occupied(taken) => {
+                    return Err(TableError::SameRoute {
+                        first: taken.get().name().clone(),
+                        second: handler.name().clone(),
+                        route: route.clone(),
+                    });
+                }
+            }
+            table.longest = table.longest.max(path.len());
         }
-        let place = routes.partition_point(|(it, _)| *it < route);
-        routes.insert(place, (route, handler));
-        Ok(Self { routes })
+        Ok(table)
     }
 
     /// This table without the handler called `name`.
     pub(crate) fn without(&self, name: &HandlerName) -> Self {
-        let keep = self.routes.iter().filter(|(_, handler)| handler.name() != name);
-        Self { routes: keep.cloned().collect() }
+        let without = |routes: &HashMap<Box<str>, Arc<Handler<R>>>| {
+            let keep = routes.iter().filter(|(_, handler)| handler.name() != name);
+            keep.map(|(path, handler)| (path.clone(), Arc::clone(handler))).collect()
+        };
+        let (exact, below) = (without(&self.exact), without(&self.below));
+        Self { exact, below, longest: self.longest }
     }
 
-    /// The handler for `path`.
+    /// The handler for `path`: the exact route, or else the longest prefix.
     pub(crate) fn find(&self, path: &str) -> Option<&Arc<Handler<R>>> {
-        self.routes.iter().find(|(route, _)| route.matches(path)).map(|(_, handler)| handler)
+        if path.len() <= self.longest
+            && let Some(handler) = self.exact.get(path)
+        {
+            return Some(handler);
+        }
+        let mut prefix = path;
+        loop {
+            if prefix.len() <= self.longest
+                && let Some(handler) = self.below.get(prefix)
+            {
+                return Some(handler);
+            }
+            prefix = &prefix[..prefix.rfind('/')?];
+        }
     }
 }
 
@@ -86,7 +121,8 @@ mod tests {
             let config = HandlerConfig::new(HandlerName::new(name).unwrap())
                 .with_route(Route::parse(route).unwrap())
                 .with_timeout(Duration::from_secs(1));
-            table.with(Arc::new(Handler::new(config, Arc::new(Semaphore::new(1)), Duration::ZERO)))
+            let everywhere = Arc::new(Semaphore::new(1));
+            table.with([&Arc::new(Handler::new(config, everywhere, Duration::ZERO))])
         })
     }
 
@@ -103,10 +139,21 @@ mod tests {
                 ("/a/b", "exact"),
                 ("/a/b/c", "deep"),
                 ("/ab", "all"),
+                ("/a/", "wide"),
+                ("/a/b/", "deep"),
+                ("/some/path/longer/than/any/route", "all"),
             ] {
                 let found = table.find(path).map(|handler| handler.name().as_str());
                 assert_eq!(found, Some(expected), "for {path}");
             }
+        }
+    }
+
+    #[test]
+    fn only_its_own_paths_reach_a_handler() {
+        let table = table(&[("exact", "/a"), ("deep", "/b/c/*")]).unwrap();
+        for path in ["/", "/a/", "/a/b", "/b", "/b/cd", "a"] {
+            assert!(table.find(path).is_none(), "for {path}");
         }
     }
 

@@ -82,7 +82,7 @@ pub(crate) fn offer_for(name: &str, wasi03: bool) -> Offer {
 mod tests {
     use super::*;
     use crate::config::RuntimeConfig;
-    use crate::engine::Engine;
+    use crate::engine::Engines;
     use crate::host::HostState;
 
     /// Every interface of the lists above, as an import with its offered version.
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn all_that_is_said_to_be_offered_can_be_linked() {
         let config = RuntimeConfig::default();
-        let engine = Engine::new(&config).unwrap();
+        let engine = Engines::new(&config).unwrap().optimized;
         let mut linker = wasmtime::component::Linker::<HostState>::new(engine.wasmtime());
         crate::host::link(&mut linker, &config).unwrap();
         for name in offered() {

@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "queue",
     "queue_timeout",
     "drain",
+    "preload",
     "config",
     "allow",
 ];
@@ -55,6 +56,7 @@ pub(super) fn read(
     set(&mut config.queue, reader.count(section, "queue", 0));
     set(&mut config.queue_timeout, reader.parsed(section, "queue_timeout", parse_duration));
     set(&mut config.drain, reader.parsed(section, "drain", parse_duration));
+    set(&mut config.preload, reader.boolean(section, "preload"));
     if let Some(table) = reader.table(section, "config") {
         let object = format!("`config` of {}", section.object);
         config.config = read_config(reader, &Section::new(object, table));

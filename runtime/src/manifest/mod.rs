@@ -58,6 +58,10 @@ pub struct HostSection {
 pub struct CacheSection {
     /// Bytes in memory.
     pub memory: Option<u64>,
+    /// Bytes in the cache directory; none of it switches the directory off.
+    pub disk: Option<u64>,
+    /// The cache directory.
+    pub dir: Option<PathBuf>,
 }
 
 /// `[handler.NAME]`: a handler and where its component comes from.
@@ -157,9 +161,12 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
 }
 
 fn read_cache(reader: &mut Reader<'_>, cache: &Section<'_>) -> CacheSection {
-    let later = [("disk", "leave it out; compiled code is kept in memory only")];
-    reader.refuse_unknown(cache, &["memory"], &later);
-    CacheSection { memory: reader.parsed(cache, "memory", parse_size) }
+    reader.refuse_unknown(cache, &["memory", "disk", "dir"], &[]);
+    CacheSection {
+        memory: reader.parsed(cache, "memory", parse_size),
+        disk: reader.parsed(cache, "disk", parse_size),
+        dir: reader.path(cache, "dir"),
+    }
 }
 
 fn read_handlers(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<HandlerEntry> {

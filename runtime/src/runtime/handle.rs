@@ -82,6 +82,13 @@ impl HandlerHandle {
         self.supervisor.swap(request).await
     }
 
+    /// Puts `request` off until the first call wants it, if nothing is loaded yet; otherwise it is a
+    /// swap like any other. Its outcome is told by events. When it is refused, the call that wanted
+    /// it fails, and the next one tries again.
+    pub fn load_when_called(&self, request: SwapRequest) {
+        self.supervisor.swap_aside(request.lazily());
+    }
+
     /// Hands `event` to an event handler and returns its answer, if it gives one.
     ///
     /// # Errors
@@ -131,6 +138,7 @@ impl From<EnterError> for CallError {
                 Self::Saturated { handler, reason: source.to_string() }
             }
             EnterError::NothingActive { handler } => Self::NothingActive { handler },
+            EnterError::NotLoaded { handler, source, .. } => Self::NotLoaded { handler, source },
         }
     }
 }

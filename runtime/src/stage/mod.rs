@@ -10,13 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wasmtime::Store;
-use wasmtime::component::InstancePre;
+use wasmtime::component::{InstancePre, Linker};
 
+use crate::artifact::{Artifacts, Goal};
 use crate::config::RuntimeConfig;
 use crate::contract::{ContractError, export_names};
-use crate::engine::Engine;
+use crate::engine::{Engine, Engines};
 use crate::error::{CallFailure, StageError};
-use crate::events::EventBus;
+use crate::events::{EventBus, Tier};
 use crate::host::HostState;
 use crate::instance::StoreCount;
 
@@ -46,7 +47,46 @@ async fn first_instance_error<H: Send + 'static>(
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<RuntimeConfig>,
-    pub(crate) engine: Engine,
+    pub(crate) engines: Engines,
+    pub(crate) artifacts: Artifacts,
     pub(crate) bus: EventBus,
     pub(crate) stores: StoreCount,
+}
+
+/// A linker for each engine, since their types never mix.
+pub(crate) struct Linkers<T: 'static> {
+    optimized: Linker<T>,
+    baseline: Option<Linker<T>>,
+}
+
+impl<T: 'static> Linkers<T> {
+    /// Linkers that `fill` has filled.
+    ///
+    /// # Errors
+    ///
+    /// What `fill` ended with.
+    pub(crate) fn new(
+        engines: &Engines,
+        fill: impl Fn(&mut Linker<T>) -> wasmtime::Result<()>,
+    ) -> wasmtime::Result<Self> {
+        let make = |engine: &Engine| {
+            let mut linker = Linker::new(engine.wasmtime());
+            fill(&mut linker).map(|()| linker)
+        };
+        let baseline = engines.baseline.as_ref().map(make).transpose()?;
+        Ok(Self { optimized: make(&engines.optimized)?, baseline })
+    }
+
+    /// The linker for code of `tier`.
+    fn of(&self, tier: Tier) -> &Linker<T> {
+        match (tier, &self.baseline) {
+            (Tier::Baseline, Some(baseline)) => baseline,
+            _ => &self.optimized,
+        }
+    }
+}
+
+/// Which code a stage wants.
+fn goal(optimized: bool) -> Goal {
+    if optimized { Goal::Best } else { Goal::Soon }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::Linker;
+use wasmtime::component::InstancePre;
 
-use super::{Shared, first_instance_error};
-use crate::artifact::{ComponentBytes, compile};
+use super::{Linkers, Shared, first_instance_error, goal};
+use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged};
 use crate::config::{HandlerConfig, InstanceMode};
 use crate::contract;
 use crate::contract::served::{Kind, ServedPre};
@@ -17,58 +17,107 @@ use crate::host::HostState;
 use crate::id::GenerationNumber;
 use crate::instance::http::HttpInstances;
 use crate::instance::{Instances, Served, ServedKind, StoreFactory};
-use crate::supervisor::{Guest, Staged};
+use crate::supervisor::Guest;
 
 /// See the [module](self).
 pub(crate) struct ServedGuest {
     pub(crate) shared: Shared,
     pub(crate) config: HandlerConfig,
-    /// Made once for all handlers: it takes longer to fill than a small component to link.
-    pub(crate) linker: Arc<Linker<HostState>>,
+    /// Made once for all handlers: they take longer to fill than a small component to link.
+    pub(crate) linkers: Arc<Linkers<HostState>>,
 }
 
-impl Guest for ServedGuest {
-    type Ready = Served;
+/// A component that is linked, before it was proved to run.
+struct Linked {
+    kind: ServedKind,
+    world: &'static str,
+    /// For a second look when no instance can be made.
+    bare: InstancePre<HostState>,
+    factory: StoreFactory<()>,
+}
 
-    async fn stage(
+impl ServedGuest {
+    fn link(
         &self,
-        component: ComponentBytes,
+        artifact: &Artifact,
         number: GenerationNumber,
-        retirement: &Retirement,
-    ) -> Result<Staged<Served>, StageError> {
-        let Self { shared, config, linker } = self;
-        let artifact = compile(&shared.engine, &component).await?;
-        let kind = Kind::of(&artifact.component)?;
-        let wasi03 = shared.config.wasi03;
-        let pre = contract::link(linker, &artifact.component, kind.world(), wasi03)?;
+        retirement: Retirement,
+    ) -> Result<Linked, StageError> {
+        let Self { shared, config, linkers } = self;
+        let component = artifact.component();
+        let kind = Kind::of(component)?;
+        let (world, wasi03) = (kind.world(), shared.config.wasi03);
+        let bare = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
         let factory = StoreFactory::new(
-            &shared.engine,
+            artifact.engine(),
             config,
             &shared.bus,
             number,
             Arc::new(|| ()),
             &shared.stores,
         );
-        let (mode, retirement, timeout) = (config.instances, retirement.clone(), config.timeout);
-        let (world, bare, spare) = (kind.world(), pre.clone(), factory.clone());
-        let (kind, tried) = match ServedPre::new(kind, pre)? {
+        let (mode, timeout, spare) = (config.instances, config.timeout, factory.clone());
+        let kind = match ServedPre::new(kind, bare.clone())? {
             ServedPre::Http(pre) => {
-                let http = HttpInstances::new(pre, factory, mode, timeout, retirement);
-                let tried = http.try_out().await;
-                (ServedKind::Http(http), tried)
+                ServedKind::Http(HttpInstances::new(pre, factory, mode, timeout, retirement))
             }
             ServedPre::Event(pre) => {
-                let events = Instances::new(pre, factory, mode, retirement);
-                let tried = events.try_out(timeout).await;
-                (ServedKind::Event(events), tried)
+                ServedKind::Event(Instances::new(pre, factory, mode, retirement))
             }
         };
+        Ok(Linked { kind, world, bare, factory: spare })
+    }
+
+    fn staged(
+        &self,
+        obtained: Obtained,
+        candidate: &Candidate,
+        number: GenerationNumber,
+        kind: ServedKind,
+    ) -> Staged<Served> {
+        let serving = Serving { generation: number, digest: candidate.digest };
+        obtained.staged(candidate, Served::new(&self.config.name, serving, kind))
+    }
+}
+
+impl Guest for ServedGuest {
+    type Ready = Served;
+
+    async fn open(&self, source: Source) -> Result<Candidate, StageError> {
+        self.shared.artifacts.open(source).await
+    }
+
+    async fn stage(
+        &self,
+        candidate: &Candidate,
+        number: GenerationNumber,
+        retirement: Retirement,
+    ) -> Result<Staged<Served>, StageError> {
+        let obtained = self.shared.artifacts.obtain(candidate, Goal::Soon).await?;
+        let Linked { kind, world, bare, factory } =
+            self.link(&obtained.artifact, number, retirement)?;
+        let timeout = self.config.timeout;
+        let tried = match &kind {
+            ServedKind::Http(http) => http.try_out().await,
+            ServedKind::Event(events) => events.try_out(timeout).await,
+        };
         if let Err(failure) = tried {
-            let store = spare.store();
+            let store = factory.store();
             return Err(first_instance_error(&bare, store, world, timeout, failure).await);
         }
-        let serving = Serving { generation: number, digest: artifact.digest };
-        Ok(artifact.staged(Served::new(&config.name, serving, kind)))
+        Ok(self.staged(obtained, candidate, number, kind))
+    }
+
+    async fn restage(
+        &self,
+        candidate: &Candidate,
+        number: GenerationNumber,
+        retirement: Retirement,
+        optimized: bool,
+    ) -> Result<Staged<Served>, StageError> {
+        let obtained = self.shared.artifacts.obtain(candidate, goal(optimized)).await?;
+        let linked = self.link(&obtained.artifact, number, retirement)?;
+        Ok(self.staged(obtained, candidate, number, linked.kind))
     }
 
     fn tidy_every(&self) -> Option<Duration> {

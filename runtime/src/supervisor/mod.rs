@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::artifact::Staged;
-use crate::artifact::{ComponentBytes, Source};
+use crate::artifact::{Candidate, Source};
 use crate::error::{Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
@@ -29,12 +29,27 @@ pub(crate) trait Guest: Send + Sync + 'static {
     /// A candidate that is linked, checked, and able to take calls.
     type Ready: Send + Sync + 'static;
 
-    /// Compiles, checks and tries out `component`. Nothing that it does is visible to calls.
+    /// Finds out what `source` holds.
+    fn open(&self, source: Source) -> impl Future<Output = Result<Candidate, StageError>> + Send {
+        Candidate::read(source)
+    }
+
+    /// Compiles, checks and tries out `candidate`. Nothing that it does is visible to calls.
     fn stage(
         &self,
-        component: ComponentBytes,
+        candidate: &Candidate,
         number: GenerationNumber,
-        retirement: &Retirement,
+        retirement: Retirement,
+    ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
+
+    /// Makes the ready form of what was staged before, once more: with optimized code where
+    /// `optimized` asks for that, otherwise with what can be had first.
+    fn restage(
+        &self,
+        candidate: &Candidate,
+        number: GenerationNumber,
+        retirement: Retirement,
+        optimized: bool,
     ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
 
     /// Pause between two calls of [`Guest::tidy`] on the active generation, if it wants any.
@@ -59,12 +74,23 @@ pub struct SwapRequest {
     pub since: Instant,
     /// How long the guest's build took, if there was one.
     pub build_time: Option<Duration>,
+    /// Whether a handler that runs nothing yet waits for its first call with this.
+    pub is_lazy: bool,
 }
 
 impl SwapRequest {
     /// A request that begins now, without a build.
     pub fn new(source: Source, cause: impl Into<String>) -> Self {
-        Self { source, cause: cause.into(), since: Instant::now(), build_time: None }
+        let (cause, since) = (cause.into(), Instant::now());
+        Self { source, cause, since, build_time: None, is_lazy: false }
+    }
+
+    /// The same, put off until the first call wants it, if the handler runs nothing yet. When it
+    /// is then refused, that call fails, and the next one tries again.
+    #[must_use]
+    pub fn lazily(mut self) -> Self {
+        self.is_lazy = true;
+        self
     }
 }
 
@@ -116,7 +142,7 @@ impl SupervisorHandle {
         let mailbox = Arc::new(Mailbox::new());
         let name = handler.name().clone();
         let task = task::Task {
-            guest,
+            guest: Arc::new(guest),
             handler,
             bus,
             max_draining,
@@ -124,6 +150,8 @@ impl SupervisorHandle {
             stop,
             number: GenerationNumber::FIRST,
             draining: tokio::task::JoinSet::new(),
+            optimizing: None,
+            way_back: None,
         };
         tasks.spawn(task.run());
         Self { name, mailbox }
@@ -139,14 +167,21 @@ impl SupervisorHandle {
     ///
     /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
     pub(crate) async fn swap(&self, request: SwapRequest) -> Answer {
+        let answered = self.swap_aside(request);
+        answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
+    }
+
+    /// [`swap`](Self::swap) for those who need not wait; the answer comes to nobody if the runtime
+    /// is shutting down.
+    pub(crate) fn swap_aside(&self, request: SwapRequest) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
         match self.mailbox.put(Operation { request, answer }) {
-            Put::Accepted => {}
+            // Dropping a refused operation is its answer.
+            Put::Accepted | Put::Refused(_) => {}
             // Its caller may be gone, which is fine.
             Put::Displaced(older) => drop(older.answer.send(Ok(Swap::Superseded))),
-            Put::Refused(_) => return Err(self.shutting_down()),
         }
-        answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
+        answered
     }
 
     fn shutting_down(&self) -> Rejected {

@@ -5,13 +5,24 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::{Semaphore, broadcast};
 
 use super::*;
+use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
 use crate::events::{CompiledBy, Event, EventKind, Stage, Tier};
 
-/// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`.
+/// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, and
+/// `plain…` is staged on baseline code. What is made a second time says so.
 struct Fake {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
+}
+
+fn staged(ready: String, tier: Tier) -> Staged<String> {
+    let (compile_time, compiled_by) = (Duration::ZERO, CompiledBy::Compiler);
+    Staged { ready, lease: None, bytes: 1, compile_time, compiled_by, tier }
+}
+
+fn text(candidate: &Candidate) -> String {
+    String::from_utf8(candidate.bytes().unwrap().to_vec()).expect("fakes are text")
 }
 
 impl Guest for Fake {
@@ -19,11 +30,11 @@ impl Guest for Fake {
 
     async fn stage(
         &self,
-        component: ComponentBytes,
+        candidate: &Candidate,
         _: GenerationNumber,
-        _: &Retirement,
+        _: Retirement,
     ) -> Result<Staged<String>, StageError> {
-        let text = String::from_utf8(component.bytes.to_vec()).expect("fakes are text");
+        let text = text(candidate);
         self.staged.fetch_add(1, Ordering::Relaxed);
         if text.starts_with("slow") {
             self.go.acquire().await.expect("it stays open").forget();
@@ -31,13 +42,20 @@ impl Guest for Fake {
         if text.starts_with("bad") {
             return Err(StageError::NotAComponent { found: "text" });
         }
-        Ok(Staged {
-            ready: text,
-            bytes: 1,
-            compile_time: Duration::ZERO,
-            compiled_by: CompiledBy::Compiler,
-            tier: Tier::Optimized,
-        })
+        let tier = if text.starts_with("plain") { Tier::Baseline } else { Tier::Optimized };
+        Ok(staged(text, tier))
+    }
+
+    async fn restage(
+        &self,
+        candidate: &Candidate,
+        _: GenerationNumber,
+        _: Retirement,
+        optimized: bool,
+    ) -> Result<Staged<String>, StageError> {
+        self.staged.fetch_add(1, Ordering::Relaxed);
+        let how = if optimized { "optimized" } else { "again" };
+        Ok(staged(format!("{} {how}", text(candidate)), Tier::Optimized))
     }
 }
 
@@ -215,4 +233,92 @@ async fn stopping_drains_the_last_generation_and_refuses_further_swaps() {
     drop(held);
     ended.await.unwrap();
     assert!(matches!(harness.swap("three").await.unwrap_err().source, StageError::ShuttingDown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn baseline_code_is_replaced_in_place_while_calls_keep_what_they_began_with() {
+    let mut harness = harness(2);
+    let _ = harness.swap("plain").await.unwrap();
+    let entered = harness.handler.enter().await.unwrap();
+    let (generation, took) = loop {
+        if let EventKind::Optimized { generation, compile_ms } =
+            harness.events.recv().await.unwrap().kind
+        {
+            break (generation.get(), compile_ms);
+        }
+    };
+    assert_eq!((generation, took), (1, 0.0));
+    assert_eq!(*entered.pass, "plain");
+    assert_eq!(harness.answer().await, "plain optimized");
+    assert_eq!(entered.pass.serving(), harness.handler.serving().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn optimized_code_of_a_generation_that_was_replaced_meanwhile_goes_nowhere() {
+    let harness = harness(2);
+    let _ = harness.swap("plain one").await.unwrap();
+    let _ = harness.swap("two").await.unwrap();
+    // Far beyond the pause before an optimization, on the paused clock.
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(harness.answer().await, "two");
+    assert_eq!(harness.staged.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn code_that_left_memory_is_made_once_for_all_who_want_it_again() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let active = harness.handler.active().current().unwrap();
+    let held = harness.handler.enter().await.unwrap();
+    assert!(!active.vacate(), "a call is inside");
+    drop(held);
+    assert!(active.was_used() && !active.was_used(), "the mark is taken by looking");
+    assert!(active.vacate());
+    let answers = futures::future::join_all((0..64).map(|_| harness.answer())).await;
+    assert!(answers.iter().all(|answer| answer == "one again"), "{answers:?}");
+    assert_eq!(harness.staged.load(Ordering::Relaxed), 2);
+    assert!(active.was_used());
+}
+
+fn lazily(harness: &Harness, text: &'static str) -> tokio::task::JoinHandle<Answer> {
+    let handle = Arc::clone(&harness.handle);
+    tokio::spawn(async move {
+        handle.swap(SwapRequest::new(Source::bytes(text), "the start").lazily()).await
+    })
+}
+
+#[tokio::test]
+async fn a_lazy_request_waits_for_the_first_call() {
+    let harness = harness(2);
+    let loading = lazily(&harness, "one");
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(harness.staged.load(Ordering::Relaxed), 0);
+    assert_eq!(harness.answer().await, "one");
+    assert_eq!(number(&loading.await.unwrap()), Some(1));
+}
+
+#[tokio::test]
+async fn a_lazy_request_that_is_refused_fails_its_call_and_is_tried_again_for_the_next() {
+    let mut harness = harness(2);
+    let loading = lazily(&harness, "bad");
+    for attempt in 1..=2 {
+        let refused = harness.handler.enter().await.unwrap_err();
+        assert!(matches!(refused, crate::handler::EnterError::NothingActive { .. }));
+        assert_eq!(harness.staged.load(Ordering::Relaxed), attempt);
+    }
+    let refused = |kind: &EventKind| matches!(kind, EventKind::Rejected { .. });
+    assert_eq!(harness.kinds().iter().filter(|kind| refused(kind)).count(), 2);
+    // A newer request takes its place, and it learns why it never came to pass.
+    assert_eq!(number(&harness.swap("good").await), Some(3));
+    assert!(loading.await.unwrap().is_err());
+    assert_eq!(harness.answer().await, "good");
+}
+
+#[tokio::test]
+async fn a_lazy_request_for_a_handler_that_runs_already_is_a_swap_like_any_other() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    assert_eq!(number(&lazily(&harness, "two").await.unwrap()), Some(2));
 }

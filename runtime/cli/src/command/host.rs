@@ -1,18 +1,22 @@
 //! `wrt dev` and `wrt serve`: one process, one loop over everything that can happen.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinSet;
-use wrt::dev::{Notice, NoticeKind, Session, Source, WatchedSource};
-use wrt::{Event, EventKind, HandlerHandle, HandlerName, Rejected, Runtime, Swap};
+use wrt::dev::{self, Notice, Session, WatchedSource};
+use wrt::{
+    Event, EventKind, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime, Source, Swap,
+    SwapRequest, chain,
+};
 
-use super::artifacts;
 use super::bind::bind;
 use super::session::{self, Next};
 use super::signals::Signals;
-use crate::exit::{AtFault, ExitStatus};
+use super::{artifacts, limits};
+use crate::exit::ExitStatus;
 use crate::output::Output;
 use crate::settings::{BuildSettings, HostSettings};
 
@@ -30,6 +34,7 @@ enum Happened {
 
 pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen()?;
+    limits::raise();
     let runtime = Runtime::new(settings.runtime.clone())?;
     let mut events = runtime.events();
     let handlers = add_handlers(&settings, &runtime)?;
@@ -37,10 +42,22 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     let listener = bind(&settings.listen).await?;
     let url = format!("http://{}", listener.local_addr().context("failed to read the address")?);
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
+    // Its line comes first, and those of the events follow.
+    flush(&mut events, output)?;
+    warn_of_cache(&runtime, output);
 
     // Nothing to rebuild or watch: a candidate that is refused now will never be accepted.
     let final_verdict = !settings.watch;
-    let (_session, mut notices) = start_session(&settings)?;
+    let mut swaps = Swaps::new();
+    // Both ends of a channel that nobody uses stand for the session of a host that watches nothing.
+    let (_unused, mut notices) = mpsc::channel(1);
+    let mut _session = None;
+    if final_verdict {
+        load(&settings, &handlers, &runtime, &mut swaps)?;
+    } else {
+        let (started, told) = start_session(&settings)?;
+        (_session, notices) = (Some(started), told);
+    }
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
     let mut serving = tokio::spawn({
@@ -55,7 +72,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             runtime.shutdown().await;
         }
     });
-    let mut swaps = Swaps::new();
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         let happened = tokio::select! {
@@ -72,14 +88,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             Happened::Event(Err(broadcast::error::RecvError::Closed)) | Happened::Ended => {
                 flush(&mut events, output)?;
                 return Ok(ExitStatus::Success);
-            }
-            Happened::Notice(Notice { kind: NoticeKind::Unavailable { message, .. }, .. })
-                if final_verdict =>
-            {
-                flush(&mut events, output)?;
-                // The session's own hint is that the file is looked for all the time.
-                let hint = "build the handler, or correct the path";
-                return Err(AtFault::new(message).hint(hint).into());
             }
             Happened::Notice(notice) => {
                 match session::on_notice(notice, &handlers, runtime.event_bus()) {
@@ -108,26 +116,70 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     }
 }
 
+/// Says why compiled code is not kept, if it is not.
+pub(crate) fn warn_of_cache(runtime: &Runtime, output: &mut Output) {
+    if let Some(problem) = runtime.cache_problem() {
+        output.warn(&chain(problem), &problem.hints());
+    }
+}
+
 fn add_handlers(
     settings: &HostSettings,
     runtime: &Runtime,
 ) -> anyhow::Result<BTreeMap<HandlerName, HandlerHandle>> {
-    let entries = settings.project.manifest.handlers.iter();
-    entries
-        .map(|entry| {
-            let handle = runtime.add_handler(entry.config.clone())?;
-            Ok((entry.config.name.clone(), handle))
-        })
-        .collect()
+    let configs = settings.project.manifest.handlers.iter().map(|entry| entry.config.clone());
+    let handles = runtime.add_handlers(configs)?;
+    Ok(handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect())
 }
 
-/// Starts to build and watch; for `serve`, the built components alone.
+/// Handlers that are made ready at the start; with more than these, each waits for its first call.
+/// Few enough to be ready at once from compiled code, and a refused one is told at the start.
+const EAGER: usize = 64;
+
+/// Time that a host with many handlers is left to its first callers before it compiles ahead.
+const AHEAD_AFTER: Duration = Duration::from_secs(1);
+
+/// Loads what `serve` serves: at once, or with the first call of each handler.
+fn load(
+    settings: &HostSettings,
+    handlers: &BTreeMap<HandlerName, HandlerHandle>,
+    runtime: &Runtime,
+    swaps: &mut Swaps,
+) -> anyhow::Result<()> {
+    let project = &settings.project;
+    let is_eager = project.manifest.handlers.len() <= EAGER;
+    let mut later = Vec::new();
+    for entry in &project.manifest.handlers {
+        let Some(handler) = handlers.get(&entry.config.name).cloned() else { continue };
+        let source = Source::File(artifacts::to_serve(entry, &project.root)?);
+        let request = SwapRequest::new(source.clone(), "start");
+        if is_eager || entry.config.preload {
+            swaps.spawn(async move { handler.request_swap(request).await });
+        } else {
+            handler.load_when_called(request);
+            later.push(source);
+        }
+    }
+    let runtime = runtime.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(AHEAD_AFTER).await;
+        for source in later {
+            // Told when a call wants it; until then it may be mended.
+            if let Err(error) = runtime.precompile(source, true).await {
+                tracing::debug!(error = chain(&error), "compiled nothing ahead");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Starts to watch, and in `dev` to build.
 fn start_session(settings: &HostSettings) -> anyhow::Result<(Session, mpsc::Receiver<Notice>)> {
     let root = &settings.project.root;
     let sources = settings.project.manifest.handlers.iter().map(|entry| {
         let source = match settings.build {
             Some(_) => artifacts::to_build(entry, root),
-            None => Source::Wasm { path: artifacts::to_serve(entry, root)? },
+            None => dev::Source::Wasm { path: artifacts::to_serve(entry, root)? },
         };
         Ok(WatchedSource { handler: entry.config.name.clone(), source })
     });

@@ -45,6 +45,7 @@ pub(crate) fn on_notice(
                 cause,
                 since,
                 build_time: build_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
+                is_lazy: false,
             };
             return Next::Swap(handler.clone(), request);
         }
