@@ -102,10 +102,36 @@ impl Digest {
         hex(&self.0[..6])
     }
 
+    /// Wraps what [`as_bytes`](Self::as_bytes) gave out.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Reads what [`Display`](fmt::Display) writes, and nothing else: 64 small hexadecimal digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+        }
+        Some(Self(bytes))
+    }
+
     /// The raw 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+fn digit(character: u8) -> Option<u8> {
+    match character {
+        b'0'..=b'9' => Some(character - b'0'),
+        b'a'..=b'f' => Some(character - b'a' + 10),
+        _ => None,
     }
 }
 
@@ -185,5 +211,24 @@ impl fmt::Display for RequestId {
 impl Serialize for RequestId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    #[test]
+    fn a_digest_is_read_in_the_one_form_that_is_written() {
+        let digest = Digest::of(b"a");
+        let text = digest.to_string();
+        assert_eq!(Digest::parse(&text), Some(digest));
+        assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+        let others =
+            [String::new(), text.to_uppercase(), text[1..].to_owned(), text[2..].to_owned()];
+        let longer = [format!("{text}0"), format!("{text}00"), text.replacen('c', "g", 1)];
+        for other in others.iter().chain(&longer) {
+            assert_eq!(Digest::parse(other), None, "for {other:?}");
+        }
     }
 }

@@ -35,7 +35,7 @@ mod runtime;
 mod stage;
 mod supervisor;
 
-pub use artifact::Source;
+pub use artifact::{CacheUnavailable, Source};
 pub use cloudevent::CloudEvent;
 pub use config::{HandlerConfig, HttpOrigin, InstanceMode, Route, RuntimeConfig};
 pub use contract::{Contract, ContractError, HostState, RefusedImport};

@@ -1,6 +1,10 @@
 //! An artifact: a component's digest and its compiled code.
 
 mod compile;
+#[allow(dead_code, reason = "nothing opens a cache on disk yet")]
+mod disk;
+#[allow(dead_code, reason = "only the memo keeps a fingerprint")]
+mod fingerprint;
 mod kind;
 mod read;
 mod wasi03;
@@ -16,6 +20,7 @@ use crate::events::{CompiledBy, Tier};
 use crate::id::Digest;
 
 pub(crate) use compile::compile;
+pub use disk::CacheUnavailable;
 
 /// A candidate that passed every check, with the figures for its event.
 #[derive(Debug)]

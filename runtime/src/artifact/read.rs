@@ -1,10 +1,11 @@
 //! Stable read: the bytes of one version of a file, never a mixture of two.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::fingerprint::Fingerprint;
 use crate::error::StageError;
 
 /// Reads of a file that keeps changing before it is given up; with [`PAUSE`] between them a writer
@@ -14,49 +15,35 @@ const ATTEMPTS: u32 = 40;
 /// Pause between two reads, long enough for a writer to make progress.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What changes whenever a file's content does: a rename changes the inode, a write the rest.
-#[derive(PartialEq, Eq)]
-struct Identity {
-    size: u64,
-    modified: Option<SystemTime>,
-    /// Device, inode and change time; the last cannot be set back by `touch` or `cp -p`.
-    #[cfg(unix)]
-    unix: (u64, u64, i64, i64),
-}
-
-impl Identity {
-    fn of(metadata: &Metadata) -> Self {
-        #[cfg(unix)]
-        use std::os::unix::fs::MetadataExt as _;
-        Self {
-            size: metadata.len(),
-            modified: metadata.modified().ok(),
-            #[cfg(unix)]
-            unix: (metadata.dev(), metadata.ino(), metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
-
 /// Reads `path` until a whole read saw no change of the file. Blocks.
 ///
 /// # Errors
 ///
 /// [`StageError::Read`] when it cannot be read, [`StageError::KeptChanging`] when it never rested.
 pub(super) fn stable(path: &Path) -> Result<Vec<u8>, StageError> {
+    Ok(stable_version(path)?.0)
+}
+
+/// [`stable`], with the fingerprint of the file whose bytes these are.
+///
+/// # Errors
+///
+/// Those of [`stable`].
+pub(super) fn stable_version(path: &Path) -> Result<(Vec<u8>, Fingerprint), StageError> {
     let failed = |source| StageError::Read { path: path.to_owned(), source };
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        if let Some(bytes) = once(path).map_err(failed)? {
-            return Ok(bytes);
+        if let Some(version) = once(path).map_err(failed)? {
+            return Ok(version);
         }
     }
     Err(StageError::KeptChanging { path: path.to_owned(), attempts: ATTEMPTS })
 }
 
 /// One read; `None` when the file changed meanwhile.
-fn once(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn once(path: &Path) -> io::Result<Option<(Vec<u8>, Fingerprint)>> {
     let mut file = File::open(path)?;
     let before = file.metadata()?;
     if before.is_dir() {
@@ -65,12 +52,12 @@ fn once(path: &Path) -> io::Result<Option<Vec<u8>>> {
     // A size that does not fit in memory fails in the read below.
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
     file.read_to_end(&mut bytes)?;
-    let before = Identity::of(&before);
-    let unchanged = before == Identity::of(&file.metadata()?)
+    let before = Fingerprint::of(&before);
+    let unchanged = before == Fingerprint::of(&file.metadata()?)
         // Looked up again by name: a rename leaves the open file as it was.
-        && before == Identity::of(&std::fs::metadata(path)?)
-        && before.size == bytes.len() as u64;
-    Ok(unchanged.then_some(bytes))
+        && before == Fingerprint::of(&std::fs::metadata(path)?)
+        && before.size() == bytes.len() as u64;
+    Ok(unchanged.then_some((bytes, before)))
 }
 
 #[cfg(test)]

@@ -1,0 +1,215 @@
+//! Opens, reads and writes below the cache directory, trusting nothing that it finds there.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, OFlags};
+use tempfile::NamedTempFile;
+
+use super::error::CacheUnavailable;
+use super::scan;
+
+/// Mode of directories: what is cached, and what it is named after, is its owner's business.
+const PRIVATE: u32 = 0o700;
+
+/// Whether the content of a directory can be ours alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    Kept,
+    /// Others could write to it until now.
+    Lost,
+}
+
+/// What is at a path.
+pub(super) enum Found {
+    Absent,
+    /// A file of ours.
+    File {
+        file: File,
+        metadata: Metadata,
+    },
+    /// Nothing that we made, in words.
+    Other(&'static str),
+}
+
+/// Makes `dir` with what belongs into it, or checks that all of it is private.
+///
+/// # Errors
+///
+/// [`CacheUnavailable`] when it cannot be made, or is not ours alone to write to.
+pub(super) fn prepare(dir: &Path) -> Result<Trust, CacheUnavailable> {
+    let mut trust = make_private(dir)?;
+    let folders = scan::folders(dir);
+    for folder in &folders {
+        if make_private(folder)? == Trust::Lost {
+            trust = Trust::Lost;
+        }
+    }
+    Ok(trust)
+}
+
+/// Makes or checks one directory. Those above it are their owner's affair.
+fn make_private(dir: &Path) -> Result<Trust, CacheUnavailable> {
+    let created = |source| CacheUnavailable::Create { dir: dir.to_owned(), source };
+    let metadata = match fs::symlink_metadata(dir) {
+        Ok(metadata) => metadata,
+        // Whatever else is wrong than that it is missing, this fails with it too.
+        Err(_) => {
+            DirBuilder::new().recursive(true).mode(PRIVATE).create(dir).map_err(created)?;
+            fs::symlink_metadata(dir).map_err(created)?
+        }
+    };
+    if !metadata.is_dir() {
+        let found = if metadata.is_symlink() { "a symbolic link" } else { "no directory" };
+        return Err(CacheUnavailable::NotADirectory { dir: dir.to_owned(), found });
+    }
+    let (owner, user) = (metadata.uid(), user());
+    if owner != user {
+        return Err(CacheUnavailable::ForeignOwner { dir: dir.to_owned(), owner, user });
+    }
+    let trust = if is_open(&metadata) {
+        close(dir)?;
+        Trust::Lost
+    } else {
+        Trust::Kept
+    };
+    // Asked of the system, which knows more than the mode: a file system mounted read-only.
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    rustix::fs::accessat(CWD, dir, wanted, AtFlags::EACCESS).map_err(|source| {
+        CacheUnavailable::ReadOnly { dir: dir.to_owned(), source: source.into() }
+    })?;
+    Ok(trust)
+}
+
+/// Takes the right to write from all but the owner, of a directory that is a cache and nothing else:
+/// somebody who names `/tmp`, say, means a place below it.
+fn close(dir: &Path) -> Result<(), CacheUnavailable> {
+    let refused =
+        |source| CacheUnavailable::OpenToOthers { dir: dir.to_owned(), source: Some(source) };
+    for entry in fs::read_dir(dir).map_err(refused)? {
+        if !scan::is_ours(&entry.map_err(refused)?.file_name()) {
+            return Err(CacheUnavailable::OpenToOthers { dir: dir.to_owned(), source: None });
+        }
+    }
+    fs::set_permissions(dir, Permissions::from_mode(PRIVATE)).map_err(refused)?;
+    // Some file systems accept any mode and keep their own.
+    if is_open(&fs::symlink_metadata(dir).map_err(refused)?) {
+        return Err(CacheUnavailable::OpenToOthers { dir: dir.to_owned(), source: None });
+    }
+    Ok(())
+}
+
+fn is_open(metadata: &Metadata) -> bool {
+    metadata.mode() & 0o022 != 0
+}
+
+/// Who this process acts as.
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Opens the file at `path`, if it is one of ours.
+///
+/// # Errors
+///
+/// Those of the system that say nothing about the file.
+pub(super) fn open(path: &Path) -> io::Result<Found> {
+    // Not waiting, because a planted pipe would keep the reader until somebody writes to it.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file =
+        match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Ok(Found::Other("it is a symbolic link"));
+            }
+            Err(error) => return Err(error),
+        };
+    let metadata = file.metadata()?;
+    Ok(if !metadata.is_file() {
+        Found::Other("it is no regular file")
+    } else if metadata.uid() != user() {
+        Found::Other("it belongs to another user")
+    } else {
+        Found::File { file, metadata }
+    })
+}
+
+/// The whole content of `file`, or as much of it as shows that it is longer than its `metadata`
+/// or `limit` say.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(super) fn read(file: &File, metadata: &Metadata, limit: u64) -> io::Result<Vec<u8>> {
+    let length = metadata.len().min(limit);
+    // What does not fit in memory fails in the read.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Writes `parts` to `path`, so that others see the file before or the whole new one. The directory
+/// is made if it is missing.
+///
+/// # Errors
+///
+/// Those of the system; what was written is gone then.
+pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = temporary(path)?;
+    for part in parts {
+        file.write_all(part)?;
+    }
+    // Before the rename: after a power cut, the name must not lead to bytes that never arrived.
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    sync_parent(path)
+}
+
+/// A new file in the directory of `path`, removed when it is dropped before it has its name. Its
+/// mode is 0600, and nothing that exists is opened.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let parent = parent(path)?;
+    let make = || tempfile::Builder::new().prefix(scan::TEMPORARY).tempfile_in(parent);
+    match make() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().recursive(true).mode(PRIVATE).create(parent)?;
+            make()
+        }
+        result => result,
+    }
+}
+
+/// Makes the names in the directory of `path` last.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    File::open(parent(path)?)?.sync_all()
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
+}
+
+/// Removes what is at `path`. Failure is told to nobody but the log: whoever finds the same thing
+/// again does the same again.
+pub(super) fn remove(path: &Path) {
+    let is_directory = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_dir());
+    let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::debug!(%error, path = %path.display(), "failed to remove from the cache");
+        }
+        _ => {}
+    }
+}
