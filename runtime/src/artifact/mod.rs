@@ -6,6 +6,8 @@ mod disk;
 #[allow(dead_code, reason = "only the memo keeps a fingerprint")]
 mod fingerprint;
 mod kind;
+#[allow(dead_code, reason = "nothing keeps digests yet")]
+mod memo;
 mod read;
 mod wasi03;
 
