@@ -5,6 +5,8 @@ mod compile;
 mod disk;
 #[allow(dead_code, reason = "only the memo keeps a fingerprint")]
 mod fingerprint;
+#[allow(dead_code, reason = "nothing saves functions yet")]
+mod functions;
 mod kind;
 #[allow(dead_code, reason = "nothing keeps digests yet")]
 mod memo;

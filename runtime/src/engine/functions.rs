@@ -2,67 +2,133 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
 use wasmtime::CacheStore;
 
 /// Compiled functions by the compiler's own key, least recently used out first.
 #[derive(Debug)]
-pub(super) struct FunctionCache {
+pub(crate) struct FunctionCache {
     entries: Mutex<Entries>,
     hits: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Entries {
-    by_key: LruCache<Box<[u8]>, Box<[u8]>>,
+    by_key: LruCache<Arc<[u8]>, Function>,
     bytes: usize,
     budget: usize,
+    /// Functions of `by_key` that are not saved.
+    unsaved: usize,
 }
+
+#[derive(Debug)]
+struct Function {
+    code: Arc<[u8]>,
+    is_saved: bool,
+}
+
+/// A function that somebody else may keep: the compiler's key, and what it made.
+pub(crate) type KeyedCode = (Arc<[u8]>, Arc<[u8]>);
 
 impl FunctionCache {
     /// An empty cache that keeps up to `budget` bytes of keys and code. The debug build of a small
     /// handler takes some 4 MiB and that of a large one some 40 MiB.
-    pub(super) fn new(budget: u64) -> Self {
+    pub(crate) fn new(budget: u64) -> Self {
         // On a 32-bit host the address space is the tighter limit.
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        let entries = Entries { by_key: LruCache::unbounded(), bytes: 0, budget };
+        let entries = Entries { by_key: LruCache::unbounded(), bytes: 0, budget, unsaved: 0 };
         Self { entries: Mutex::new(entries), hits: AtomicUsize::new(0) }
     }
 
     /// Functions found so far.
-    pub(super) fn hits(&self) -> usize {
+    pub(crate) fn hits(&self) -> usize {
         // Ordering: a figure for people.
         self.hits.load(Ordering::Relaxed)
+    }
+
+    /// The functions that were compiled since the last call and are still here, latest first. They
+    /// count as saved from now on, whatever becomes of them.
+    #[allow(dead_code, reason = "nothing saves functions yet")]
+    pub(crate) fn take_unsaved(&self) -> Vec<KeyedCode> {
+        let mut entries = self.lock();
+        let Entries { by_key, unsaved, .. } = &mut *entries;
+        let mut taken = Vec::with_capacity(*unsaved);
+        for (key, function) in by_key.iter_mut() {
+            // New ones are in front, so most of the cache is not walked through.
+            if *unsaved == 0 {
+                break;
+            }
+            if !function.is_saved {
+                function.is_saved = true;
+                *unsaved -= 1;
+                taken.push((Arc::clone(key), Arc::clone(&function.code)));
+            }
+        }
+        taken
+    }
+
+    /// Adds functions that were saved earlier, the most useful first, behind those that are here.
+    /// `false` when one did not fit: then the cache is full, and nothing left for its sake.
+    pub(crate) fn fill<'a>(&self, saved: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> bool {
+        let mut entries = self.lock();
+        saved.into_iter().all(|(key, code)| entries.add(key, code))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        // A panic under the lock cannot leave the map half changed in a way that matters: an
+        // entry is only bytes that the compiler checks against its key.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Entries {
-    fn insert(&mut self, key: &[u8], value: Vec<u8>) {
-        self.bytes += key.len() + value.len();
-        if let Some((key, old)) = self.by_key.push(key.into(), value.into()) {
-            self.bytes -= key.len() + old.len();
+    fn insert(&mut self, key: &[u8], code: Vec<u8>) {
+        self.bytes += key.len() + code.len();
+        self.unsaved += 1;
+        let function = Function { code: code.into(), is_saved: false };
+        if let Some((key, old)) = self.by_key.push(key.into(), function) {
+            self.forget(&key, &old);
         }
         while self.bytes > self.budget {
-            let Some((key, value)) = self.by_key.pop_lru() else { break };
-            self.bytes -= key.len() + value.len();
+            let Some((key, function)) = self.by_key.pop_lru() else { break };
+            self.forget(&key, &function);
         }
+    }
+
+    /// Takes what is no longer in the map off the sums.
+    fn forget(&mut self, key: &[u8], function: &Function) {
+        self.bytes -= key.len() + function.code.len();
+        self.unsaved -= usize::from(!function.is_saved);
+    }
+
+    /// Adds a saved function as the first to leave; `false` when there is no room.
+    fn add(&mut self, key: &[u8], code: &[u8]) -> bool {
+        if self.by_key.contains(key) {
+            return true;
+        }
+        let bytes = self.bytes + key.len() + code.len();
+        if bytes > self.budget {
+            return false;
+        }
+        self.bytes = bytes;
+        // A copy of its own: a slice of what was read would keep all of that in memory.
+        self.by_key.push(key.into(), Function { code: code.into(), is_saved: true });
+        self.by_key.demote(key);
+        true
     }
 }
 
 impl CacheStore for FunctionCache {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        // A panic under the lock cannot leave the map half changed in a way that matters: an
-        // entry is only bytes that the compiler checks against its key.
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let value = entries.by_key.get(key)?.to_vec();
+        let code = Arc::clone(&self.lock().by_key.get(key)?.code);
         self.hits.fetch_add(1, Ordering::Relaxed);
-        Some(Cow::Owned(value))
+        Some(Cow::Owned(code.to_vec()))
     }
 
     fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(key, value);
+        self.lock().insert(key, value);
         true
     }
 }
@@ -72,6 +138,10 @@ mod tests {
     use super::*;
 
     const BUDGET: usize = 3000;
+
+    fn keys(functions: &[KeyedCode]) -> Vec<&[u8]> {
+        functions.iter().map(|(key, _)| &**key).collect()
+    }
 
     #[test]
     fn the_least_recently_used_functions_leave_when_the_budget_is_spent() {
@@ -85,7 +155,8 @@ mod tests {
         cache.insert(b"c", third.clone());
         assert!(cache.get(b"b").is_none(), "the least recently used one left");
         assert!(cache.get(b"c").is_some());
-        assert!(cache.entries.lock().unwrap().bytes <= BUDGET);
+        assert!(cache.lock().bytes <= BUDGET);
+        assert_eq!(keys(&cache.take_unsaved()), [b"c", b"a"]);
     }
 
     #[test]
@@ -94,6 +165,50 @@ mod tests {
         for _ in 0..3 {
             cache.insert(b"key", vec![0; 100]);
         }
-        assert_eq!(cache.entries.lock().unwrap().bytes, 103);
+        assert_eq!(cache.lock().bytes, 103);
+        assert_eq!(cache.take_unsaved().len(), 1);
+    }
+
+    #[test]
+    fn a_function_is_taken_for_saving_once() {
+        let cache = FunctionCache::new(BUDGET as u64);
+        cache.insert(b"a", vec![1]);
+        cache.insert(b"b", vec![2]);
+        // Used since, and no longer among the first.
+        assert!(cache.get(b"a").is_some());
+        assert_eq!(keys(&cache.take_unsaved()), [b"a", b"b"]);
+        assert!(cache.take_unsaved().is_empty());
+        cache.insert(b"c", vec![3]);
+        let taken = cache.take_unsaved();
+        assert_eq!(taken.len(), 1);
+        assert_eq!((&*taken[0].0, &*taken[0].1), (&b"c"[..], &[3][..]));
+    }
+
+    #[test]
+    fn saved_functions_are_found_and_not_saved_again() {
+        let cache = FunctionCache::new(BUDGET as u64);
+        assert!(cache.fill([(&b"a"[..], &[1][..])]));
+        assert_eq!(cache.get(b"a").as_deref(), Some(&[1][..]));
+        assert!(cache.take_unsaved().is_empty());
+        // The compiler's word counts, not the disk's.
+        cache.insert(b"b", vec![2]);
+        assert!(cache.fill([(&b"b"[..], &[9][..])]));
+        assert_eq!(cache.get(b"b").as_deref(), Some(&[2][..]));
+        assert_eq!(keys(&cache.take_unsaved()), [b"b"]);
+    }
+
+    #[test]
+    fn saved_functions_take_what_room_there_is_and_leave_first() {
+        let cache = FunctionCache::new(BUDGET as u64);
+        let third = vec![0; BUDGET / 3 - 1];
+        cache.insert(b"a", third.clone());
+        let saved: Vec<_> = [b"b", b"c", b"d"].iter().map(|key| (&key[..], &third[..])).collect();
+        assert!(!cache.fill(saved), "the last one does not fit");
+        assert!(cache.lock().bytes <= BUDGET);
+        assert!(cache.lock().by_key.contains(&b"a"[..]), "it did not leave for a saved one");
+        assert!(!cache.lock().by_key.contains(&b"d"[..]));
+        cache.insert(b"e", third);
+        let left: Vec<_> = [b"a", b"b", b"c", b"e"].map(|key| cache.get(key).is_some()).into();
+        assert_eq!(left, [true, true, false, true], "the least useful of the saved ones left");
     }
 }

@@ -11,7 +11,7 @@ use wasmtime::{Config, OptLevel, Strategy};
 use crate::config::RuntimeConfig;
 use epoch::EpochTicker;
 pub(crate) use epoch::TICK;
-use functions::FunctionCache;
+pub(crate) use functions::{FunctionCache, KeyedCode};
 
 /// Stack of one guest call. wasmtime's default, named because the async stack has to exceed it.
 const WASM_STACK: usize = 512 * 1024;
