@@ -213,3 +213,22 @@ impl Serialize for RequestId {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Digest;
+
+    #[test]
+    fn a_digest_is_read_in_the_one_form_that_is_written() {
+        let digest = Digest::of(b"a");
+        let text = digest.to_string();
+        assert_eq!(Digest::parse(&text), Some(digest));
+        assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+        let others =
+            [String::new(), text.to_uppercase(), text[1..].to_owned(), text[2..].to_owned()];
+        let longer = [format!("{text}0"), format!("{text}00"), text.replacen('c', "g", 1)];
+        for other in others.iter().chain(&longer) {
+            assert_eq!(Digest::parse(other), None, "for {other:?}");
+        }
+    }
+}

@@ -87,6 +87,7 @@ fn what_leaves_its_room_is_found() {
         (handler, "let c = Config::new();", "let c = HandlerConfig::new(name);"),
         (handler, "cell.publish(next);", "#[cfg(test)]\nmod tests {\n    cell.publish(next);\n}"),
         (handler, "Component::deserialize_file(path)", "serde::Deserialize::deserialize(it)"),
+        (handler, "use ring::hmac;", "std::string::String::new()"),
         (handler, "unsafe { f() }", "#![deny(unsafe_code)]"),
         ("plugins/hello/src/lib.rs", "unsafe { f() }", "fn f() {} // unsafe"),
         ("runtime/cli/src/main.rs", "println!(\"\")", "output.say(\"\")"),

@@ -77,6 +77,8 @@ const BORDERS: &[Border] = &[
         within: "runtime/src/",
         rooms: &["supervisor/", "handler/active.rs"],
     },
+    // Who has the key decides what code may be loaded.
+    Border { needle: "ring::", within: "runtime/src/", rooms: &["artifact/disk/key.rs"] },
     // Loading compiled code is the one thing that could run bytes nobody verified.
     Border {
         needle: "Component::deserialize",

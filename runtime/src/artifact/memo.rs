@@ -128,10 +128,8 @@ fn merged(ours: Vec<(PathBuf, Known)>, theirs: Vec<(PathBuf, Known)>) -> Vec<(Pa
     while all.len() > MAX_PATHS {
         all.pop_lru();
     }
-    let mut all: Vec<_> = all.into_iter().collect();
-    // From the oldest on, as they are read again.
-    all.reverse();
-    all
+    // From the least recently used on, as they are read again.
+    all.into_iter().collect()
 }
 
 /// For each path its length, its bytes, fingerprint and digest; the latest last.

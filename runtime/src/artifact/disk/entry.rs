@@ -1,9 +1,7 @@
-//! The bytes of an entry: header, MAC, payload. Pure.
-
-use subtle::ConstantTimeEq as _;
+//! The bytes of an entry: header, payload, MAC. Pure.
 
 use super::EntryName;
-use super::key::MacKey;
+use super::key::{MAC_BYTES, MacKey};
 
 /// First bytes of every entry.
 const MAGIC: [u8; 8] = *b"wrtcache";
@@ -12,10 +10,10 @@ const MAGIC: [u8; 8] = *b"wrtcache";
 const FORMAT: u32 = 1;
 
 /// Magic, format, kind, bucket, digest and payload length.
-const FIELDS: usize = MAGIC.len() + 4 + 4 + 8 + 32 + 8;
+const HEADER: usize = MAGIC.len() + 4 + 4 + 8 + 32 + 8;
 
-/// The fields and the MAC over them and the payload.
-pub(super) const HEADER: usize = FIELDS + 32;
+/// Bytes of an entry besides its payload.
+pub(super) const OVERHEAD: usize = HEADER + MAC_BYTES;
 
 /// Largest entry that is read into memory. Code is some ten times as large as its component, of
 /// which 256 MiB are compiled at most; what is above was not written by anybody in earnest.
@@ -36,8 +34,8 @@ impl Verified {
 
     /// What was written.
     pub(crate) fn payload(&self) -> &[u8] {
-        // Not shorter than the header, or it had not been verified.
-        &self.bytes[HEADER..]
+        // Not shorter than what is around it, or it had not been verified.
+        &self.bytes[HEADER..self.bytes.len() - MAC_BYTES]
     }
 }
 
@@ -47,14 +45,15 @@ impl std::fmt::Debug for Verified {
     }
 }
 
-/// What stands before `payload` in the entry of that name.
-pub(super) fn header(key: &MacKey, name: &EntryName, payload: &[u8]) -> [u8; HEADER] {
-    let fields = fields(name, payload.len());
-    let mac = key.mac(&[&fields, payload]);
-    let mut header = [0; HEADER];
-    header[..FIELDS].copy_from_slice(&fields);
-    header[FIELDS..].copy_from_slice(mac.as_ref());
-    header
+/// What stands before and after `payload` in the entry of that name.
+pub(super) fn seal(
+    key: &MacKey,
+    name: &EntryName,
+    payload: &[u8],
+) -> ([u8; HEADER], [u8; MAC_BYTES]) {
+    let header = header(name, payload.len());
+    let mac = key.mac(&[&header, payload]);
+    (header, mac)
 }
 
 /// Checks that `bytes` are the entry of that name, or says what is wrong with them.
@@ -63,24 +62,23 @@ pub(super) fn verify(
     name: &EntryName,
     bytes: Vec<u8>,
 ) -> Result<Verified, &'static str> {
-    let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
-        return Err("it ends within its header");
+    let Some(payload) = bytes.len().checked_sub(OVERHEAD) else {
+        return Err("it is too short");
     };
-    let (found, mac) = header.split_at(FIELDS);
+    let (sealed, mac) = bytes.split_at(HEADER + payload);
     // There is one header that this name and this length can have, so nothing has to be parsed.
-    if found != fields(name, payload.len()) {
+    if !sealed.starts_with(&header(name, payload)) {
         return Err("it has another header");
     }
-    // In constant time: how much of a forged MAC is right is nobody's business.
-    if !bool::from(key.mac(&[found, payload]).as_ref().ct_eq(mac)) {
+    if !key.verifies(sealed, mac) {
         return Err("its MAC is wrong");
     }
     Ok(Verified { name: *name, bytes })
 }
 
-fn fields(name: &EntryName, payload: usize) -> [u8; FIELDS] {
-    let mut fields = [0; FIELDS];
-    let mut rest = &mut fields[..];
+fn header(name: &EntryName, payload: usize) -> [u8; HEADER] {
+    let mut header = [0; HEADER];
+    let mut rest = &mut header[..];
     let mut put = |bytes: &[u8]| {
         let (here, after) = std::mem::take(&mut rest).split_at_mut(bytes.len());
         here.copy_from_slice(bytes);
@@ -92,7 +90,7 @@ fn fields(name: &EntryName, payload: usize) -> [u8; FIELDS] {
     put(&name.bucket.0.to_le_bytes());
     put(name.digest.as_bytes());
     put(&(payload as u64).to_le_bytes());
-    fields
+    header
 }
 
 #[cfg(test)]
@@ -106,7 +104,8 @@ mod tests {
     }
 
     fn entry(key: &MacKey, name: &EntryName, payload: &[u8]) -> Vec<u8> {
-        [&header(key, name, payload)[..], payload].concat()
+        let (header, mac) = seal(key, name, payload);
+        [&header[..], payload, &mac].concat()
     }
 
     #[test]
@@ -128,8 +127,8 @@ mod tests {
             digest.as_bytes(),
             b"\x07\0\0\0\0\0\0\0",
         ];
-        assert_eq!(entry[..FIELDS], expected.concat());
-        assert_eq!(entry.len(), HEADER + 7);
+        assert_eq!(entry[..HEADER], expected.concat());
+        assert_eq!(entry.len(), OVERHEAD + 7);
     }
 
     #[test]

@@ -16,6 +16,9 @@ use crate::artifact::fingerprint::Fingerprint;
 /// Bytes of a key: as many as the MAC has, more add nothing.
 const BYTES: usize = 32;
 
+/// Bytes of a MAC.
+pub(super) const MAC_BYTES: usize = 32;
+
 /// Times that a key is read or made in turn. Two are enough unless somebody removes it meanwhile.
 const ATTEMPTS: usize = 5;
 
@@ -29,12 +32,20 @@ impl MacKey {
     }
 
     /// HMAC-SHA256 over `parts` as one text.
-    pub(super) fn mac(&self, parts: &[&[u8]]) -> hmac::Tag {
+    pub(super) fn mac(&self, parts: &[&[u8]]) -> [u8; MAC_BYTES] {
         let mut mac = hmac::Context::with_key(&self.0);
         for part in parts {
             mac.update(part);
         }
-        mac.sign()
+        let mut bytes = [0; MAC_BYTES];
+        bytes.copy_from_slice(mac.sign().as_ref());
+        bytes
+    }
+
+    /// Whether `mac` is the one over `text`. How much of a forged one is right does not show in the
+    /// time that it takes.
+    pub(super) fn verifies(&self, text: &[u8], mac: &[u8]) -> bool {
+        hmac::verify(&self.0, text, mac).is_ok()
     }
 }
 
@@ -148,12 +159,16 @@ mod tests {
         // RFC 4231, test case 1, whose key of 20 bytes is filled up with zeros.
         let mut key = [0; BYTES];
         key[..20].fill(0x0b);
-        let mac = MacKey::new(key).mac(&[b"Hi ", b"There"]);
+        let key = MacKey::new(key);
+        let mac = key.mac(&[b"Hi ", b"There"]);
         let expected = [
             0xb0, 0x34, 0x4c, 0x61, 0xd8, 0xdb, 0x38, 0x53, 0x5c, 0xa8, 0xaf, 0xce, 0xaf, 0x0b,
             0xf1, 0x2b, 0x88, 0x1d, 0xc2, 0x00, 0xc9, 0x83, 0x3d, 0xa7, 0x26, 0xe9, 0x37, 0x6c,
             0x2e, 0x32, 0xcf, 0xf7,
         ];
-        assert_eq!(mac.as_ref(), expected);
+        assert_eq!(mac, expected);
+        assert!(key.verifies(b"Hi There", &mac));
+        assert!(!key.verifies(b"Hi There!", &mac));
+        assert!(!key.verifies(b"Hi There", &mac[..16]), "a part of it is not enough");
     }
 }
