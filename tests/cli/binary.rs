@@ -14,6 +14,8 @@ use wrt_test_support::process::{Event, Ready, ServerProcess};
 pub(crate) fn wrt<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wrt"));
     command.args(arguments).stdin(Stdio::null()).env_remove("WRT_LOG").env_remove("NO_COLOR");
+    // Not the user's, and shared by the tests as it is by a user's processes.
+    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
     command
 }
 

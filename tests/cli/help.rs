@@ -7,10 +7,11 @@ use wrt_test_support::guests;
 use crate::binary::{run, wrt};
 
 /// Commands with the arguments and flags that users rely on.
-const COMMANDS: [(&str, &[&str]); 4] = [
+const COMMANDS: [(&str, &[&str]); 5] = [
     ("dev", &["[PATH]", "--listen", "--json", "--release", "--no-add-target"]),
     ("serve", &["[PATH]", "--listen", "--json", "--watch"]),
     ("build", &["[PATH]", "--release", "--json", "--no-add-target"]),
+    ("cache", &["--json", "stat", "ls", "verify", "prune"]),
     ("completions", &["<SHELL>"]),
 ];
 

@@ -4,6 +4,7 @@
 
 mod binary;
 mod build;
+mod cache;
 mod client;
 mod dev;
 mod editors;

@@ -143,8 +143,7 @@ fn missing_component_is_refused_with_a_hint() {
         &project,
         "",
         1,
-        "listening on http://127.0.0.1:[PORT]\n\
-         error: `[TMP]/a.wasm` does not exist\n\
+        "error: `[TMP]/a.wasm` does not exist\n\
          hint: build the handler, or correct the path\n",
     );
 }

@@ -189,10 +189,24 @@ async fn handlers_that_load_the_same_component_at_once_share_one_compilation_and
     for refused in futures::future::join_all(swaps).await {
         let refused = wrt::chain(&refused.unwrap_err());
         assert!(
-            refused.contains("failed to compile") && refused.contains("unexpected"),
+            refused.contains("failed to compile") && refused.contains("out of bounds"),
             "{refused}"
         );
     }
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_keeps_the_compiler_busy_is_refused_and_the_old_version_serves() {
+    let mut config = RuntimeConfig::default();
+    // No component compiles in this time, so any stands for a hostile one.
+    config.compile_timeout = std::time::Duration::from_micros(1);
+    let fixture = Fixture::with(config).await;
+    let handler = fixture.runtime.add_handler(crate::fixture::config()).unwrap();
+    let refused = handler.load(bytes(&plugin("hello"))).await.unwrap_err();
+    assert!(matches!(refused.source.stage(), wrt::events::Stage::Compile), "{refused:?}");
+    let text = wrt::chain(&refused);
+    assert!(text.contains("the compiler was still busy"), "{text}");
     fixture.stop().await;
 }
 

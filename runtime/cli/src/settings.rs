@@ -175,12 +175,12 @@ source = 'a.wasm'
             let dir = runtime(RuntimeConfig::default(), &manifest, &env).cache_dir;
             dir.map(|dir| dir.to_str().unwrap().to_owned())
         };
-        let (home, xdg) = (("HOME", "/home/me"), ("XDG_CACHE_HOME", "/var/cache/me"));
-        assert_eq!(dir("", &[home]).unwrap(), "/home/me/.cache/wrt");
+        let (home, xdg) = (("HOME", "/users/me"), ("XDG_CACHE_HOME", "/var/cache/me"));
+        assert_eq!(dir("", &[home]).unwrap(), "/users/me/.cache/wrt");
         assert_eq!(dir("", &[home, xdg]).unwrap(), "/var/cache/me/wrt");
         assert_eq!(
             dir("", &[home, ("XDG_CACHE_HOME", "relative")]).unwrap(),
-            "/home/me/.cache/wrt"
+            "/users/me/.cache/wrt"
         );
         assert_eq!(dir("[cache]\ndir = 'c'", &[home]).unwrap(), "/project/c");
         assert_eq!(dir("[cache]\ndisk = '0B'", &[home]), None);

@@ -7,19 +7,25 @@
 
 use wasmtime::component::Component;
 
-use super::disk::Verified;
+use super::disk::{Bucket, EntryKind, EntryName, Verified};
 use crate::engine::Engine;
 
 /// The component that `code` was compiled from, ready to run under `engine`.
 ///
 /// # Errors
 ///
-/// When wasmtime finds that `code` is of another version, processor or configuration.
+/// When `code` is something else than compiled code of this engine, or wasmtime finds that it is of
+/// another version, processor or configuration.
 pub(super) fn load(engine: &Engine, code: &Verified) -> wasmtime::Result<Component> {
+    let EntryName { kind, bucket, .. } = *code.name();
+    if kind != EntryKind::Code || bucket != Bucket::new(engine.bucket()) {
+        return Err(wasmtime::Error::msg("it is no compiled code of this engine"));
+    }
     // SAFETY: `deserialize` wants bytes that `serialize` returned, unchanged. Who holds a
     // `Verified` has them: it can be made in one way only, from a file whose keyed MAC over all of
-    // its content was right, and the key is known to this user's wrt processes alone, which sign
-    // nothing but what `serialize` returned. The bytes are in memory that nobody else writes to,
+    // its content was right, and the key is known to this user's wrt processes alone. Under the
+    // kind and bucket that were looked at above they sign nothing but what `serialize` returned for
+    // this engine (`Inner::save` in `pipeline.rs`). The bytes are in memory that nobody else writes to,
     // and `deserialize` copies them.
     unsafe { Component::deserialize(engine.wasmtime(), code.payload()) }
 }

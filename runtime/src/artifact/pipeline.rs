@@ -251,7 +251,7 @@ impl Inner {
     /// Brings code that is not in memory.
     async fn fly(self: Arc<Self>, candidate: &Candidate, goal: Goal) -> Landed {
         let (inner, digest) = (Arc::clone(&self), candidate.digest);
-        let read = blocking(move || Ok(inner.from_disk(digest, goal))).await.map_err(Arc::new)?;
+        let read = blocking(move || Ok(inner.load_saved(digest, goal))).await.map_err(Arc::new)?;
         let found = match read {
             Some(found) => found,
             None => self.compile(candidate, goal).await.map_err(Arc::new)?,
@@ -260,8 +260,8 @@ impl Inner {
         Ok(found)
     }
 
-    /// Blocks.
-    fn from_disk(&self, digest: Digest, goal: Goal) -> Option<Found> {
+    /// Code from the cache directory. Blocks.
+    fn load_saved(&self, digest: Digest, goal: Goal) -> Option<Found> {
         let disk = self.disk.as_ref()?;
         let started = Instant::now();
         let artifact = self.engines(goal).find_map(|engine| {
@@ -308,7 +308,11 @@ impl Inner {
             None => {
                 let engine = &self.engines.optimized;
                 let inner = Arc::clone(self);
-                blocking(move || Ok(inner.load_functions())).await?;
+                blocking(move || {
+                    inner.load_functions();
+                    Ok(())
+                })
+                .await?;
                 (engine, self.compilers.compile(engine, candidate, urgency).await?)
             }
         };
@@ -335,9 +339,8 @@ impl Inner {
         let name = entry(artifact.engine(), artifact.digest());
         disk.write(&name, &code, &|digest| self.memory.needs_file(digest))?;
         self.memory.saved(artifact);
-        match &self.functions {
-            Some(functions) => functions.save(&|_| false)?,
-            None => {}
+        if let Some(functions) = &self.functions {
+            functions.save(&|_| false)?;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ pub(crate) struct Served {
 /// What calls of it look like.
 pub(crate) enum ServedKind {
     Http(HttpInstances),
-    Event(Instances<Events>),
+    Event(Box<Instances<Events>>),
 }
 
 impl Served {

@@ -62,7 +62,7 @@ impl ServedGuest {
                 ServedKind::Http(HttpInstances::new(pre, factory, mode, timeout, retirement))
             }
             ServedPre::Event(pre) => {
-                ServedKind::Event(Instances::new(pre, factory, mode, retirement))
+                ServedKind::Event(Box::new(Instances::new(pre, factory, mode, retirement)))
             }
         };
         Ok(Linked { kind, world, bare, factory: spare })

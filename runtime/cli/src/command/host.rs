@@ -16,7 +16,7 @@ use super::bind::bind;
 use super::session::{self, Next};
 use super::signals::Signals;
 use super::{artifacts, limits};
-use crate::exit::ExitStatus;
+use crate::exit::{AtFault, ExitStatus};
 use crate::output::Output;
 use crate::settings::{BuildSettings, HostSettings};
 
@@ -42,9 +42,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     let listener = bind(&settings.listen).await?;
     let url = format!("http://{}", listener.local_addr().context("failed to read the address")?);
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
-    // Its line comes first, and those of the events follow.
-    flush(&mut events, output)?;
-    warn_of_cache(&runtime, output);
 
     // Nothing to rebuild or watch: a candidate that is refused now will never be accepted.
     let final_verdict = !settings.watch;
@@ -58,6 +55,9 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
         let (started, told) = start_session(&settings)?;
         (_session, notices) = (Some(started), told);
     }
+    // The line of the address comes first, whatever else there is to say.
+    flush(&mut events, output)?;
+    warn_of_cache(&runtime, output);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
     let mut serving = tokio::spawn({
@@ -151,8 +151,14 @@ fn load(
     let mut later = Vec::new();
     for entry in &project.manifest.handlers {
         let Some(handler) = handlers.get(&entry.config.name).cloned() else { continue };
-        let source = Source::File(artifacts::to_serve(entry, &project.root)?);
-        let request = SwapRequest::new(source.clone(), "start");
+        let path = artifacts::to_serve(entry, &project.root)?;
+        if is_eager && !path.is_file() {
+            return Err(AtFault::new(format!("`{}` does not exist", path.display()))
+                .hint("build the handler, or correct the path")
+                .into());
+        }
+        let source = Source::File(path);
+        let request = SwapRequest::new(source.clone(), "first load");
         if is_eager || entry.config.preload {
             swaps.spawn(async move { handler.request_swap(request).await });
         } else {

@@ -30,7 +30,7 @@ mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -152,7 +152,12 @@ struct Shared {
 enum Lookup {
     Absent,
     Discarded,
-    Verified { verified: Verified, file: File, metadata: Metadata },
+    /// With the file, and when it was last used.
+    Verified {
+        verified: Verified,
+        file: File,
+        used: Option<SystemTime>,
+    },
 }
 
 impl DiskCache {
@@ -187,11 +192,11 @@ impl DiskCache {
 
     /// The entry, if it is there and as it was written; marks it as used.
     pub(crate) fn read(&self, name: &EntryName) -> Option<Verified> {
-        let Lookup::Verified { verified, file, metadata } = self.look_up(name) else {
+        let Lookup::Verified { verified, file, used } = self.look_up(name) else {
             return None;
         };
         let now = SystemTime::now();
-        let age = metadata.modified().ok().and_then(|used| now.duration_since(used).ok());
+        let age = used.and_then(|used| now.duration_since(used).ok());
         // A time in the future is corrected too; it would keep the entry for as long.
         if age.is_none_or(|age| age >= USED_PRECISION) {
             mark_used(&file, now);
@@ -273,9 +278,9 @@ impl DiskCache {
                 // Evicted meanwhile.
                 Lookup::Absent => {}
                 Lookup::Discarded => found.bad.push(info.name),
-                Lookup::Verified { metadata, .. } => {
+                Lookup::Verified { .. } => {
                     found.good += 1;
-                    found.bytes += metadata.len();
+                    found.bytes += info.bytes;
                 }
             }
         }
@@ -320,7 +325,7 @@ impl DiskCache {
             }
         };
         match entry::verify(&self.0.key.current(), name, bytes) {
-            Ok(verified) => Lookup::Verified { verified, file, metadata },
+            Ok(verified) => Lookup::Verified { verified, file, used: metadata.modified().ok() },
             Err(doubt) => self.discard(&path, doubt),
         }
     }
