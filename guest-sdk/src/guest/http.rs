@@ -6,16 +6,29 @@ use crate::http_handler::error_response;
 use crate::{Body, Error, HttpHandler, Request, Response, Result};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
+use std::future::Future;
+use std::pin::Pin;
 use wasip2::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse};
 use wstd::io::AsyncOutputStream;
 
+/// A handler whose type is forgotten.
+type Call<'a> = Box<dyn FnOnce(Request) -> Answering<'a> + 'a>;
+type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
+
 /// Answers one request.
-///
-/// An error that is the handler's own goes to the host as an `internal-error` with the whole chain:
-/// the host can record it and tell the client nothing, without an import for logging.
 pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: ResponseOutparam) {
+    run(Box::new(|request| Box::pin(handler.call(request))), request, out);
+}
+
+/// Does all of the work that is the same for each handler.
+///
+/// Apart from [`serve`] because that is compiled anew with each edit of the handler's crate, with
+/// everything generic that it uses, and this once.
+fn run(call: Call<'_>, request: IncomingRequest, out: ResponseOutparam) {
+    // An error that is the handler's own goes to the host as an `internal-error` with the whole
+    // chain: the host can record it and tell the client nothing, without an import for logging.
     wstd::runtime::block_on(async {
-        let answer = answer(handler, request).await.or_else(error_response);
+        let answer = answer(call, request).await.or_else(error_response);
         match answer.and_then(Prepared::new) {
             Ok(Prepared { response, body, sink }) => {
                 ResponseOutparam::set(out, Ok(response));
@@ -29,12 +42,12 @@ pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: Re
     });
 }
 
-async fn answer<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest) -> Result<Response> {
+async fn answer(call: Call<'_>, request: IncomingRequest) -> Result<Response> {
     // What does not fit the `http` crate's types was sent so by the client.
     let request = wstd::http::request::try_from_incoming(request).map_err(Error::rejected)?;
     let (head, body) = request.into_parts();
     let body = Body::from_http_body(body.into_boxed_body());
-    handler.call(Request::from_parts(head, body)).await
+    call(Request::from_parts(head, body)).await
 }
 
 /// A response whose head the host will accept, so that everything that can be told to the client
