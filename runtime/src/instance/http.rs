@@ -421,3 +421,6 @@ impl WorkerExpiration for Expiration {
         sleep.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

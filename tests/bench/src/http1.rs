@@ -42,6 +42,24 @@ pub(crate) fn find_response(buffer: &[u8]) -> Result<Option<Found>> {
     Ok(len.filter(|len| *len <= buffer.len()).map(|len| Found { status, len }))
 }
 
+/// The body of `response`, which is whole and chunked.
+pub(crate) fn chunked_body(response: &[u8]) -> Result<Vec<u8>> {
+    let head_len = memchr::memmem::find(response, b"\r\n\r\n").context("expected a head")? + 4;
+    let mut rest = &response[head_len..];
+    let mut body = vec![];
+    loop {
+        let size = httparse::parse_chunk_size(rest).ok().context("expected a chunk's size")?;
+        let httparse::Status::Complete((line_len, size)) = size else { bail!("expected a chunk") };
+        let size = usize::try_from(size).context("expected a smaller chunk")?;
+        if size == 0 {
+            return Ok(body);
+        }
+        let chunk = rest.get(line_len..line_len + size).context("expected a whole chunk")?;
+        body.extend_from_slice(chunk);
+        rest = rest.get(line_len + size + 2..).context("expected the end of a chunk")?;
+    }
+}
+
 /// Length of a chunked body without trailers; `None` while it is not whole.
 fn chunked_len(body: &[u8]) -> Result<Option<usize>> {
     let mut len = 0;
@@ -84,6 +102,15 @@ mod tests {
         let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         check(&format!("{head}5\r\nhello\r\nA\r\n0123456789\r\n0\r\n\r\n"), 200);
         check(&format!("{head}0\r\n\r\n"), 200);
+    }
+
+    #[test]
+    fn chunks_are_put_together() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let body = |chunks: &str| chunked_body(format!("{head}{chunks}").as_bytes());
+        assert_eq!(body("5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n").unwrap(), b"hello!");
+        assert_eq!(body("0\r\n\r\n").unwrap(), b"");
+        assert!(body("5\r\nhel").is_err());
     }
 
     #[test]

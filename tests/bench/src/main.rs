@@ -1,15 +1,20 @@
 //! Measures what wrt promises and says for each figure whether its bar is met.
 //!
-//! Run as `cargo run -p wrt-bench -- swaps`, or `artifact`, `source`, `today`, `throughput`,
-//! `growth`, `all`. Each scenario states its question, measures the two sides of a ratio in turns
-//! within one run, and prints medians, the bar, and PASS or FAIL; `--json FILE` keeps the figures.
+//! Run as `cargo run -p wrt-bench -- swaps`, or any other scenario of `--help`, or `all`. Each
+//! states its question, measures the two sides of a ratio in turns within one run, and prints
+//! medians, bars, and PASS or FAIL; `--json FILE` keeps the figures, `--docs FILE` puts them into
+//! the tables of a document.
 //! `today` and `throughput` run beside `wasmtime` and `watchexec`, which they install once (this
 //! takes several minutes) into `--tools DIR`, where `DIR/bin` may already hold them.
 //!
 //! The server is the `wrt` binary named in `WRT_BIN`, else built now with this program's profile.
 //! Exit status: 0 when every bar is met, 1 when one is missed, 2 when something went wrong.
 
+mod bare;
+mod damage;
 mod http1;
+mod machine;
+mod numbered;
 mod probe;
 mod project;
 mod raw_load;
@@ -17,7 +22,10 @@ mod report;
 mod scenarios;
 mod site;
 mod stats;
+mod stream;
 mod tools;
+mod trace;
+mod work;
 
 use std::env;
 use std::path::PathBuf;
@@ -27,8 +35,13 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, Subcommand};
 use wrt_test_support::guests;
 
+use machine::Machine;
 use report::{Figure, Report};
 use tools::Tools;
+
+/// See the dependency in `Cargo.toml`.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Measure what wrt promises.
 #[derive(Debug, Parser)]
@@ -38,6 +51,9 @@ struct Args {
     /// Write the figures to this file as JSON.
     #[arg(long, global = true, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Put the tables of the figures into this Markdown file, in place of their earlier ones.
+    #[arg(long, global = true, value_name = "FILE")]
+    docs: Option<PathBuf>,
     /// Directory whose `bin` holds, or gets, `wasmtime` and `watchexec` [default: `bench-tools`
     /// in the target directory].
     #[arg(long, global = true, value_name = "DIR")]
@@ -58,6 +74,16 @@ enum Scenario {
     Throughput(scenarios::throughput::Args),
     /// What do 1,000 swaps leave behind?
     Growth(scenarios::growth::Args),
+    /// How long from an artifact on disk to its first answer, by what is known of it already?
+    Cache(scenarios::cache::Args),
+    /// What does a large handler cost its developer, and its neighbour while it compiles?
+    Large(scenarios::large::Args),
+    /// What do ten thousand handlers cost at the start, in memory and in a call?
+    Scale(scenarios::scale::Args),
+    /// How often is a handler compiled that many call at once?
+    Flight(scenarios::flight::Args),
+    /// Does a damaged cache, or a killed writer, ever reach a caller?
+    Corruption(scenarios::corruption::Args),
     /// All of the above with their defaults.
     All,
 }
@@ -71,17 +97,29 @@ impl Scenario {
             Self::Today(Default::default()),
             Self::Throughput(Default::default()),
             Self::Growth(Default::default()),
+            Self::Cache(Default::default()),
+            Self::Large(Default::default()),
+            Self::Scale(Default::default()),
+            Self::Flight(Default::default()),
+            Self::Corruption(Default::default()),
         ]
     }
 
     fn run(&self, tools: &Tools) -> Result<Figure> {
         match self {
-            Self::Swaps(args) => scenarios::swaps::run(args),
-            Self::Artifact(args) => scenarios::artifact::run(args),
-            Self::Source(args) => scenarios::source::run(args),
-            Self::Today(args) => scenarios::today::run(args, tools),
-            Self::Throughput(args) => scenarios::throughput::run(args, tools),
-            Self::Growth(args) => scenarios::growth::run(args),
+            Self::Swaps(args) => Ok(scenarios::swaps::run(args)?.with_settings(args)),
+            Self::Artifact(args) => Ok(scenarios::artifact::run(args)?.with_settings(args)),
+            Self::Source(args) => Ok(scenarios::source::run(args)?.with_settings(args)),
+            Self::Today(args) => Ok(scenarios::today::run(args, tools)?.with_settings(args)),
+            Self::Throughput(args) => {
+                Ok(scenarios::throughput::run(args, tools)?.with_settings(args))
+            }
+            Self::Growth(args) => Ok(scenarios::growth::run(args)?.with_settings(args)),
+            Self::Cache(args) => Ok(scenarios::cache::run(args)?.with_settings(args)),
+            Self::Large(args) => Ok(scenarios::large::run(args)?.with_settings(args)),
+            Self::Scale(args) => Ok(scenarios::scale::run(args)?.with_settings(args)),
+            Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
+            Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
             Self::All => unreachable!("`all` was replaced by its parts before"),
         }
     }
@@ -107,12 +145,17 @@ fn run(args: Args) -> Result<bool> {
         Scenario::All => Scenario::all(),
         one => vec![one],
     };
+    // Before anything that takes long, as it may fail.
+    let machine = Machine::this()?;
     let mut report = Report::default();
     for scenario in scenarios {
         report.add(scenario.run(&tools)?)?;
     }
     if let Some(path) = args.json {
-        report.write_json(&path)?;
+        report.write_json(&path, &machine)?;
+    }
+    if let Some(path) = args.docs {
+        report.write_docs(&path, &machine)?;
     }
     Ok(report.has_passed())
 }

@@ -1,4 +1,4 @@
-//! A copy of the plugin `hello` outside the workspace, to be edited and built.
+//! A copy of a plugin outside the workspace, to be edited and built.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,13 @@ use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 use toml::{Table, Value};
 use wrt_test_support::files::WriteStyle;
-use wrt_test_support::guests::{self, TARGET};
+use wrt_test_support::guests::{self, Profile, TARGET};
 
-/// The plugin that is copied.
-const PLUGIN: &str = "hello";
-
-/// How the line begins that an edit changes.
-const EDITED: &str = "const GREETING: &str = ";
+use crate::work;
 
 /// The dev profile that the guest SDK's documentation recommends to authors. Both sides of each
 /// comparison build with it, or with the release profile, which it leaves alone.
-const PROFILE: &str = r#"
+const DEV_PROFILE: &str = r#"
 [profile.dev]
 debug = "line-tables-only"
 
@@ -27,40 +23,114 @@ opt-level = 1
 debug = false
 "#;
 
-/// The copy, with a target directory of its own; removed when dropped.
+/// A release profile for who deploys many plugins: the usual settings for small code.
+const SMALL_PROFILE: &str = r#"
+[profile.release]
+opt-level = "s"
+lto = true
+codegen-units = 1
+panic = "abort"
+strip = true
+"#;
+
+/// A plugin that can be copied.
+#[derive(Debug)]
+struct Plugin {
+    name: &'static str,
+    /// Its directory in the workspace.
+    directory: &'static str,
+    /// The directory of its `Cargo.lock`.
+    locked_in: &'static str,
+    /// How the line begins that an edit changes.
+    edited: &'static str,
+    /// Added to its manifest.
+    profiles: &'static [&'static str],
+}
+
+const HELLO: Plugin = Plugin {
+    name: "hello",
+    directory: "plugins/hello",
+    locked_in: "",
+    edited: "const GREETING: &str = ",
+    profiles: &[DEV_PROFILE],
+};
+
+const SMALL: Plugin = Plugin {
+    name: "small",
+    directory: "tests/bench/small",
+    locked_in: "tests/bench/small",
+    edited: "const TEXT: &str = ",
+    profiles: &[DEV_PROFILE, SMALL_PROFILE],
+};
+
+const LARGE: Plugin = Plugin {
+    name: "large",
+    directory: "tests/bench/large",
+    locked_in: "tests/bench/large",
+    edited: "const HEADLINE: &str = ",
+    profiles: &[DEV_PROFILE],
+};
+
+/// The copy, with a target directory of its own.
 #[derive(Debug)]
 pub(crate) struct Project {
-    directory: TempDir,
+    plugin: &'static Plugin,
+    root: PathBuf,
     source: String,
+    /// Removed when dropped, unless the copy is kept for later runs.
+    _temporary: Option<TempDir>,
 }
 
 impl Project {
-    /// Copies the plugin; its path dependencies stay where they are.
+    /// A copy of `hello` that is removed when dropped.
     pub(crate) fn copy() -> Result<Self> {
-        let root = guests::workspace_root();
-        let plugin = root.join("plugins").join(PLUGIN);
-        let directory = tempfile::tempdir().context("failed to create a directory")?;
-        let to = |name: &str| directory.path().join(name);
+        let temporary = tempfile::tempdir().context("failed to create a directory")?;
+        let root = temporary.path().to_owned();
+        Ok(Self { _temporary: Some(temporary), ..Self::copy_to(root, &HELLO)? })
+    }
 
-        let manifest = manifest(&read(&root.join("Cargo.toml"))?, root, &plugin)?;
-        write(&to("Cargo.toml"), &manifest)?;
-        // The same versions as in the workspace; what the copy does not use, cargo removes.
-        write(&to("Cargo.lock"), &read(&root.join("Cargo.lock"))?)?;
-        fs::create_dir(to("src")).context("failed to create `src`")?;
-        let source = read(&plugin.join("src/lib.rs"))?;
-        write(&to("src/lib.rs"), &source)?;
-        ensure!(source.contains(EDITED), "expected a line `{EDITED}…` in `{PLUGIN}`, found none");
-        Ok(Self { directory, source })
+    /// A copy of `hello` that is kept, with what it builds.
+    pub(crate) fn hello() -> Result<Self> {
+        Self::copy_to(work::directory("hello")?, &HELLO)
+    }
+
+    /// The smallest handler, built to be small; kept.
+    pub(crate) fn small() -> Result<Self> {
+        Self::copy_to(work::directory("small")?, &SMALL)
+    }
+
+    /// The large handler; kept, with what it builds, as its dependencies take minutes.
+    pub(crate) fn large() -> Result<Self> {
+        Self::copy_to(work::directory("large")?, &LARGE)
+    }
+
+    /// Copies the plugin; its path dependencies stay where they are.
+    fn copy_to(root: PathBuf, plugin: &'static Plugin) -> Result<Self> {
+        let workspace = guests::workspace_root();
+        let original = workspace.join(plugin.directory);
+        let manifest =
+            manifest(&read(&workspace.join("Cargo.toml"))?, workspace, &original, plugin)?;
+        work::write(&root.join("Cargo.toml"), &manifest)?;
+        // The same versions as in the original; what the copy does not use, cargo removes.
+        let lock = workspace.join(plugin.locked_in).join("Cargo.lock");
+        work::write(&root.join("Cargo.lock"), read(&lock)?)?;
+        fs::create_dir_all(root.join("src")).context("failed to create `src`")?;
+        let source = read(&original.join("src/lib.rs"))?;
+        work::write(&root.join("src/lib.rs"), &source)?;
+        let (name, edited) = (plugin.name, plugin.edited);
+        ensure!(source.contains(edited), "expected a line `{edited}…` in `{name}`, found none");
+        Ok(Self { plugin, root, source, _temporary: None })
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.directory.path()
+        &self.root
     }
 
-    /// Changes the greeting and saves, as an editor does.
-    pub(crate) fn edit(&self, greeting: &str) -> Result<()> {
-        let edit_line = |line: &str| match line.strip_prefix(EDITED) {
-            Some(_) => format!("{EDITED}{greeting:?};\n"),
+    /// Changes the text of the line that is made for it and saves, as an editor does.
+    pub(crate) fn edit(&self, text: &str) -> Result<()> {
+        let edited = self.plugin.edited;
+        let edit_line = |line: &str| match line.strip_prefix(edited) {
+            Some(_) => format!("{edited}{text:?};\n"),
             None => format!("{line}\n"),
         };
         let edited: String = self.source.lines().map(edit_line).collect();
@@ -70,38 +140,63 @@ impl Project {
             .with_context(|| format!("failed to save `{}`", path.display()))
     }
 
-    /// Lets `command` run in the project and build into the project's own target directory.
+    /// Lets `command` run in the project, build into the project's own target directory and find
+    /// nothing that another run has cached.
     pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.current_dir(self.path()).env("CARGO_TARGET_DIR", self.path().join("target"))
+        command
+            .current_dir(self.path())
+            .env("CARGO_TARGET_DIR", self.path().join("target"))
+            .env("XDG_CACHE_HOME", self.path().join("cache"))
     }
 
     /// The plain build that an author would type.
     pub(crate) fn build(&self) -> Result<()> {
+        self.build_as(Profile::Dev)
+    }
+
+    /// Edits, builds and reads the component.
+    pub(crate) fn component(&self, text: &str, profile: Profile) -> Result<Vec<u8>> {
+        self.edit(text)?;
+        self.build_as(profile)?;
+        work::read(&self.path().join(component(self.plugin, profile)))
+    }
+
+    fn build_as(&self, profile: Profile) -> Result<()> {
         let mut command = guests::cargo();
-        let output = self
-            .prepare(command.args(["build", "--target", TARGET]))
-            .output()
-            .context("failed to run `cargo`")?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "failed to build `{PLUGIN}`\n{said}");
+        command.args(["build", "--target", TARGET]);
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        let output = self.prepare(&mut command).output().context("failed to run `cargo`")?;
+        let (name, said) = (self.plugin.name, String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "failed to build `{name}`\n{said}");
         Ok(())
     }
 
-    /// Where the component of a release build lands, seen from the project.
+    /// Where the component of a release build of `hello` lands, seen from the project.
     pub(crate) fn release_component() -> PathBuf {
-        Path::new("target").join(TARGET).join("release").join(PLUGIN).with_extension("wasm")
+        component(&HELLO, Profile::Release)
     }
+}
+
+/// Where a build's component lands, seen from the project.
+fn component(plugin: &Plugin, profile: Profile) -> PathBuf {
+    let profile = match profile {
+        Profile::Dev => "debug",
+        Profile::Release => "release",
+    };
+    Path::new("target").join(TARGET).join(profile).join(plugin.name).with_extension("wasm")
 }
 
 /// The copy's manifest: a workspace of its own that inherits what the original one inherits.
 ///
 /// Profiles stay behind: those of the workspace are made for compiling wasmtime. The copy has the
 /// one that authors are told to use.
-fn manifest(workspace: &str, root: &Path, plugin: &Path) -> Result<String> {
+fn manifest(workspace: &str, root: &Path, original: &Path, plugin: &Plugin) -> Result<String> {
     let workspace: Table = workspace.parse().context("failed to read the workspace's manifest")?;
-    let mut manifest: Table = read(&plugin.join("Cargo.toml"))?
+    let mut manifest: Table = read(&original.join("Cargo.toml"))?
         .parse()
-        .with_context(|| format!("failed to read the manifest of `{PLUGIN}`"))?;
+        .with_context(|| format!("failed to read the manifest of `{}`", plugin.name))?;
     let mut own = Table::new();
     for (key, value) in workspace.get("workspace").and_then(Value::as_table).into_iter().flatten() {
         if ["package", "dependencies", "lints"].contains(&key.as_str()) {
@@ -113,11 +208,11 @@ fn manifest(workspace: &str, root: &Path, plugin: &Path) -> Result<String> {
     }
     for key in ["dependencies", "dev-dependencies"] {
         if let Some(dependencies) = manifest.get_mut(key) {
-            make_absolute(dependencies, plugin);
+            make_absolute(dependencies, original);
         }
     }
     manifest.insert("workspace".to_owned(), Value::Table(own));
-    Ok(manifest.to_string() + PROFILE)
+    Ok(manifest.to_string() + &plugin.profiles.concat())
 }
 
 /// Resolves each `path` in a table of dependencies against `directory`.
@@ -133,10 +228,6 @@ fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("failed to read `{}`", path.display()))
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,8 +240,10 @@ mod tests {
         fs::write(plugin.path().join("Cargo.toml"), text).unwrap();
         let workspace = "[workspace]\nmembers = [\"a\"]\n[workspace.package]\nversion = \"7.0.0\"\n\
                          [workspace.dependencies]\nshared = { path = \"shared\" }\n";
-        let copy: Table =
-            manifest(workspace, Path::new("/root-of-it"), plugin.path()).unwrap().parse().unwrap();
+        let copy: Table = manifest(workspace, Path::new("/root-of-it"), plugin.path(), &HELLO)
+            .unwrap()
+            .parse()
+            .unwrap();
         let dependency =
             |table: &Value, name: &str| table[name]["path"].as_str().unwrap().to_owned();
         let sdk = plugin.path().join("../sdk").display().to_string();

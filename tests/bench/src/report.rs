@@ -1,4 +1,6 @@
-//! What was measured, for people on standard output and for programs in a file.
+//! What was measured, for people on standard output, for programs and for the documents in files.
+
+mod docs;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -7,23 +9,144 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
+use crate::machine::Machine;
+
+/// What a value counts; says how it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Milliseconds.
+    Ms,
+    /// How many times as much.
+    Times,
+    /// Bytes, written in MiB.
+    Bytes,
+    /// A share of one, written in percent.
+    Share,
+    /// A number of things.
+    Count,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ms => "ms",
+            Self::Times => "times",
+            Self::Bytes => "bytes",
+            Self::Share => "share",
+            Self::Count => "count",
+        }
+    }
+
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::Ms if value.abs() < 10.0 => format!("{value:.2} ms"),
+            Self::Ms => format!("{value:.1} ms"),
+            Self::Times => format!("{value:.2} x"),
+            Self::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
+            Self::Share => format!("{:.1} %", value * 100.0),
+            Self::Count => format!("{value:.0}"),
+        }
+    }
+}
+
+/// Which values are good: what two reports are compared by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Goal {
+    Low,
+    High,
+}
+
+/// One measured value, and the bar that it has to meet if there is one.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    id: &'static str,
+    what: String,
+    value: f64,
+    unit: Unit,
+    goal: Goal,
+    bar: Option<f64>,
+}
+
+impl Row {
+    /// A value that should be low; `id` names it within its scenario, `what` says it to people.
+    pub(crate) fn low(id: &'static str, what: impl Into<String>, value: f64, unit: Unit) -> Self {
+        Self { id, what: what.into(), value, unit, goal: Goal::Low, bar: None }
+    }
+
+    /// A value that should be high.
+    pub(crate) fn high(id: &'static str, what: impl Into<String>, value: f64, unit: Unit) -> Self {
+        Self { goal: Goal::High, ..Self::low(id, what, value, unit) }
+    }
+
+    /// The value may not be worse than `bar`.
+    pub(crate) fn bar(self, bar: f64) -> Self {
+        Self { bar: Some(bar), ..self }
+    }
+
+    /// `None` without a bar. A value that is not a number meets none.
+    fn has_passed(&self) -> Option<bool> {
+        self.bar.map(|bar| match self.goal {
+            Goal::Low => self.value <= bar,
+            Goal::High => self.value >= bar,
+        })
+    }
+
+    fn value_text(&self) -> String {
+        self.unit.text(self.value)
+    }
+
+    fn bar_text(&self) -> String {
+        let Some(bar) = self.bar else { return "reported".to_owned() };
+        let bar = self.unit.text(bar);
+        match self.goal {
+            Goal::Low => format!("≤ {bar}"),
+            Goal::High => format!("≥ {bar}"),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match self.has_passed() {
+            Some(true) => "PASS",
+            Some(false) => "FAIL",
+            None => "",
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "id": self.id,
+            "what": self.what,
+            "value": self.value,
+            "unit": self.unit.name(),
+            "goal": match self.goal { Goal::Low => "low", Goal::High => "high" },
+            "bar": self.bar,
+            "passed": self.has_passed(),
+        })
+    }
+}
+
 /// The result of one scenario.
 #[derive(Debug)]
 pub(crate) struct Figure {
     name: &'static str,
     question: &'static str,
+    settings: String,
+    rows: Vec<Row>,
     lines: Vec<(&'static str, String)>,
     values: Map<String, Value>,
-    bar: String,
-    has_passed: bool,
 }
 
 impl Figure {
-    /// A figure that has still to meet its bar; says the question, as the answer takes a while.
+    /// A figure without rows; says the question, as the answer takes a while.
     pub(crate) fn new(name: &'static str, question: &'static str) -> Self {
         say(&format!("{name}: {question}"));
-        let bar = String::new();
-        Self { name, question, lines: vec![], values: Map::new(), bar, has_passed: false }
+        let (settings, rows, lines) = (String::new(), vec![], vec![]);
+        Self { name, question, settings, rows, lines, values: Map::new() }
+    }
+
+    /// Adds a row.
+    pub(crate) fn row(&mut self, row: Row) {
+        self.rows.push(row);
     }
 
     /// Adds a line for people.
@@ -36,14 +159,40 @@ impl Figure {
         self.values.insert(name.to_owned(), value.into());
     }
 
-    /// States the bar and whether it is met.
+    /// Keeps the flags that the scenario ran with, as their type's `Debug` writes them.
     #[must_use]
-    pub(crate) fn judged(self, bar: String, has_passed: bool) -> Self {
-        Self { bar, has_passed, ..self }
+    pub(crate) fn with_settings(self, args: &impl std::fmt::Debug) -> Self {
+        let text = format!("{args:?}");
+        let inside = text.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}'));
+        let settings = inside.map_or("", |(inside, _)| inside).trim().to_owned();
+        Self { settings, ..self }
     }
 
-    fn verdict(&self) -> &'static str {
-        if self.has_passed { "PASS" } else { "FAIL" }
+    fn has_passed(&self) -> bool {
+        self.rows.iter().all(|row| row.has_passed() != Some(false))
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{}: {}\n", self.name, self.question);
+        for (label, line) in &self.lines {
+            text += &format!("  {label:<22} {line}\n");
+        }
+        for row in &self.rows {
+            let (value, bar, verdict) = (row.value_text(), row.bar_text(), row.verdict());
+            text += &format!("  {:<50} {value:>12}   {bar:<14} {verdict}\n", row.what);
+        }
+        text + "\n"
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "scenario": self.name,
+            "question": self.question,
+            "settings": self.settings,
+            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "measured": self.values,
+            "passed": self.has_passed(),
+        })
     }
 }
 
@@ -54,32 +203,34 @@ pub(crate) struct Report(Vec<Figure>);
 impl Report {
     /// Prints `figure` and keeps it.
     pub(crate) fn add(&mut self, figure: Figure) -> Result<()> {
-        let mut text = format!("{}: {}\n", figure.name, figure.question);
-        for (label, line) in &figure.lines {
-            text += &format!("  {label:<22} {line}\n");
-        }
-        text += &format!("  {:<22} {}\n  {}\n\n", "bar", figure.bar, figure.verdict());
+        let text = figure.text();
         io::stdout().write_all(text.as_bytes()).context("failed to write to standard output")?;
         self.0.push(figure);
         Ok(())
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        self.0.iter().all(|figure| figure.has_passed)
+        self.0.iter().all(Figure::has_passed)
     }
 
-    pub(crate) fn write_json(&self, path: &Path) -> Result<()> {
-        let as_json = |figure: &Figure| {
-            json!({
-                "scenario": figure.name,
-                "question": figure.question,
-                "measured": figure.values,
-                "bar": figure.bar,
-                "passed": figure.has_passed,
-            })
+    /// Writes everything to `path`, for programs.
+    pub(crate) fn write_json(&self, path: &Path, machine: &Machine) -> Result<()> {
+        let figures: Vec<_> = self.0.iter().map(Figure::json).collect();
+        let text = format!("{:#}\n", json!({ "machine": machine.json(), "figures": figures }));
+        fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
+    }
+
+    /// Puts the tables of these figures into the document at `path`, and leaves its others.
+    pub(crate) fn write_docs(&self, path: &Path, machine: &Machine) -> Result<()> {
+        let before = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => docs::HEAD.to_owned(),
+            Err(error) => {
+                return Err(error).with_context(|| format!("failed to read `{}`", path.display()));
+            }
         };
-        let figures: Vec<_> = self.0.iter().map(as_json).collect();
-        let text = format!("{:#}\n", json!({ "figures": figures }));
+        let measured_on = machine.to_string();
+        let text = self.0.iter().fold(before, |text, it| docs::put(&text, it, &measured_on));
         fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
     }
 }
@@ -88,4 +239,38 @@ impl Report {
 pub(crate) fn say(text: &str) {
     // Nobody watching is fine.
     let _ = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bar_is_met_on_its_good_side() {
+        let low = |value| Row::low("x", "x", value, Unit::Ms).bar(5.0).has_passed();
+        let high = |value| Row::high("x", "x", value, Unit::Ms).bar(5.0).has_passed();
+        assert_eq!((low(4.0), low(5.0), low(6.0)), (Some(true), Some(true), Some(false)));
+        assert_eq!((high(4.0), high(5.0), high(6.0)), (Some(false), Some(true), Some(true)));
+        assert_eq!((low(f64::NAN), high(f64::NAN)), (Some(false), Some(false)));
+    }
+
+    #[test]
+    fn value_without_a_bar_decides_nothing() {
+        let mut figure = Figure::new("x", "is it so?");
+        figure.row(Row::low("x", "x", f64::NAN, Unit::Count));
+        assert!(figure.has_passed());
+        figure.row(Row::low("y", "y", 2.0, Unit::Count).bar(1.0));
+        assert!(!figure.has_passed());
+    }
+
+    #[test]
+    fn settings_are_the_fields_of_the_arguments() {
+        #[derive(Debug)]
+        #[expect(dead_code, reason = "only its `Debug` form is wanted")]
+        struct Args {
+            rounds: u64,
+        }
+        let figure = Figure::new("x", "is it so?").with_settings(&Args { rounds: 3 });
+        assert_eq!(figure.settings, "rounds: 3");
+    }
 }

@@ -218,6 +218,17 @@ impl ServerProcess {
         }
     }
 
+    /// Ends the server and what it started at once, as a crash would.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent, or the process cannot be waited for.
+    pub fn kill(mut self) -> Result<()> {
+        kill_process_group(Pid::from_child(&self.child), Signal::KILL)
+            .context("failed to send SIGKILL")?;
+        self.child.wait().context("failed to wait for the process").map(drop)
+    }
+
     fn wait_for_end(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
         let deadline = Instant::now() + limit;
         loop {

@@ -9,7 +9,7 @@ use wrt_test_support::load::{Load, LoadPlan, Shape};
 use wrt_test_support::proc_stat::ProcStat;
 use wrt_test_support::process::ServerProcess;
 
-use crate::report::{Figure, say};
+use crate::report::{Figure, Row, Unit, say};
 use crate::site::{Site, swap};
 
 /// How much larger the resident memory may be.
@@ -81,10 +81,17 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
         figure.value(&format!("{name}_files"), stat.n_files);
         figure.value(&format!("{name}_threads"), stat.n_threads);
     }
-    figure.value("rss_ratio", ratio);
-    let is_flat = many.n_files == few.n_files && many.n_threads == few.n_threads;
-    let bar = format!("memory at most {BAR} x, files and threads equal");
-    Ok(figure.judged(bar, ratio <= BAR && is_flat))
+    let swaps = format!("after {} swaps, against after {}", args.many, args.few);
+    figure.row(Row::low("rss", format!("memory {swaps}"), ratio, Unit::Times).bar(BAR));
+    let apart = |many: usize, few: usize| many.abs_diff(few) as f64;
+    for (id, what, apart) in [
+        ("files", "open files", apart(many.n_files, few.n_files)),
+        ("threads", "threads", apart(many.n_threads, few.n_threads)),
+    ] {
+        figure
+            .row(Row::low(id, format!("{what} more or less {swaps}"), apart, Unit::Count).bar(0.0));
+    }
+    Ok(figure)
 }
 
 /// Looks at `server` once its files and threads have stayed the same for a while.

@@ -1,7 +1,12 @@
 //! One file per question.
 
 pub(crate) mod artifact;
+pub(crate) mod cache;
+pub(crate) mod corruption;
+pub(crate) mod flight;
 pub(crate) mod growth;
+pub(crate) mod large;
+pub(crate) mod scale;
 pub(crate) mod source;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
@@ -9,6 +14,7 @@ pub(crate) mod today;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
+use wrt_test_support::process::ServerProcess;
 
 /// A runtime for the load; the scenarios themselves are plain sequential code.
 fn load_runtime() -> Result<Runtime> {
@@ -20,7 +26,21 @@ fn load_runtime() -> Result<Runtime> {
         .context("failed to start the load's runtime")
 }
 
+/// Waits until `server`, which has one handler, has no better code to make for what it serves.
+fn settled(server: &ServerProcess) -> Result<()> {
+    let events = server.events(0);
+    let last = |kind: &str| events.iter().rev().find(|event| event.is(kind));
+    let (Some(staged), Some(swapped)) = (last("staged"), last("swapped")) else { return Ok(()) };
+    if staged.text("tier") == "baseline" {
+        let generation = &swapped.json["generation"];
+        server.wait_for("optimized code", 0, |event| {
+            event.is("optimized") && &event.json["generation"] == generation
+        })?;
+    }
+    Ok(())
+}
+
 /// Reads a component that was built before.
 fn read_component(path: &std::path::Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("failed to read `{}`", path.display()))
+    crate::work::read(path)
 }
