@@ -1,7 +1,7 @@
 //! Reads the files of the workspace, and tells code from comments, strings and tests.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A text file of the workspace.
 #[derive(Debug, Clone)]
@@ -43,9 +43,7 @@ impl Source {
 }
 
 fn root() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let root = package.ancestors().nth(2).expect("the package is `tests/support`");
-    root.to_owned()
+    wrt_test_support::guests::workspace_root().to_owned()
 }
 
 /// The file at `path`, seen from the root of the workspace.

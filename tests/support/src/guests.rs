@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -57,11 +57,18 @@ pub fn variant(bytes: &[u8], number: u64) -> Vec<u8> {
     [bytes, &HEADER, NAME, &number.to_le_bytes()].concat()
 }
 
-/// The directory of the workspace that this crate is part of.
+/// The directory of the workspace whose test or benchmark this process is.
 #[must_use]
 pub fn workspace_root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        // Cargo says it to those it runs. What it said at compile time may be another clone that
+        // shares the target directory, so that serves only who is started by hand.
+        let told = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+        let package = told.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = package.ancestors().find(|it| it.join("Cargo.lock").is_file());
+        root.unwrap_or(&package).to_owned()
+    });
+    &ROOT
 }
 
 /// The target directory of the workspace: `CARGO_TARGET_DIR`, else `target`.
