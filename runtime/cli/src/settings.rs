@@ -95,6 +95,7 @@ fn listen(args: &ListenArgs, host: &HostSection) -> ListenAddress {
 fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> RuntimeConfig {
     let cache = &manifest.cache;
     config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
+    config.compile_timeout = manifest.host.compile_timeout.unwrap_or(config.compile_timeout);
     config.cache_memory = cache.memory.unwrap_or(config.cache_memory);
     config.cache_disk = cache.disk.unwrap_or(config.cache_disk);
     // No room is the way to say that there shall be no directory.
@@ -124,6 +125,7 @@ mod tests {
 listen = '127.0.0.1:4000'
 wasi03 = true
 expose_generation = false
+compile_timeout = '9s'
 [cache]
 memory = '1MiB'
 [handler.a]
@@ -156,6 +158,7 @@ source = 'a.wasm'
     fn manifest_reaches_the_runtime() {
         let runtime = resolve("serve", "", MANIFEST).runtime;
         assert_eq!((runtime.wasi03, runtime.cache_memory, runtime.dev), (true, 1 << 20, false));
+        assert_eq!(runtime.compile_timeout.as_secs(), 9);
     }
 
     #[test]

@@ -86,7 +86,7 @@ fn instances(text: &str) -> Result<InstanceMode, String> {
     }
 }
 
-fn timeout(field: &'static str, text: &str) -> Result<Duration, String> {
+pub(super) fn timeout(field: &'static str, text: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     check_timeout(field, duration).map_err(|error| error.to_string())?;
     Ok(duration)

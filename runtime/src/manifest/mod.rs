@@ -16,6 +16,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
@@ -50,6 +51,8 @@ pub struct HostSection {
     pub expose_generation: Option<bool>,
     /// Whether handlers may use WASI 0.3.
     pub wasi03: Option<bool>,
+    /// Longest time a compilation may take.
+    pub compile_timeout: Option<Duration>,
 }
 
 /// `[cache]`: room for compiled code.
@@ -152,11 +155,14 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         ("admin", "leave it out; the control plane comes with a later version"),
         ("tls", "leave it out and put a proxy that speaks TLS in front"),
     ];
-    reader.refuse_unknown(host, &["listen", "expose_generation", "wasi03"], &later);
+    let known = ["listen", "expose_generation", "wasi03", "compile_timeout"];
+    reader.refuse_unknown(host, &known, &later);
     HostSection {
         listen: reader.parsed(host, "listen", ListenAddress::parse),
         expose_generation: reader.boolean(host, "expose_generation"),
         wasi03: reader.boolean(host, "wasi03"),
+        compile_timeout: reader
+            .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
     }
 }
 
