@@ -151,7 +151,7 @@ impl Hint for StageError {
             }
             Self::CompileTimeout { .. } => {
                 vec![
-                    "split very large functions, or raise the runtime's `compile_timeout`"
+                    "split very large functions, or raise `host.compile_timeout` in the manifest"
                         .to_owned(),
                 ]
             }

@@ -126,13 +126,15 @@ pub enum EventKind {
     CallFailed {
         /// The generation that served it.
         generation: GenerationNumber,
-        /// How it ended: `trap`, `deadline`, `memory`, `refused`, `guest`.
+        /// How it ended: `trap`, `deadline`, `memory`, `refused`, `guest`; `load` when the code of an
+        /// idle handler could not be had again.
         outcome: &'static str,
         /// What the guest or the host said.
         error: String,
         /// Milliseconds from admission to the end.
         elapsed_ms: f64,
-        /// The request, as in the log; absent for a call of the embedder's own.
+        /// The request, as in the log; absent for a call of the embedder's own, and for one that
+        /// did not begin.
         #[serde(skip_serializing_if = "Option::is_none")]
         request_id: Option<RequestId>,
     },

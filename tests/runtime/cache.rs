@@ -162,6 +162,42 @@ async fn idle_handlers_leave_memory_and_come_back_from_the_directory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn code_that_cannot_be_had_again_fails_the_call_and_says_why_until_it_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let file = |i: u64| dir.path().join(format!("{i}.wasm"));
+    let (fixture, handlers) = crowd(dir.path(), 3, 1).await;
+    for i in 0..3 {
+        fs::write(file(i), guests::variant(&hello, i)).unwrap();
+        swapped(handlers[i as usize].load(Source::file(file(i))).await);
+    }
+    let digest = handlers[0].serving().unwrap().digest;
+    let is_here = || fixture.runtime.cache_report().memory.iter().any(|it| it.digest == digest);
+    // Room for none: the two others send each other away, and the first one that nobody calls.
+    limited("the first handler to let go of its code", async {
+        while is_here() {
+            for path in ["/1", "/2"] {
+                assert_eq!(fixture.get(path).await.status, 200);
+            }
+        }
+    })
+    .await;
+    fs::remove_dir_all(dir.path().join("cache")).unwrap();
+    fs::rename(file(0), file(9)).unwrap();
+    let mut events = fixture.runtime.events();
+    assert_eq!(fixture.get("/0").await.status, 503);
+    let (outcome, error) = next_event(&mut events, "a failed call", |event| match event {
+        EventKind::CallFailed { outcome, error, .. } => Some((outcome, error)),
+        _ => None,
+    })
+    .await;
+    assert!(outcome == "load" && error.contains("failed to read"), "{outcome}: {error}");
+    fs::rename(file(9), file(0)).unwrap();
+    assert_eq!(fixture.get("/0").await.status, 200);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_who_call_a_cold_handler_at_once_wait_for_one_compilation() {
     let dir = tempfile::tempdir().unwrap();
     let (fixture, handlers) = crowd(dir.path(), 1, 1 << 30).await;

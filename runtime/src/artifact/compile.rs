@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::{Candidate, blocking, kind, wasi03};
+use super::{Candidate, Goal, blocking, kind, wasi03};
 use crate::engine::Engine;
 use crate::error::StageError;
 use crate::events::CompiledBy;
@@ -21,22 +21,13 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 /// is served meanwhile: a tenth, so that answers come first, and a compilation still ends.
 const NICE: i32 = 10;
 
-/// Who waits for a compilation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Urgency {
-    /// Somebody does.
-    Awaited,
-    /// Nobody; it may take longer.
-    Ahead,
-}
-
 /// The compiler's threads, bounded however many components wait.
 #[derive(Debug)]
 pub(super) struct Compilers {
+    /// For what somebody waits for.
     awaited: Pool,
+    /// For what nobody waits for; a place of its own, so that this delays nobody who does.
     ahead: Pool,
-    /// Components compiled at once; each takes memory of many times its size.
-    places: Arc<Semaphore>,
     timeout: Duration,
 }
 
@@ -45,6 +36,8 @@ pub(super) struct Compilers {
 struct Pool {
     threads: usize,
     is_nice: bool,
+    /// Components compiled at once; each takes memory of many times its size.
+    places: Arc<Semaphore>,
     pool: OnceLock<Option<ThreadPool>>,
 }
 
@@ -52,12 +45,7 @@ impl Compilers {
     /// Compilers for a process that others are served by, unless it is a developer's own.
     pub(super) fn new(dev: bool, timeout: Duration) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            awaited: Pool { threads: processors, is_nice: !dev, pool: OnceLock::new() },
-            ahead: Pool { threads: 1, is_nice: true, pool: OnceLock::new() },
-            places: Arc::new(Semaphore::new(processors)),
-            timeout,
-        }
+        Self { awaited: Pool::new(processors, !dev), ahead: Pool::new(1, true), timeout }
     }
 
     /// Compiles `candidate` for `engine`.
@@ -74,16 +62,16 @@ impl Compilers {
         self: &Arc<Self>,
         engine: &Engine,
         candidate: &Candidate,
-        urgency: Urgency,
+        goal: Goal,
     ) -> Result<Compiled, StageError> {
         // The semaphore is never closed.
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = Arc::clone(&self.pool(goal).places).acquire_owned().await;
         let place = place.map_err(|_| StageError::ShuttingDown)?;
         let (compilers, engine, candidate) = (Arc::clone(self), engine.clone(), candidate.clone());
         let (digest, timeout) = (candidate.digest.short(), self.timeout);
         let work = blocking(move || {
             let _place = place;
-            compilers.compile_now(&engine, &candidate, urgency)
+            compilers.compile_now(&engine, &candidate, goal)
         });
         match tokio::time::timeout(timeout, work).await {
             Ok(result) => result,
@@ -91,11 +79,18 @@ impl Compilers {
         }
     }
 
+    fn pool(&self, goal: Goal) -> &Pool {
+        match goal {
+            Goal::Soon => &self.awaited,
+            Goal::Best => &self.ahead,
+        }
+    }
+
     fn compile_now(
         &self,
         engine: &Engine,
         candidate: &Candidate,
-        urgency: Urgency,
+        goal: Goal,
     ) -> Result<Compiled, StageError> {
         if candidate.size > MAX_BYTES {
             return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
@@ -110,11 +105,7 @@ impl Compilers {
         }
         let (started, reused_before) = (Instant::now(), reused());
         let compile = || Component::from_binary(engine.wasmtime(), &bytes);
-        let pool = match urgency {
-            Urgency::Awaited => self.awaited.get(),
-            Urgency::Ahead => self.ahead.get(),
-        };
-        let compiled = match pool {
+        let compiled = match self.pool(goal).get() {
             Some(pool) => pool.install(compile),
             None => compile(),
         };
@@ -136,6 +127,11 @@ pub(super) struct Compiled {
 }
 
 impl Pool {
+    fn new(threads: usize, is_nice: bool) -> Self {
+        let places = Arc::new(Semaphore::new(threads));
+        Self { threads, is_nice, places, pool: OnceLock::new() }
+    }
+
     /// The threads; `None` where the system has none to spare, and the caller's has to do.
     fn get(&self) -> Option<&ThreadPool> {
         let start = || {

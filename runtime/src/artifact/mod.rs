@@ -30,7 +30,7 @@ pub(crate) use candidate::Candidate;
 pub use disk::CacheUnavailable;
 pub(crate) use disk::{DiskCache, EntryInfo, EntryKind};
 pub(crate) use memory::{Artifact, Lease, Tenant};
-pub(crate) use pipeline::{Artifacts, Goal, Obtained};
+pub(crate) use pipeline::{Artifacts, Obtained};
 pub use tally::{CacheReport, CachedCode, LayerCounts};
 
 /// A candidate that passed every check, with the figures for its event.
@@ -44,6 +44,15 @@ pub(crate) struct Staged<R> {
     pub(crate) compile_time: Duration,
     pub(crate) compiled_by: CompiledBy,
     pub(crate) tier: Tier,
+}
+
+/// Which code is wanted, and who waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Goal {
+    /// What can be had first; somebody waits.
+    Soon,
+    /// Optimized code; nobody waits.
+    Best,
 }
 
 /// Where a candidate's bytes come from.

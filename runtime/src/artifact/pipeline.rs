@@ -6,29 +6,20 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::compile::{Compilers, Urgency};
+use super::compile::Compilers;
 use super::disk::{Bucket, DiskCache, EntryKind, EntryName};
 use super::fingerprint::Fingerprint;
 use super::flight::Flights;
 use super::functions::FunctionStore;
 use super::memo::DigestMemo;
-use super::memory::{Artifact, Lease, Memory};
+use super::memory::{Artifact, Backup, Lease, Memory};
 use super::tally::{CacheReport, Tally};
-use super::{Candidate, Source, Staged, blocking, load};
+use super::{Candidate, Goal, Source, Staged, blocking, load};
 use crate::config::RuntimeConfig;
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{CompiledBy, Tier};
 use crate::id::Digest;
-
-/// Which code is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Goal {
-    /// What can be had first; where somebody waits.
-    Soon,
-    /// Optimized code, while nobody waits.
-    Best,
-}
 
 /// Code that was asked for, and where it came from.
 pub(crate) struct Obtained {
@@ -94,7 +85,7 @@ impl Artifacts {
             }
         }
         let inner = Inner {
-            memory: Memory::new(config.cache_memory, disk.is_some(), Arc::clone(&tally)),
+            memory: Memory::new(config.cache_memory, Arc::clone(&tally)),
             functions: function_store(&engines.optimized, disk.as_ref()),
             functions_loaded: Once::new(),
             memo: DigestMemo::load(disk.as_ref()),
@@ -190,7 +181,8 @@ impl Artifacts {
         self.inner.writes.wait().await;
         self.inner.writes.reopen();
         let inner = Arc::clone(&self.inner);
-        let saved = tokio::task::spawn_blocking(move || inner.memo.save(&|_| false)).await;
+        let save = move || inner.memo.save(&|digest| inner.memory.needs_file(digest));
+        let saved = tokio::task::spawn_blocking(save).await;
         if let Ok(Err(error)) = saved {
             let error = crate::error::chain(&error);
             tracing::debug!(%error, "failed to remember the digests of files");
@@ -203,11 +195,12 @@ impl Inner {
         let Source::File(path) = &source else { return Candidate::read_now(source) };
         // A file that cannot be looked at fails with its reason below.
         let Some(before) = fingerprint(path) else { return Candidate::read_now(source) };
-        if let Some(digest) = self.memo.get(path, &before).filter(|it| self.is_at_hand(it)) {
+        // The next run may have another working directory.
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        if let Some(digest) = self.memo.get(&path, &before).filter(|it| self.is_at_hand(it)) {
             let size = before.size();
             return Ok(Candidate::remembered(source, digest, size));
         }
-        let path = path.clone();
         let candidate = Candidate::read_now(source)?;
         self.remember(&path, &before, candidate.digest);
         Ok(candidate)
@@ -277,7 +270,7 @@ impl Inner {
                 }
             }
         })?;
-        artifact.mark_saved();
+        artifact.mark(Backup::Saved);
         let artifact = self.memory.keep(artifact);
         Some(Found { artifact, took: started.elapsed(), by: CompiledBy::Disk })
     }
@@ -287,10 +280,9 @@ impl Inner {
         candidate: &Candidate,
         goal: Goal,
     ) -> Result<Found, StageError> {
-        let urgency = if goal == Goal::Soon { Urgency::Awaited } else { Urgency::Ahead };
         let first = match (&self.engines.baseline, goal) {
             (Some(baseline), Goal::Soon) => {
-                match self.compilers.compile(baseline, candidate, urgency).await {
+                match self.compilers.compile(baseline, candidate, goal).await {
                     Ok(compiled) => Some((baseline, compiled)),
                     Err(error @ StageError::Compile { .. }) => {
                         // It does not know every instruction; the other compiler has the last word.
@@ -313,34 +305,48 @@ impl Inner {
                     Ok(())
                 })
                 .await?;
-                (engine, self.compilers.compile(engine, candidate, urgency).await?)
+                (engine, self.compilers.compile(engine, candidate, goal).await?)
             }
         };
         let artifact = Artifact::new(candidate.digest, engine.clone(), compiled.component);
-        let artifact = self.memory.keep(artifact);
-        self.save_aside(artifact.clone());
+        let artifact = match &self.disk {
+            Some(disk) => {
+                artifact.mark(Backup::Pending);
+                let artifact = self.memory.keep(artifact);
+                self.save_aside(disk.clone(), artifact.clone());
+                artifact
+            }
+            None => self.memory.keep(artifact),
+        };
         Ok(Found { artifact, took: compiled.took, by: compiled.by })
     }
 
     /// Writes `artifact` and the functions compiled for it to the cache directory.
-    fn save_aside(self: &Arc<Self>, artifact: Artifact) {
+    fn save_aside(self: &Arc<Self>, disk: DiskCache, artifact: Artifact) {
         let inner = Arc::clone(self);
         let save = move || {
-            if let Err(error) = inner.save(&artifact) {
+            let saved = inner.save(&disk, &artifact);
+            inner
+                .memory
+                .settle(&artifact, if saved.is_ok() { Backup::Saved } else { Backup::None });
+            if let Err(error) = saved {
                 tracing::warn!(%error, "failed to write to the cache directory");
             }
         };
         drop(self.writes.spawn_blocking(save));
     }
 
-    fn save(&self, artifact: &Artifact) -> Result<(), Box<dyn std::error::Error>> {
-        let Some(disk) = &self.disk else { return Ok(()) };
+    /// Whatever is written, what is in use stays.
+    fn save(
+        &self,
+        disk: &DiskCache,
+        artifact: &Artifact,
+    ) -> Result<(), Box<dyn std::error::Error>> {
+        let is_pinned = |digest: &Digest| self.memory.needs_file(digest);
         let code = artifact.component().serialize()?;
-        let name = entry(artifact.engine(), artifact.digest());
-        disk.write(&name, &code, &|digest| self.memory.needs_file(digest))?;
-        self.memory.saved(artifact);
+        disk.write(&entry(artifact.engine(), artifact.digest()), &code, &is_pinned)?;
         if let Some(functions) = &self.functions {
-            functions.save(&|_| false)?;
+            functions.save(&is_pinned)?;
         }
         Ok(())
     }

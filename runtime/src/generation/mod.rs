@@ -100,6 +100,13 @@ impl<R> Generation<R> {
         Some(self.code.peek()?.lease()?.spare())
     }
 
+    /// Shows the code to `look`, if it is loaded. That is no call and no use of it.
+    pub(crate) fn with_code(&self, look: impl FnOnce(&R)) {
+        if let Some(code) = self.code.peek() {
+            look(&code.ready);
+        }
+    }
+
     /// Lets one call in, unless this generation was closed; then the caller loads the current
     /// generation again.
     pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place<R>> {

@@ -7,7 +7,7 @@ pub(crate) mod table;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
@@ -49,7 +49,7 @@ pub(crate) enum EnterError {
     #[error("handler `{handler}` has no active generation yet")]
     NothingActive { handler: HandlerName },
     #[error("failed to load the code of handler `{handler}` again")]
-    NotLoaded { handler: HandlerName, serving: Serving, source: Arc<StageError> },
+    NotLoaded { handler: HandlerName, serving: Serving, waited: Duration, source: Arc<StageError> },
 }
 
 impl<R> Handler<R> {
@@ -115,10 +115,11 @@ impl<R: Send + Sync + 'static> Handler<R> {
 
     /// The code left memory while nobody called. Bounded by the compiler's own timeout.
     async fn load_again(&self, place: Place<R>) -> Result<Pass<R>, EnterError> {
-        let serving = place.serving();
+        let (serving, started) = (place.serving(), Instant::now());
         place.load_code().await.map_err(|source| EnterError::NotLoaded {
             handler: self.name().clone(),
             serving,
+            waited: started.elapsed(),
             source: Arc::new(source),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Entered;
+use super::{EnterError, Entered};
 use crate::error::{CallFailure, chain};
 use crate::events::{EventBus, EventKind, Serving};
 use crate::id::{HandlerName, RequestId};
@@ -45,5 +45,21 @@ impl CallReport {
                 request_id: self.request,
             },
         );
+    }
+}
+
+impl EnterError {
+    /// Tells of a call that failed before it ran, if its handler is at fault: a full queue is the
+    /// callers' doing, and what keeps a handler from its first generation is told when it happens.
+    pub(crate) fn report(&self, bus: &EventBus) {
+        let Self::NotLoaded { handler, serving, waited, source } = self else { return };
+        let kind = EventKind::CallFailed {
+            generation: serving.generation,
+            outcome: "load",
+            error: chain(&**source),
+            elapsed_ms: waited.as_secs_f64() * 1e3,
+            request_id: None,
+        };
+        bus.emit(Some(handler), None, kind);
     }
 }

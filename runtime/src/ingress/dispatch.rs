@@ -69,7 +69,10 @@ impl DataPlane {
         let wants_html = reply::wants_html(request.headers());
         let entered = match handler.enter().await {
             Ok(entered) => entered,
-            Err(error) => return reply::refused(&Refusal::NotEntered(&error)),
+            Err(error) => {
+                error.report(&self.bus);
+                return reply::refused(&Refusal::NotEntered(&error));
+            }
         };
         let serving = entered.pass.serving();
         let label = entered.pass.label.clone();

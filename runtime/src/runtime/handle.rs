@@ -102,7 +102,7 @@ impl HandlerHandle {
     pub async fn call(&self, event: CloudEvent) -> Result<Option<CloudEvent>, CallError> {
         let handler = self.name().clone();
         event.validate().map_err(|source| CallError::InvalidEvent { source })?;
-        let entered = self.handler.enter().await.map_err(CallError::from)?;
+        let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
         let ServedKind::Event(instances) = &entered.pass.kind else {
             let problem = "takes HTTP requests, not events";
             return Err(CallError::WrongKind { handler, problem });

@@ -96,7 +96,7 @@ impl<C: Contract> Plugin<C> {
     where
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
-        let entered = self.handler.enter().await.map_err(CallError::from)?;
+        let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
         let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
         let report = CallReport::start(&self.bus, self.name(), &entered, None);
         entered.pass.call(bounds, call).await.map_err(|source| {

@@ -12,14 +12,15 @@ use std::time::Duration;
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
 
-use crate::artifact::{Artifacts, Goal};
-use crate::config::RuntimeConfig;
+use crate::artifact::{Artifact, Artifacts};
+use crate::config::{HandlerConfig, RuntimeConfig};
 use crate::contract::{ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::{CallFailure, StageError};
 use crate::events::{EventBus, Tier};
 use crate::host::HostState;
-use crate::instance::StoreCount;
+use crate::id::GenerationNumber;
+use crate::instance::{StoreCount, StoreFactory};
 
 /// The error for a candidate whose first instance failed with `failure`.
 ///
@@ -53,6 +54,19 @@ pub(crate) struct Shared {
     pub(crate) stores: StoreCount,
 }
 
+impl Shared {
+    /// What makes the stores of generation `number`, which runs `artifact`.
+    fn stores<H: Send + 'static>(
+        &self,
+        artifact: &Artifact,
+        config: &HandlerConfig,
+        number: GenerationNumber,
+        make_host: Arc<dyn Fn() -> H + Send + Sync>,
+    ) -> StoreFactory<H> {
+        StoreFactory::new(artifact.engine(), config, &self.bus, number, make_host, &self.stores)
+    }
+}
+
 /// A linker for each engine, since their types never mix.
 pub(crate) struct Linkers<T: 'static> {
     optimized: Linker<T>,
@@ -84,9 +98,4 @@ impl<T: 'static> Linkers<T> {
             _ => &self.optimized,
         }
     }
-}
-
-/// Which code a stage wants.
-fn goal(optimized: bool) -> Goal {
-    if optimized { Goal::Best } else { Goal::Soon }
 }

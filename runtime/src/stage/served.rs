@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::InstancePre;
 
-use super::{Linkers, Shared, first_instance_error, goal};
+use super::{Linkers, Shared, first_instance_error};
 use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged};
 use crate::config::{HandlerConfig, InstanceMode};
 use crate::contract;
@@ -48,14 +48,7 @@ impl ServedGuest {
         let kind = Kind::of(component)?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let bare = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
-        let factory = StoreFactory::new(
-            artifact.engine(),
-            config,
-            &shared.bus,
-            number,
-            Arc::new(|| ()),
-            &shared.stores,
-        );
+        let factory = shared.stores(artifact, config, number, Arc::new(|| ()));
         let (mode, timeout, spare) = (config.instances, config.timeout, factory.clone());
         let kind = match ServedPre::new(kind, bare.clone())? {
             ServedPre::Http(pre) => {
@@ -113,9 +106,9 @@ impl Guest for ServedGuest {
         candidate: &Candidate,
         number: GenerationNumber,
         retirement: Retirement,
-        optimized: bool,
+        goal: Goal,
     ) -> Result<Staged<Served>, StageError> {
-        let obtained = self.shared.artifacts.obtain(candidate, goal(optimized)).await?;
+        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
         let linked = self.link(&obtained.artifact, number, retirement)?;
         Ok(self.staged(obtained, candidate, number, linked.kind))
     }

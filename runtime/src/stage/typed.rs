@@ -6,7 +6,7 @@ use std::time::Duration;
 use wasmtime::component::InstancePre;
 
 use super::served::tidy_every;
-use super::{Linkers, Shared, first_instance_error, goal};
+use super::{Linkers, Shared, first_instance_error};
 use crate::artifact::{Artifact, Candidate, Goal, Source, Staged};
 use crate::config::HandlerConfig;
 use crate::contract::{self, Contract, ContractError, export_names};
@@ -48,14 +48,7 @@ impl<C: Contract> TypedGuest<C> {
             found: export_names(component),
             source,
         })?;
-        let factory = StoreFactory::new(
-            artifact.engine(),
-            config,
-            &shared.bus,
-            number,
-            Arc::clone(make_host),
-            &shared.stores,
-        );
+        let factory = shared.stores(artifact, config, number, Arc::clone(make_host));
         let instances = Instances::new(pre, factory.clone(), config.instances, retirement);
         Ok(Linked { instances, bare, factory })
     }
@@ -92,9 +85,9 @@ impl<C: Contract> Guest for TypedGuest<C> {
         candidate: &Candidate,
         number: GenerationNumber,
         retirement: Retirement,
-        optimized: bool,
+        goal: Goal,
     ) -> Result<Staged<Instances<C>>, StageError> {
-        let obtained = self.shared.artifacts.obtain(candidate, goal(optimized)).await?;
+        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
         let linked = self.link(&obtained.artifact, number, retirement)?;
         Ok(obtained.staged(candidate, linked.instances))
     }

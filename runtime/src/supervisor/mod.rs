@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::artifact::Staged;
-use crate::artifact::{Candidate, Source};
+use crate::artifact::{Candidate, Goal, Source};
 use crate::error::{Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
@@ -42,14 +42,13 @@ pub(crate) trait Guest: Send + Sync + 'static {
         retirement: Retirement,
     ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
 
-    /// Makes the ready form of what was staged before, once more: with optimized code where
-    /// `optimized` asks for that, otherwise with what can be had first.
+    /// Makes the ready form of what was staged before, once more, with the code that `goal` wants.
     fn restage(
         &self,
         candidate: &Candidate,
         number: GenerationNumber,
         retirement: Retirement,
-        optimized: bool,
+        goal: Goal,
     ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
 
     /// Pause between two calls of [`Guest::tidy`] on the active generation, if it wants any.

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::mailbox::Mailbox;
 use super::{Answer, Guest, Operation, Staged, Swap, SwapRequest};
-use crate::artifact::{Candidate, Lease};
+use crate::artifact::{Candidate, Goal, Lease};
 use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventBus, EventKind, StateOutcome, Tier};
-use crate::generation::{Generation, Loaded, Place, Reload, Retirement};
+use crate::generation::{Generation, Loaded, Reload, Retirement};
 use crate::handler::Handler;
 use crate::id::{Digest, GenerationNumber, HandlerName};
 
@@ -80,9 +80,9 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 () = pause(self.guest.tidy_every()) => {
-                    let place = self.handler.active().try_enter();
-                    if let Some(Ok(pass)) = place.map(Place::with_code) {
-                        self.guest.tidy(&pass);
+                    // Looked at without a call: that would count as a use of the code.
+                    if let Some(active) = self.handler.active().current() {
+                        active.with_code(|ready| self.guest.tidy(ready));
                     }
                     continue;
                 }
@@ -153,8 +153,7 @@ impl<G: Guest> Task<G> {
 
         let is_baseline = staged.tier == Tier::Baseline;
         let loaded = Loaded::new(staged.ready, staged.lease, own);
-        let candidate = candidate.without_bytes();
-        let reload = self.reload(candidate.clone(), number);
+        let reload = self.reload(candidate.clone().without_bytes(), number);
         let generation = Generation::new(number, digest, loaded, retirement.clone(), Some(reload));
         let swap = self.publish(generation, &cause, since);
         self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
@@ -166,11 +165,12 @@ impl<G: Guest> Task<G> {
         let guest = Arc::clone(&self.guest);
         Box::new(move |retirement| {
             let (guest, candidate) = (Arc::clone(&guest), candidate.clone());
-            Box::pin(async move { guest.restage(&candidate, number, retirement, false).await })
+            Box::pin(async move { guest.restage(&candidate, number, retirement, Goal::Soon).await })
         })
     }
 
-    /// Compiles optimized code for what runs on baseline code.
+    /// Compiles optimized code for what runs on baseline code. The candidate has its bytes still:
+    /// the next build may have written over its file by then.
     fn optimize(
         &self,
         candidate: Candidate,
@@ -180,7 +180,7 @@ impl<G: Guest> Task<G> {
         let (guest, own) = (Arc::clone(&self.guest), retirement.of_code());
         Box::pin(async move {
             tokio::time::sleep(OPTIMIZE_AFTER).await;
-            let staged = guest.restage(&candidate, number, own.clone(), true).await?;
+            let staged = guest.restage(&candidate, number, own.clone(), Goal::Best).await?;
             let took = staged.compile_time;
             Ok((Loaded::new(staged.ready, staged.lease, own), took))
         })

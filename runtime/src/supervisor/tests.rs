@@ -51,11 +51,15 @@ impl Guest for Fake {
         candidate: &Candidate,
         _: GenerationNumber,
         _: Retirement,
-        optimized: bool,
+        goal: Goal,
     ) -> Result<Staged<String>, StageError> {
         self.staged.fetch_add(1, Ordering::Relaxed);
-        let how = if optimized { "optimized" } else { "again" };
+        let how = if goal == Goal::Best { "optimized" } else { "again" };
         Ok(staged(format!("{} {how}", text(candidate)), Tier::Optimized))
+    }
+
+    fn tidy_every(&self) -> Option<Duration> {
+        Some(Duration::from_secs(1))
     }
 }
 
@@ -278,6 +282,33 @@ async fn code_that_left_memory_is_made_once_for_all_who_want_it_again() {
     assert!(answers.iter().all(|answer| answer == "one again"), "{answers:?}");
     assert_eq!(harness.staged.load(Ordering::Relaxed), 2);
     assert!(active.was_used());
+}
+
+#[tokio::test(start_paused = true)]
+async fn looking_after_idle_instances_is_no_use_of_the_code() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let active = harness.handler.active().current().unwrap();
+    assert!(active.was_used());
+    // Several rounds of it, on the paused clock.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(!active.was_used());
+}
+
+#[tokio::test(start_paused = true)]
+async fn optimized_code_is_made_of_the_bytes_that_were_published() {
+    let mut harness = harness(2);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "plain").unwrap();
+    let request = SwapRequest::new(Source::file(file.path()), "a test asked");
+    let _ = harness.handle.swap(request).await.unwrap();
+    std::fs::write(file.path(), "the next build").unwrap();
+    loop {
+        if matches!(harness.events.recv().await.unwrap().kind, EventKind::Optimized { .. }) {
+            break;
+        }
+    }
+    assert_eq!(harness.answer().await, "plain optimized");
 }
 
 fn lazily(harness: &Harness, text: &'static str) -> tokio::task::JoinHandle<Answer> {

@@ -1,5 +1,7 @@
 //! What stays in memory and what goes: budget, order, leases, tenants.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::config::RuntimeConfig;
 use crate::engine::Engines;
@@ -24,7 +26,7 @@ fn artifact(engine: &Engine, number: u8) -> Artifact {
 fn bench(places: u64) -> Bench {
     let engine = Engines::new(&RuntimeConfig::default()).unwrap().optimized;
     let tally = Arc::new(Tally::default());
-    let memory = Memory::new(places * size(&engine), true, Arc::clone(&tally));
+    let memory = Memory::new(places * size(&engine), Arc::clone(&tally));
     Bench { engine, memory, tally }
 }
 
@@ -32,7 +34,7 @@ impl Bench {
     /// Keeps an artifact that the cache directory has, too.
     fn keep(&self, number: u8) -> Artifact {
         let artifact = artifact(&self.engine, number);
-        artifact.mark_saved();
+        artifact.mark(Backup::Saved);
         self.memory.keep(artifact)
     }
 
@@ -118,13 +120,15 @@ fn busy_tenants_and_ways_back_stay_whatever_the_budget_says() {
 }
 
 #[test]
-fn code_without_a_copy_on_disk_stays_after_its_last_lease_until_there_is_one() {
+fn code_that_is_being_written_stays_after_its_last_lease_until_that_has_ended() {
     let bench = bench(2);
-    let kept = bench.memory.keep(artifact(&bench.engine, 1));
+    let written = artifact(&bench.engine, 1);
+    written.mark(Backup::Pending);
+    let kept = bench.memory.keep(written);
     drop(bench.memory.lease(kept.clone()));
     assert!(bench.has(1));
     assert_eq!(bench.memory.list()[0].pinned, Some("it is being written to the cache directory"));
-    bench.memory.saved(&kept);
+    bench.memory.settle(&kept, Backup::Saved);
     assert!(!bench.has(1));
     assert_eq!(bench.memory.bytes(), 0);
 }
@@ -132,7 +136,7 @@ fn code_without_a_copy_on_disk_stays_after_its_last_lease_until_there_is_one() {
 #[test]
 fn without_a_cache_directory_code_goes_with_its_last_lease_and_idle_tenants_keep_theirs() {
     let engine = Engines::new(&RuntimeConfig::default()).unwrap().optimized;
-    let memory = Memory::new(1, false, Arc::default());
+    let memory = Memory::new(1, Arc::default());
     let fake = Arc::new(Fake::default());
     let weak: Weak<Fake> = Arc::downgrade(&fake);
     let lease = memory.lease(memory.keep(artifact(&engine, 1)));
