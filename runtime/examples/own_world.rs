@@ -35,7 +35,7 @@ impl bindings::acme::filters::host::Host for Settings {
 
 wrt::contract! {
     /// Filters of this host: text in, text out.
-    struct Filters for bindings::Filter, pre bindings::FilterPre;
+    struct Filters for bindings::Filter, indices bindings::FilterIndices;
     host = Settings;
     world = "acme:filters/filter@1.0.0";
     imports = [bindings::acme::filters::host];

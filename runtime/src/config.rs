@@ -5,6 +5,7 @@
 
 mod error;
 mod event_type;
+mod instances;
 mod listen;
 mod origin;
 mod route;
@@ -20,6 +21,7 @@ use crate::id::HandlerName;
 
 pub use error::ConfigError;
 pub use event_type::{EventTypePattern, InvalidEventType};
+pub use instances::InstanceMode;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use origin::{HttpOrigin, InvalidOrigin};
 pub use route::{InvalidRoute, Route};
@@ -62,6 +64,21 @@ pub struct HandlerConfig {
     /// Longest time a call waits for a place, then 503. Default 10 s, so that the refusal arrives
     /// while its client still listens.
     pub queue_timeout: Duration,
+    /// Longest time of each step of a hand-over of state, while callers wait: calls in flight end,
+    /// the old instance saves, the new one restores. Default 5 s, which callers wait out; `save` and
+    /// `restore` of a few MiB take some milliseconds. `shutdown` has as long.
+    pub hand_over: Duration,
+    /// Bytes of state that are handed over at most. Default 16 MiB: what is larger takes callers'
+    /// time, and belongs in a store of the host.
+    pub max_state: u64,
+    /// A request path that a new generation has to answer with a status below 400 before it is
+    /// published. Default `None`. HTTP handlers only.
+    pub probe: Option<String>,
+    /// How long a published generation is watched, and rolled back when its calls fail more often
+    /// than those of the one before it. Default none: it is confirmed at once.
+    pub probation: Duration,
+    /// Failed calls that end a probation. Default 3: one may be an accident, and few see them.
+    pub max_failures: u64,
     /// Time that calls in flight get to finish on a replaced generation. Default 30 s, as
     /// [`timeout`](Self::timeout), so that a swap cuts no call that its own timeout allows.
     pub drain: Duration,
@@ -87,6 +104,11 @@ impl HandlerConfig {
             concurrency: 100,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
+            hand_over: Duration::from_secs(5),
+            max_state: 16 * MIB,
+            probe: None,
+            probation: Duration::ZERO,
+            max_failures: 3,
             drain: Duration::from_secs(30),
             config: BTreeMap::new(),
             allow: Allow::default(),
@@ -151,6 +173,34 @@ impl HandlerConfig {
         self
     }
 
+    /// Sets the longest time of each step of a hand-over, and the largest state in bytes.
+    #[must_use]
+    pub fn with_hand_over(mut self, step: Duration, max_state: u64) -> Self {
+        self.hand_over = step;
+        self.max_state = max_state;
+        self
+    }
+
+    /// Asks a new generation for `path` before it is published.
+    #[must_use]
+    pub fn with_probe(mut self, path: impl Into<String>) -> Self {
+        self.probe = Some(path.into());
+        self
+    }
+
+    /// Watches a published generation for `probation`, and rolls it back after `max_failures`.
+    #[must_use]
+    pub fn with_probation(mut self, probation: Duration, max_failures: u64) -> Self {
+        self.probation = probation;
+        self.max_failures = max_failures;
+        self
+    }
+
+    /// Calls that run at once: a singleton answers one at a time.
+    pub(crate) fn places(&self) -> usize {
+        if self.instances == InstanceMode::Singleton { 1 } else { self.concurrency }
+    }
+
     /// Offers `value` to the guest under `key`.
     #[must_use]
     pub fn with_config(mut self, key: impl Into<String>, value: ConfigValue) -> Self {
@@ -179,7 +229,12 @@ impl HandlerConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_timeout("timeout", self.timeout)?;
         check_memory(self.memory)?;
+        check_timeout("hand_over", self.hand_over)?;
+        check_state(self.max_state)?;
         check_count("concurrency", self.concurrency)?;
+        // A count of calls fits a pointer on every machine that has run that many.
+        check_count("max_failures", usize::try_from(self.max_failures).unwrap_or(usize::MAX))?;
+        self.probe.as_deref().map_or(Ok(()), check_probe)?;
         if let InstanceMode::Pooled { max_calls, .. } = self.instances {
             check_count("max_calls", max_calls)?;
         }
@@ -201,34 +256,19 @@ pub(crate) fn check_memory(bytes: u64) -> Result<(), ConfigError> {
     }
 }
 
+/// Refuses a probe that is no path.
+pub(crate) fn check_probe(path: &str) -> Result<(), ConfigError> {
+    if path.starts_with('/') { Ok(()) } else { Err(ConfigError::Probe { path: path.to_owned() }) }
+}
+
+/// Refuses more state than one call may copy between guest and host, with room for what is around.
+pub(crate) fn check_state(bytes: u64) -> Result<(), ConfigError> {
+    if bytes <= 30 * MIB { Ok(()) } else { Err(ConfigError::State { bytes }) }
+}
+
 /// Refuses a limit of none, which would leave every call waiting for ever.
 fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
     if value == 0 { Err(ConfigError::ZeroCount { field }) } else { Ok(()) }
-}
-
-/// How a handler's instances are used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum InstanceMode {
-    /// A new instance for each call, dropped after it.
-    Fresh,
-    /// Warm instances, each used for one call after another.
-    Pooled {
-        /// Calls after which an instance is dropped. Default 1,000: the cost of a new one is then
-        /// below a thousandth of the work, while what a guest leaks stays bounded.
-        max_calls: usize,
-        /// Idle time after which an instance is dropped. Default 30 s, which outlasts the pauses
-        /// of a person at work and gives the memory of a burst back soon.
-        max_idle: Duration,
-    },
-}
-
-impl InstanceMode {
-    /// [`InstanceMode::Pooled`] with the defaults.
-    #[must_use]
-    pub fn pooled() -> Self {
-        Self::Pooled { max_calls: 1000, max_idle: Duration::from_secs(30) }
-    }
 }
 
 /// What a guest may reach beyond itself; all of it is denied unless named here.

@@ -99,9 +99,133 @@ pub enum StageError {
         /// How.
         source: CallFailure,
     },
+    /// The candidate did not answer its probe as it should.
+    #[error("the probe of `{path}` failed")]
+    Probe {
+        /// The path that was asked for.
+        path: String,
+        /// What came instead of a good answer.
+        source: ProbeError,
+    },
+    /// The state of the active generation could not be had.
+    #[error("failed to save the state of the generation that serves")]
+    Save {
+        /// Why not.
+        source: HandOverError,
+    },
+    /// The candidate did not take the state over.
+    #[error("failed to restore the state in the new generation")]
+    Restore {
+        /// Why not.
+        source: HandOverError,
+    },
+    /// These bytes were rolled back.
+    #[error("the component sha256:{digest} was rolled back, and its bytes are the same")]
+    RolledBack {
+        /// First digits of its digest.
+        digest: String,
+    },
+    /// There is no generation to go back to.
+    #[error("{problem}")]
+    NoWayBack {
+        /// What was looked for and not found.
+        problem: String,
+    },
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,
+}
+
+/// Why a probe was not passed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The call failed.
+    #[error(transparent)]
+    Call(#[from] CallFailure),
+    /// The answer says that something is wrong.
+    #[error("the answer has status {status}")]
+    Status {
+        /// Its status code.
+        status: u16,
+    },
+    /// The handler takes events.
+    #[error("an event handler has no path to ask for")]
+    NotHttp,
+}
+
+/// Why state was not handed over. Unless it says otherwise, the old instance goes on with its state.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandOverError {
+    /// Calls in flight did not end in time.
+    #[error("calls in flight did not end within {waited:?}")]
+    Busy {
+        /// How long they had.
+        waited: Duration,
+    },
+    /// `save` returned an error.
+    #[error("the guest's `save` refused: {reason}")]
+    Refused {
+        /// In the guest's words.
+        reason: String,
+    },
+    /// There is more state than may be handed over.
+    #[error("the state has {bytes} bytes, more than the limit of {limit}")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+        /// The largest that is handed over.
+        limit: u64,
+    },
+    /// `save` ended the old instance, and its state with it.
+    #[error("the guest's `save` ended its instance, and the state is lost")]
+    Lost {
+        /// How.
+        source: CallFailure,
+    },
+    /// The snapshot has a shape that the candidate does not know.
+    #[error("the new component cannot read the state: {reason}")]
+    Incompatible {
+        /// In the guest's words.
+        reason: String,
+    },
+    /// `restore` returned an error.
+    #[error("the guest's `restore` failed: {reason}")]
+    Unrestored {
+        /// In the guest's words.
+        reason: String,
+    },
+    /// `restore` ended the new instance.
+    #[error("the guest's `restore` did not end well")]
+    Broken {
+        /// How.
+        source: CallFailure,
+    },
+}
+
+impl Hint for HandOverError {
+    fn hints(&self) -> Vec<String> {
+        let fresh = "or swap without the state: `wrt swap --fresh`".to_owned();
+        match self {
+            Self::Busy { .. } => {
+                vec![
+                    "raise `hand_over` of the handler if its calls take that long".to_owned(),
+                    fresh,
+                ]
+            }
+            Self::TooLarge { .. } => {
+                vec!["raise `max_state` of the handler".to_owned(), fresh]
+            }
+            Self::Incompatible { .. } => {
+                vec!["give new fields a default, or declare a migration".to_owned(), fresh]
+            }
+            Self::Refused { .. } | Self::Unrestored { .. } | Self::Broken { .. } => {
+                vec!["swap without the state: `wrt swap --fresh`".to_owned()]
+            }
+            Self::Lost { .. } => Vec::new(),
+        }
+    }
 }
 
 impl StageError {
@@ -115,8 +239,12 @@ impl StageError {
             | Self::Compile { .. }
             | Self::CompileTimeout { .. } => Stage::Compile,
             Self::Shared(error) => error.stage(),
-            Self::Wasi03 { .. } | Self::Contract(_) => Stage::Check,
+            Self::Wasi03 { .. } | Self::Contract(_) | Self::RolledBack { .. } => Stage::Check,
             Self::Init { .. } | Self::ShuttingDown => Stage::Init,
+            Self::Probe { .. } => Stage::Probe,
+            Self::Save { .. } => Stage::Save,
+            Self::Restore { .. } => Stage::Restore,
+            Self::NoWayBack { .. } => Stage::Read,
         }
     }
 }
@@ -164,7 +292,14 @@ impl Hint for StageError {
             Self::Shared(error) => error.hints(),
             Self::Contract(error) => error.hints(),
             Self::Init { source } => source.hints(),
-            Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => Vec::new(),
+            Self::Save { source } | Self::Restore { source } => source.hints(),
+            Self::RolledBack { .. } => {
+                vec!["change the component, and build it again".to_owned()]
+            }
+            Self::NoWayBack { .. } => vec!["see `wrt history` for what there was".to_owned()],
+            Self::Probe { .. } | Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => {
+                Vec::new()
+            }
         }
     }
 }
@@ -217,6 +352,12 @@ pub enum CallFailure {
         /// Why.
         source: wasmtime::Error,
     },
+    /// A new instance refused to start.
+    #[error("the guest's `init` refused to start: {reason}")]
+    Init {
+        /// In the guest's words.
+        reason: String,
+    },
     /// The drain deadline of a replaced generation ended the call.
     #[error("the call outlived its generation's drain deadline")]
     Cut,
@@ -232,6 +373,7 @@ impl CallFailure {
             Self::Memory { .. } => "memory",
             Self::Guest { .. } => "guest",
             Self::Instantiate { .. } => "instantiate",
+            Self::Init { .. } => "init",
             Self::Cut => "cut",
         }
     }
@@ -251,7 +393,10 @@ impl Hint for CallFailure {
             Self::Cut => {
                 vec!["raise `drain` of the handler if such calls should finish".to_owned()]
             }
-            Self::Trap { .. } | Self::Guest { .. } | Self::Instantiate { .. } => Vec::new(),
+            Self::Trap { .. }
+            | Self::Guest { .. }
+            | Self::Instantiate { .. }
+            | Self::Init { .. } => Vec::new(),
         }
     }
 }

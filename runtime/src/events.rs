@@ -115,6 +115,25 @@ pub enum EventKind {
         /// Milliseconds from replacement to the last call's end.
         waited_ms: f64,
     },
+    /// State was not carried over by a swap, or only as it was before another.
+    StateLost {
+        /// The generation that began without it.
+        generation: GenerationNumber,
+        /// Why, outermost error first, joined by `: `.
+        reason: String,
+    },
+    /// A generation has proved itself: it is the one to boot.
+    Confirmed {
+        /// Its number.
+        generation: GenerationNumber,
+    },
+    /// A generation was taken back: an earlier component serves, as a new generation.
+    RolledBack {
+        /// The new number.
+        generation: GenerationNumber,
+        /// The number that was taken back.
+        from: GenerationNumber,
+    },
     /// A generation that was published on baseline code goes on with optimized code.
     Optimized {
         /// Its number.
@@ -209,6 +228,14 @@ pub enum Tier {
 pub enum StateOutcome {
     /// There was none to carry.
     None,
+    /// The new generation goes on with it.
+    Carried,
+    /// The new generation goes on with it, in another shape.
+    Migrated,
+    /// It is gone: the new generation began from nothing.
+    Reset,
+    /// It is as it was before the swap that was rolled back.
+    Reverted,
 }
 
 /// The step of a swap that refused a candidate.
@@ -224,8 +251,14 @@ pub enum Stage {
     Compile,
     /// Holding imports and exports against what is offered and wanted.
     Check,
-    /// First instantiation and the contract's own `init`.
+    /// First instantiation and `init`.
     Init,
+    /// The probe.
+    Probe,
+    /// Taking the state out of the generation that serves.
+    Save,
+    /// Putting it into the new one.
+    Restore,
 }
 
 /// Severity of a guest's log line.

@@ -33,6 +33,7 @@ mod host;
 mod ingress;
 mod instance;
 mod runtime;
+mod snapshot;
 mod stage;
 mod supervisor;
 
@@ -41,7 +42,9 @@ pub use cloudevent::CloudEvent;
 pub use config::{HandlerConfig, HttpOrigin, InstanceMode, Route, RuntimeConfig};
 pub use contract::{Contract, ContractError, HostState, RefusedImport};
 pub use engine::EngineError;
-pub use error::{CallError, CallFailure, Hint, Rejected, StageError, chain};
+pub use error::{
+    CallError, CallFailure, HandOverError, Hint, ProbeError, Rejected, StageError, chain,
+};
 pub use events::{Event, EventBus, EventKind, Serving};
 pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};

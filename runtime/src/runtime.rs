@@ -29,7 +29,7 @@ use crate::instance::StoreCount;
 use crate::stage::served::ServedGuest;
 use crate::stage::typed::TypedGuest;
 use crate::stage::{Linkers, Shared};
-use crate::supervisor::{Guest, SupervisorHandle};
+use crate::supervisor::{Guest, Mismatch, Orders, SupervisorHandle};
 
 pub use handle::HandlerHandle;
 pub use plugin::Plugin;
@@ -367,16 +367,15 @@ impl Runtime {
         let start = |(handler, guest): (Arc<Handler<G::Ready>>, G)| {
             let stop = inner.stop.child_token();
             known.insert(handler.name().clone(), stop.clone());
-            let (bus, max_draining) = (inner.shared.bus.clone(), inner.shared.config.max_draining);
-            let tasks = &inner.tasks;
-            let supervisor = SupervisorHandle::start(
-                guest,
-                Arc::clone(&handler),
-                bus,
-                max_draining,
+            let config = &inner.shared.config;
+            let orders = Orders {
+                bus: inner.shared.bus.clone(),
+                max_draining: config.max_draining,
+                mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
                 stop,
-                tasks,
-            );
+            };
+            let supervisor =
+                SupervisorHandle::start(guest, Arc::clone(&handler), orders, &inner.tasks);
             (handler, Arc::new(supervisor))
         };
         Ok(handlers.into_iter().zip(waiting).map(start).collect())

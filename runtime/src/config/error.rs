@@ -22,4 +22,16 @@ pub enum ConfigError {
         /// What was asked for.
         bytes: u64,
     },
+    /// More state than can be copied between guest and host at once.
+    #[error("expected `max_state` of at most 30MiB, found {bytes} bytes")]
+    State {
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// A probe that is no path.
+    #[error("expected `probe` to be a path such as `/healthz`, found `{path}`")]
+    Probe {
+        /// What was given.
+        path: String,
+    },
 }

@@ -14,14 +14,14 @@ mod bindings {
 
 use bytes::Bytes;
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
 use super::Contract;
 use crate::cloudevent::CloudEvent;
 use crate::host::HostState;
 use bindings::exports::wrt::plugin::handler;
 pub(crate) use bindings::exports::wrt::plugin::handler::Error as EventError;
-use bindings::{EventWorld, EventWorldPre};
+use bindings::{EventWorld, EventWorldIndices};
 
 /// The export that makes a component an event handler.
 pub(crate) const EXPORT: &str = "wrt:plugin/handler@0.1.0";
@@ -32,7 +32,7 @@ pub(crate) struct Events;
 
 impl Contract for Events {
     type Host = ();
-    type Pre = EventWorldPre<HostState>;
+    type Indices = EventWorldIndices;
     type Instance = EventWorld;
 
     const WORLD: &'static str = "wrt:plugin/event-handler@0.1.0";
@@ -41,15 +41,16 @@ impl Contract for Events {
         Ok(())
     }
 
-    fn pre(pre: InstancePre<HostState>) -> wasmtime::Result<Self::Pre> {
-        EventWorldPre::new(pre)
+    fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<EventWorldIndices> {
+        EventWorldIndices::new(pre)
     }
 
-    async fn instantiate(
-        pre: &Self::Pre,
+    fn exports(
+        indices: &EventWorldIndices,
         store: &mut Store<HostState>,
+        instance: &Instance,
     ) -> wasmtime::Result<EventWorld> {
-        pre.instantiate_async(store).await
+        indices.load(store, instance)
     }
 }
 

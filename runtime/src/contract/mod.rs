@@ -5,12 +5,13 @@
 
 mod check;
 pub(crate) mod event;
+pub(crate) mod hooks;
 pub(crate) mod served;
 
 use std::future::Future;
 
 use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::{Instance, InstancePre, Linker};
 
 pub use check::{ContractError, RefusedImport};
 pub(crate) use check::{export_names, link};
@@ -23,9 +24,9 @@ pub use crate::host::HostState;
 pub trait Contract: Send + Sync + 'static {
     /// The embedder's data in each store, reached by its host functions.
     type Host: Send + 'static;
-    /// The linked and type-checked form of one component; `bindgen!` calls it `…Pre`.
-    type Pre: Send + Sync + 'static;
-    /// One instance; `bindgen!` names it after the world.
+    /// Where a component's exports are; `bindgen!` calls it `…Indices`.
+    type Indices: Send + Sync + 'static;
+    /// The exports of one instance; `bindgen!` names it after the world.
     type Instance: Send + Sync + 'static;
 
     /// The world's name and version, for messages: `acme:filters/filter@1.0.0`.
@@ -38,29 +39,30 @@ pub trait Contract: Send + Sync + 'static {
     /// When a name is defined twice.
     fn link(linker: &mut Linker<HostState<Self::Host>>) -> wasmtime::Result<()>;
 
-    /// Type-checks the exports, without a store.
+    /// Finds the exports, without a store.
     ///
     /// # Errors
     ///
-    /// When an export is missing or has another type; the component is then rejected.
-    fn pre(pre: InstancePre<HostState<Self::Host>>) -> wasmtime::Result<Self::Pre>;
+    /// When an export is missing; the component is then rejected.
+    fn indices(pre: &InstancePre<HostState<Self::Host>>) -> wasmtime::Result<Self::Indices>;
 
-    /// Makes an instance in `store`.
+    /// The exports of an instance that was just made.
     ///
     /// # Errors
     ///
-    /// When instantiation traps or exceeds a limit.
-    fn instantiate(
-        pre: &Self::Pre,
+    /// When an export has another type; a candidate is then rejected.
+    fn exports(
+        indices: &Self::Indices,
         store: &mut Store<HostState<Self::Host>>,
-    ) -> impl Future<Output = wasmtime::Result<Self::Instance>> + Send;
+        instance: &Instance,
+    ) -> wasmtime::Result<Self::Instance>;
 
-    /// Runs once on a throw-away instance of a candidate before it is published. The default only
-    /// proves that it can be instantiated.
+    /// Runs once in each instance before its first call, after the component's own
+    /// `wrt:plugin/lifecycle` if it has one. Not in an instance that takes over the state of another.
     ///
     /// # Errors
     ///
-    /// An error rejects the candidate; what was serving still is.
+    /// An error in a candidate's first instance rejects the candidate; what was serving still is.
     fn init(
         instance: &Self::Instance,
         store: &mut Store<HostState<Self::Host>>,
@@ -84,7 +86,7 @@ pub trait Contract: Send + Sync + 'static {
 ///
 /// wrt::contract! {
 ///     /// Filters of the Acme gateway.
-///     pub struct Filters for bindings::Filter, pre bindings::FilterPre;
+///     pub struct Filters for bindings::Filter, indices bindings::FilterIndices;
 ///     host = AcmeHost;
 ///     world = "acme:filters/filter@1.0.0";
 ///     imports = [bindings::acme::filters::host];
@@ -97,7 +99,7 @@ pub trait Contract: Send + Sync + 'static {
 macro_rules! contract {
     (
         $(#[$attribute:meta])*
-        $visibility:vis struct $name:ident for $instance:path, pre $($pre:ident)::+;
+        $visibility:vis struct $name:ident for $instance:path, indices $indices:path;
         host = $host:ty;
         world = $world:literal;
         imports = [$($import:path),* $(,)?];
@@ -107,7 +109,7 @@ macro_rules! contract {
 
         impl $crate::Contract for $name {
             type Host = $host;
-            type Pre = $($pre)::+<$crate::HostState<$host>>;
+            type Indices = $indices;
             type Instance = $instance;
 
             const WORLD: &'static str = $world;
@@ -126,17 +128,19 @@ macro_rules! contract {
                 Ok(())
             }
 
-            fn pre(
-                pre: $crate::wasmtime::component::InstancePre<$crate::HostState<$host>>,
-            ) -> $crate::wasmtime::Result<Self::Pre> {
-                <$($pre)::+<$crate::HostState<$host>>>::new(pre)
+            fn indices(
+                pre: &$crate::wasmtime::component::InstancePre<$crate::HostState<$host>>,
+            ) -> $crate::wasmtime::Result<Self::Indices> {
+                use $indices as Indices;
+                Indices::new(pre)
             }
 
-            async fn instantiate(
-                pre: &Self::Pre,
+            fn exports(
+                indices: &Self::Indices,
                 store: &mut $crate::wasmtime::Store<$crate::HostState<$host>>,
+                instance: &$crate::wasmtime::component::Instance,
             ) -> $crate::wasmtime::Result<Self::Instance> {
-                pre.instantiate_async(store).await
+                indices.load(store, instance)
             }
         }
     };

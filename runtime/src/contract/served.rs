@@ -1,9 +1,10 @@
 //! Which of the contracts that wrt serves a component fulfils: HTTP 0.2, HTTP 0.3 or events.
 
-use wasmtime::component::{Component, InstancePre};
-use wasmtime_wasi_http::handler::ProxyPre;
-use wasmtime_wasi_http::p2::bindings::ProxyPre as Http02Pre;
-use wasmtime_wasi_http::p3::bindings::ServicePre as Http03Pre;
+use wasmtime::Store;
+use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use wasmtime_wasi_http::handler::Proxy;
+use wasmtime_wasi_http::p2::bindings::ProxyIndices as Http02Indices;
+use wasmtime_wasi_http::p3::bindings::ServiceIndices as Http03Indices;
 
 use super::event::{self, Events};
 use super::{Contract, ContractError, export_names};
@@ -57,29 +58,64 @@ impl Kind {
     }
 }
 
-/// The linked form of a component that wrt serves.
-pub(crate) enum ServedPre {
-    Http(ProxyPre<HostState>),
-    Event(<Events as Contract>::Pre),
+/// Where the exports of a component that wrt serves are.
+pub(crate) enum ServedIndices {
+    Http(HttpIndices),
+    Event(<Events as Contract>::Indices),
 }
 
-impl ServedPre {
-    /// Type-checks the exports of `pre`.
+impl ServedIndices {
+    /// Finds the exports of `pre`.
     ///
     /// # Errors
     ///
-    /// [`ContractError::WrongExport`] when one has another type.
-    pub(crate) fn new(kind: Kind, pre: InstancePre<HostState>) -> Result<Self, ContractError> {
-        let found = export_names(pre.component());
+    /// [`ContractError::WrongExport`] when one has another shape.
+    pub(crate) fn new(kind: Kind, pre: &InstancePre<HostState>) -> Result<Self, ContractError> {
         match kind {
-            Kind::Http02 => Http02Pre::new(pre).map(|pre| Self::Http(ProxyPre::P2(pre))),
-            Kind::Http03 => Http03Pre::new(pre).map(|pre| Self::Http(ProxyPre::P3(pre))),
-            Kind::Event => Events::pre(pre).map(Self::Event),
+            Kind::Http02 => Http02Indices::new(pre).map(|it| Self::Http(HttpIndices::P2(it))),
+            Kind::Http03 => Http03Indices::new(pre).map(|it| Self::Http(HttpIndices::P3(it))),
+            Kind::Event => Events::indices(pre).map(Self::Event),
         }
         .map_err(|source| ContractError::WrongExport {
             world: kind.world(),
-            found,
+            found: export_names(pre.component()),
             source,
         })
+    }
+}
+
+/// Where the export of an HTTP handler is.
+pub(crate) enum HttpIndices {
+    P2(Http02Indices),
+    P3(Http03Indices),
+}
+
+/// HTTP handlers of either WASI.
+pub(crate) struct Http;
+
+impl Contract for Http {
+    type Host = ();
+    type Indices = HttpIndices;
+    type Instance = Proxy;
+
+    const WORLD: &'static str = "wasi:http/proxy";
+
+    fn link(_: &mut Linker<HostState>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<HttpIndices> {
+        Http02Indices::new(pre).map(HttpIndices::P2)
+    }
+
+    fn exports(
+        indices: &HttpIndices,
+        store: &mut Store<HostState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Proxy> {
+        match indices {
+            HttpIndices::P2(indices) => indices.load(store, instance).map(Proxy::P2),
+            HttpIndices::P3(indices) => indices.load(store, instance).map(Proxy::P3),
+        }
     }
 }

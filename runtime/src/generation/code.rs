@@ -34,6 +34,11 @@ impl<R> Loaded<R> {
         Self { ready, retirement, lease }
     }
 
+    /// The ready form.
+    pub(crate) fn ready(&self) -> &R {
+        &self.ready
+    }
+
     pub(crate) fn lease(&self) -> Option<&Lease> {
         self.lease.as_ref()
     }

@@ -28,14 +28,13 @@ impl<R> Generation<R> {
     /// The gate stays closed; a second call waits again.
     pub(crate) async fn drain(&self, deadline: Duration) -> Drained {
         let closed_at = Instant::now();
-        let after = self.gate.close();
-        self.announce(after);
+        self.close();
         self.retirement.retiring.cancel();
-        let in_time = tokio::time::timeout(deadline, self.empty.cancelled()).await.is_ok();
+        let in_time = tokio::time::timeout(deadline, self.emptied()).await.is_ok();
         let cut = if in_time { 0 } else { self.in_flight() };
         self.retirement.cut.cancel();
         // Also bounded: a call that ignores the cut must not keep the supervisor from finishing.
-        let _ = tokio::time::timeout(CUT_GRACE, self.empty.cancelled()).await;
+        let _ = tokio::time::timeout(CUT_GRACE, self.emptied()).await;
         Drained { cut, waited: closed_at.elapsed() }
     }
 }
@@ -72,7 +71,7 @@ mod tests {
             async move { generation.drain(LIMIT).await }
         });
         generation.retirement.retiring.cancelled().await;
-        assert!(generation.try_enter().is_none());
+        assert!(generation.try_enter().is_err());
         assert!(!pass.0.retirement.cut.is_cancelled());
         drop(pass);
         assert_eq!(drain.await.expect("the drain does not panic").cut, 0);
@@ -81,7 +80,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn calls_that_outstay_the_deadline_are_cut_and_counted() {
         let generation = generation();
-        let passes = [generation.try_enter(), generation.try_enter()].map(Option::unwrap);
+        let passes = [generation.try_enter(), generation.try_enter()].map(Result::unwrap);
         let drain = tokio::spawn({
             let generation = Arc::clone(&generation);
             async move { generation.drain(LIMIT).await }

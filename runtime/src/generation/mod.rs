@@ -3,6 +3,7 @@
 mod code;
 mod drain;
 mod gate;
+mod tally;
 /// The atomics of [`gate`], under a name that the model test can replace.
 mod sync {
     pub(super) use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,6 +12,7 @@ mod sync {
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::{Lease, Tenant};
@@ -19,7 +21,9 @@ use crate::events::Serving;
 use crate::id::{Digest, GenerationNumber};
 use code::Code;
 pub(crate) use code::{Loaded, Reload};
+pub(crate) use gate::Entry;
 use gate::{After, Gate};
+pub(crate) use tally::{Counts, Tally};
 
 /// Ends the stores of a generation: first the idle ones, at the drain deadline all of them.
 ///
@@ -47,8 +51,9 @@ pub(crate) struct Generation<R> {
     code: Code<R>,
     retirement: Retirement,
     gate: Gate,
-    /// Cancelled when the closed gate is empty.
-    empty: CancellationToken,
+    /// Told whenever a call leaves a gate that admits nobody and leaves it empty.
+    emptied: Notify,
+    tally: Arc<Tally>,
 }
 
 impl<R: Send + Sync + 'static> Generation<R> {
@@ -61,9 +66,9 @@ impl<R: Send + Sync + 'static> Generation<R> {
         retirement: Retirement,
         reload: Option<Reload<R>>,
     ) -> Arc<Self> {
-        let (gate, empty) = (Gate::default(), CancellationToken::new());
+        let (gate, emptied, tally) = (Gate::default(), Notify::new(), Arc::default());
         let code = Code::new(loaded, reload);
-        let generation = Arc::new(Self { number, digest, code, retirement, gate, empty });
+        let generation = Arc::new(Self { number, digest, code, retirement, gate, emptied, tally });
         if let Some(loaded) = generation.code.peek() {
             generation.move_in(&loaded);
         }
@@ -100,28 +105,67 @@ impl<R> Generation<R> {
         Some(self.code.peek()?.lease()?.spare())
     }
 
-    /// Shows the code to `look`, if it is loaded. That is no call and no use of it.
-    pub(crate) fn with_code(&self, look: impl FnOnce(&R)) {
-        if let Some(code) = self.code.peek() {
-            look(&code.ready);
-        }
+    /// The code, if it is loaded. That is no call and no use of it.
+    pub(crate) fn peek(&self) -> Option<Arc<Loaded<R>>> {
+        self.code.peek()
+    }
+
+    /// How its calls went.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        &self.tally
     }
 
     /// Lets one call in, unless this generation was closed; then the caller loads the current
-    /// generation again.
-    pub(crate) fn try_enter(self: &Arc<Self>) -> Option<Place<R>> {
-        self.gate.try_enter().then(|| Place(Arc::clone(self)))
+    /// generation again. When it is held, the caller waits for what comes of that.
+    ///
+    /// # Errors
+    ///
+    /// [`Entry::Held`] or [`Entry::Closed`].
+    pub(crate) fn try_enter(self: &Arc<Self>) -> Result<Place<R>, Entry> {
+        match self.gate.try_enter() {
+            Entry::Inside => Ok(Place(Arc::clone(self))),
+            refused => Err(refused),
+        }
+    }
+
+    /// Admits nobody from now on; its successor is active.
+    pub(crate) fn close(&self) {
+        if self.gate.close() == After::Empty {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Admits nobody until [`release`](Self::release); calls inside go on.
+    pub(crate) fn hold(&self) {
+        self.gate.hold();
+    }
+
+    /// Admits calls again, which whoever waits has to be told.
+    pub(crate) fn release(&self) {
+        self.gate.release();
+    }
+
+    /// Waits until nobody is inside. Without a held or closed gate the next call may be inside when
+    /// this is ready.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes, dropped or not.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            // Registered before the look, so that a call that leaves in between is not missed.
+            let mut emptied = std::pin::pin!(self.emptied.notified());
+            emptied.as_mut().enable();
+            if self.gate.inside() == 0 {
+                return;
+            }
+            emptied.await;
+        }
     }
 
     /// Calls inside at this moment.
     pub(crate) fn in_flight(&self) -> usize {
         self.gate.inside()
-    }
-
-    fn announce(&self, after: After) {
-        if after == After::Empty {
-            self.empty.cancel();
-        }
     }
 }
 
@@ -174,8 +218,12 @@ impl<R: Send + Sync + 'static> Place<R> {
 
 impl<R> Drop for Place<R> {
     fn drop(&mut self) {
-        let after = self.0.gate.leave();
-        self.0.announce(after);
+        self.0.tally.called();
+        match self.0.gate.leave() {
+            After::Empty | After::AtRest => self.0.emptied.notify_waiters(),
+            // Nobody waits on an open gate.
+            After::Other => {}
+        }
     }
 }
 
@@ -201,6 +249,11 @@ impl<R> Pass<R> {
     /// Which generation this call is in.
     pub(crate) fn serving(&self) -> Serving {
         self.place.serving()
+    }
+
+    /// How the calls of this generation went, to be told of a failure.
+    pub(crate) fn tally(&self) -> &Arc<Tally> {
+        self.place.0.tally()
     }
 
     /// Cancelled when this call must end because the drain deadline has passed.

@@ -1,13 +1,15 @@
 //! The one cell that says which generation of a handler is active: the only swap point.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::events::Serving;
-use crate::generation::{Generation, Place};
+use crate::generation::{Entry, Generation, Place};
 
 /// See the [module](self).
 ///
@@ -16,11 +18,15 @@ use crate::generation::{Generation, Place};
 /// 1. Only the handler's supervisor publishes.
 /// 2. A generation is closed only after its successor is in the cell, so a call that is refused by
 ///    a closed gate finds another generation when it loads again.
+/// 3. Whoever waits is told of each publication, and of each end of a hold.
 #[derive(Debug)]
 pub(crate) struct ActiveCell<R> {
     current: ArcSwapOption<Generation<R>>,
-    /// Wakes the calls that came before the first generation, and those that end without one.
+    /// Wakes the calls that came before the first generation, those that end without one, and those
+    /// that found the active generation held.
     changed: Notify,
+    /// Whether no generation will be published any more.
+    is_closed: AtomicBool,
     /// How often a first generation was wanted in vain.
     refusals: AtomicUsize,
     /// Told when a call comes and there is nothing active.
@@ -32,6 +38,7 @@ impl<R> ActiveCell<R> {
         Self {
             current: ArcSwapOption::const_empty(),
             changed: Notify::new(),
+            is_closed: AtomicBool::new(false),
             refusals: AtomicUsize::new(0),
             wanted: Notify::new(),
         }
@@ -45,9 +52,22 @@ impl<R> ActiveCell<R> {
         previous
     }
 
-    /// Leaves the handler without a generation, for shutdown.
-    pub(crate) fn clear(&self) -> Option<Arc<Generation<R>>> {
-        self.current.swap(None)
+    /// Holds the active generation, if there is one: calls wait until the result is dropped, or
+    /// another generation is published.
+    pub(crate) fn hold(&self) -> Option<Hold<'_, R>> {
+        let held = self.current()?;
+        held.hold();
+        Some(Hold { cell: self, held, since: Instant::now() })
+    }
+
+    /// Leaves the handler without a generation, for good: whoever waits for one goes away.
+    pub(crate) fn close(&self) -> Option<Arc<Generation<R>>> {
+        // Ordering: the wake-up below publishes it to those who wait, and who comes later finds no
+        // generation after this was stored.
+        self.is_closed.store(true, Ordering::Release);
+        let last = self.current.swap(None);
+        self.changed.notify_waiters();
+        last
     }
 
     /// Waits until a call comes while there is nothing active.
@@ -81,22 +101,24 @@ impl<R> ActiveCell<R> {
         self.current.load().as_ref().map_or(0, |generation| generation.in_flight())
     }
 
-    /// Enters the active generation, or nothing when there is none yet.
+    /// Enters the active generation; `None` when there is none yet, or it is held.
     pub(crate) fn try_enter(&self) -> Option<Place<R>> {
         loop {
             let current = self.current.load();
-            let generation = current.as_ref()?;
-            if let Some(place) = generation.try_enter() {
-                return Some(place);
+            match current.as_ref()?.try_enter() {
+                Ok(place) => return Some(place),
+                Err(Entry::Held) => return None,
+                // Closed between the load and the attempt: by invariant 2 the next load sees
+                // another generation, or none at shutdown.
+                Err(_) => std::hint::spin_loop(),
             }
-            // Closed between the load and the attempt: by invariant 2 the next load sees another
-            // generation, or none at shutdown.
-            std::hint::spin_loop();
         }
     }
 
-    /// Enters the active generation, waiting for the first one if need be; the caller bounds it.
-    /// `None` when the first one was refused and nobody will try again by himself.
+    /// Enters the active generation, waiting for the first one, or for the end of a hold; the caller
+    /// bounds it.
+    /// `None` when the first one was refused and nobody will try again by himself, or the handler is
+    /// gone.
     ///
     /// # Cancel safety
     ///
@@ -111,7 +133,8 @@ impl<R> ActiveCell<R> {
             if let Some(place) = self.try_enter() {
                 return Some(place);
             }
-            if self.refusals.load(Ordering::Relaxed) != before {
+            let is_refused = self.refusals.load(Ordering::Relaxed) != before;
+            if is_refused || self.is_closed.load(Ordering::Acquire) {
                 return None;
             }
             // The supervisor may be busy; then it finds the permit when it looks.
@@ -121,9 +144,36 @@ impl<R> ActiveCell<R> {
     }
 }
 
+/// A held generation, which admits calls again when this is dropped, unless it was closed before.
+#[derive(Debug)]
+pub(crate) struct Hold<'a, R> {
+    cell: &'a ActiveCell<R>,
+    held: Arc<Generation<R>>,
+    since: Instant,
+}
+
+impl<R> Hold<'_, R> {
+    /// What is held.
+    pub(crate) fn generation(&self) -> &Arc<Generation<R>> {
+        &self.held
+    }
+
+    /// How long its callers have been waiting.
+    pub(crate) fn lasted(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+impl<R> Drop for Hold<'_, R> {
+    fn drop(&mut self) {
+        // A generation that was replaced meanwhile is closed already, which this does not change.
+        self.held.release();
+        self.cell.changed.notify_waiters();
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
 
     use super::*;
     use crate::generation::{Loaded, Pass, Retirement};

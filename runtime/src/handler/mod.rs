@@ -16,7 +16,7 @@ use crate::error::StageError;
 use crate::events::Serving;
 use crate::generation::{Pass, Place};
 use crate::id::{HandlerName, RequestId};
-pub(crate) use active::ActiveCell;
+pub(crate) use active::{ActiveCell, Hold};
 use admission::Admission;
 pub(crate) use admission::{Admitted, Refused};
 pub(crate) use report::CallReport;
@@ -41,6 +41,12 @@ pub(crate) struct Entered<R> {
     _admitted: Admitted,
 }
 
+impl<R> AsRef<Pass<R>> for Entered<R> {
+    fn as_ref(&self) -> &Pass<R> {
+        &self.pass
+    }
+}
+
 /// Why a call did not get to run.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum EnterError {
@@ -59,7 +65,7 @@ impl<R> Handler<R> {
         first_timeout: Duration,
     ) -> Self {
         let admission =
-            Admission::new(config.concurrency, config.queue, config.queue_timeout, everywhere);
+            Admission::new(config.places(), config.queue, config.queue_timeout, everywhere);
         Self { active: ActiveCell::new(), admission, config, first_timeout }
     }
 

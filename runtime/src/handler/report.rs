@@ -1,10 +1,12 @@
 //! The report of a failed call: one event and one log line, whoever made the call.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{EnterError, Entered};
 use crate::error::{CallFailure, chain};
 use crate::events::{EventBus, EventKind, Serving};
+use crate::generation::Tally;
 use crate::id::{HandlerName, RequestId};
 
 /// Identity of one running call.
@@ -13,6 +15,7 @@ pub(crate) struct CallReport {
     bus: EventBus,
     handler: HandlerName,
     serving: Serving,
+    tally: Arc<Tally>,
     started: Instant,
     /// `None` for a call that no request caused.
     request: Option<RequestId>,
@@ -27,11 +30,16 @@ impl CallReport {
         request: Option<RequestId>,
     ) -> Self {
         let (bus, handler, serving) = (bus.clone(), handler.clone(), entered.pass.serving());
-        Self { bus, handler, serving, started: Instant::now(), request }
+        let tally = Arc::clone(entered.pass.tally());
+        Self { bus, handler, serving, tally, started: Instant::now(), request }
     }
 
     /// The call failed.
     pub(crate) fn failed(&self, failure: &CallFailure) {
+        // What the drain deadline cut is no fault of the guest's.
+        if !matches!(failure, CallFailure::Cut) {
+            self.tally.failed();
+        }
         let error = chain(failure);
         tracing::debug!(request = ?self.request, handler = %self.handler, %error, "call failed");
         self.bus.emit(

@@ -17,13 +17,18 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(super) struct OutgoingHttp {
     allowed: Arc<[HttpOrigin]>,
+    refuses_all: bool,
 }
 
 type Exchange = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl OutgoingHttp {
     pub(super) fn new(allowed: Arc<[HttpOrigin]>) -> Self {
-        Self { allowed }
+        Self { allowed, refuses_all: false }
+    }
+
+    pub(super) fn refuse_all(&mut self, refuse: bool) {
+        self.refuses_all = refuse;
     }
 }
 
@@ -35,7 +40,8 @@ impl WasiHttpHooks for OutgoingHttp {
         _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
     ) -> Box<dyn Future<Output = Result<Exchange, Error>> + Send> {
         // Judged on the final address, after the guest's scheme, authority and path were joined.
-        let allowed = self.allowed.iter().any(|origin| origin.allows(request.uri()));
+        let is_listed = self.allowed.iter().any(|origin| origin.allows(request.uri()));
+        let allowed = is_listed && !self.refuses_all;
         let options = Some(bounded(options));
         Box::new(async move {
             if !allowed {

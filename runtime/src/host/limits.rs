@@ -34,6 +34,16 @@ impl Limits {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), used: 0 }
     }
 
+    /// Bytes in use.
+    pub(super) fn used(&self) -> u64 {
+        self.used as u64
+    }
+
+    /// Bytes that may be used.
+    pub(super) fn limit(&self) -> u64 {
+        self.limit as u64
+    }
+
     fn grow(&mut self, by: usize) -> wasmtime::Result<bool> {
         let wanted = self.used.saturating_add(by);
         if wanted > self.limit {

@@ -1,6 +1,7 @@
 //! `HostState`: the `T` of each `Store<T>`, with one field for each capability.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -49,6 +50,8 @@ pub struct HostState<H = ()> {
     config: Arc<WasiConfigVariables>,
     log: LogSink,
     limits: Limits,
+    /// Which store of its process this is.
+    number: u64,
     /// Counts the store as alive; opaque here, since who counts is a layer above.
     _alive: Box<dyn Send>,
     /// The embedder's own data.
@@ -58,6 +61,7 @@ pub struct HostState<H = ()> {
 impl<H> HostState<H> {
     /// State of a fresh store: no files, environment, arguments or network beyond `grants`.
     pub(crate) fn new(grants: &Grants, log: &LogSink, host: H, alive: impl Send + 'static) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let wasi = WasiCtxBuilder::new()
@@ -75,6 +79,8 @@ impl<H> HostState<H> {
             config: Arc::clone(&grants.config),
             log: log.clone(),
             limits: Limits::new(grants.memory),
+            // Ordering: only uniqueness matters.
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             _alive: Box::new(alive),
             host,
         }
@@ -82,6 +88,26 @@ impl<H> HostState<H> {
 
     pub(crate) fn limiter(&mut self) -> &mut dyn wasmtime::ResourceLimiter {
         &mut self.limits
+    }
+
+    /// While `refuse` holds, nothing that the guest does reaches beyond its store but log lines.
+    pub(crate) fn refuse_effects(&mut self, refuse: bool) {
+        self.outgoing.refuse_all(refuse);
+    }
+
+    /// Which store of its process this is.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes of memory and tables that the store uses.
+    pub(crate) fn memory_used(&self) -> u64 {
+        self.limits.used()
+    }
+
+    /// Bytes that it may use.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.limits.limit()
     }
 
     pub(super) fn config(&mut self) -> WasiConfig<'_> {

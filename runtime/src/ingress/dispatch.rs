@@ -19,7 +19,7 @@ use crate::events::EventBus;
 use crate::handler::table::RouteTable;
 use crate::handler::{CallReport, Entered, Handler, RequestIds};
 use crate::instance::http::Call;
-use crate::instance::{Bounds, Served, ServedKind};
+use crate::instance::{Served, ServedKind, handle_event};
 
 /// Largest event accepted over HTTP, in bytes: it is held in memory whole. The CloudEvents
 /// documents ask for 64 KiB at least; brokers stop at a few MiB.
@@ -101,7 +101,7 @@ impl DataPlane {
         let report = Arc::new(CallReport::start(&self.bus, handler.name(), &entered, request_id));
         let outcome = match &entered.pass.kind {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
-            ServedKind::Event(_) => event_call(handler, &entered, request).await,
+            ServedKind::Event(_) => event_call(handler, entered, request).await,
         };
         outcome.inspect_err(|failure| report.failed(failure))
     }
@@ -144,22 +144,18 @@ where
 
 async fn event_call<B>(
     handler: &Handler<Served>,
-    entered: &Entered<Served>,
+    entered: Entered<Served>,
     request: Request<B>,
 ) -> Result<Response<Body>, CallFailure>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let ServedKind::Event(instances) = &entered.pass.kind else {
-        return Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() });
-    };
     let event = match read_event(handler, request).await {
         Ok(event) => event,
         Err(refusal) => return Ok(reply::refused(&refusal)),
     };
-    let bounds = Bounds { timeout: handler.config().timeout, cut: entered.pass.cut() };
-    Ok(match instances.handle(bounds, event).await? {
+    Ok(match handle_event(entered, handler.config().timeout, event).await? {
         Ok(Some(answer)) => match cloudevents::encode(&answer) {
             Ok(response) => response.map(Body::full),
             Err(error) => return Err(CallFailure::Guest { reason: chain(&error) }),

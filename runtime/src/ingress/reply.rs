@@ -76,6 +76,7 @@ pub(super) fn failed(
         CallFailure::Trap { .. }
         | CallFailure::Memory { .. }
         | CallFailure::Guest { .. }
+        | CallFailure::Init { .. }
         | CallFailure::Instantiate { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = match details {

@@ -1,6 +1,8 @@
 //! Instances: the one constructor of stores with all their limits, and what uses the stores.
 
 pub(crate) mod http;
+pub(crate) mod keeper;
+pub(crate) mod live;
 mod outcome;
 mod served;
 mod typed;
@@ -16,7 +18,7 @@ use crate::events::EventBus;
 use crate::host::{Grants, HostState, LogSink};
 use crate::id::GenerationNumber;
 pub(crate) use outcome::failure;
-pub(crate) use served::{Served, ServedKind};
+pub(crate) use served::{Served, ServedKind, handle_event};
 pub(crate) use typed::{Bounds, Instances};
 
 /// Bytes that one call may copy between guest and host at once through lists and strings.

@@ -3,7 +3,7 @@
 use wasmtime::Trap;
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
 
-use crate::error::CallFailure;
+use crate::error::{CallFailure, chain};
 use crate::host::MemoryExceeded;
 
 /// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.
@@ -15,13 +15,25 @@ pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> C
         return CallFailure::Deadline { timeout };
     }
     let error = match error.downcast::<InstantiationError<super::http::Call>>() {
+        // Shared with the other calls that waited for the same instance.
         Ok(failed) => {
-            // Shared with the other calls that waited for the same instance.
-            if let Some(exceeded) = failed.error.downcast_ref::<MemoryExceeded>() {
-                return CallFailure::Memory { wanted: exceeded.wanted, limit: exceeded.limit };
-            }
-            return CallFailure::Instantiate {
-                source: wasmtime::Error::msg(format!("{:#}", failed.error)),
+            return match failed.error.downcast_ref::<CallFailure>() {
+                Some(CallFailure::Memory { wanted, limit }) => {
+                    CallFailure::Memory { wanted: *wanted, limit: *limit }
+                }
+                Some(CallFailure::Deadline { timeout }) => {
+                    CallFailure::Deadline { timeout: *timeout }
+                }
+                Some(CallFailure::Init { reason }) => CallFailure::Init { reason: reason.clone() },
+                Some(CallFailure::Instantiate { source }) => {
+                    CallFailure::Instantiate { source: wasmtime::Error::msg(format!("{source:#}")) }
+                }
+                Some(other) => {
+                    CallFailure::Instantiate { source: wasmtime::Error::msg(chain(other)) }
+                }
+                None => CallFailure::Instantiate {
+                    source: wasmtime::Error::msg(format!("{:#}", failed.error)),
+                },
             };
         }
         Err(error) => error,

@@ -1,5 +1,7 @@
 //! The ready form of a component that wrt serves: HTTP instances or event instances.
 
+use std::time::Duration;
+
 use http::HeaderValue;
 
 use super::http::HttpInstances;
@@ -8,7 +10,9 @@ use crate::cloudevent::CloudEvent;
 use crate::contract::event::{self, EventError, Events};
 use crate::error::CallFailure;
 use crate::events::Serving;
+use crate::generation::Pass;
 use crate::id::HandlerName;
+use crate::snapshot::Keeps;
 
 /// See the [module](self).
 pub(crate) struct Served {
@@ -20,7 +24,7 @@ pub(crate) struct Served {
 /// What calls of it look like.
 pub(crate) enum ServedKind {
     Http(HttpInstances),
-    Event(Box<Instances<Events>>),
+    Event(Instances<Events>),
 }
 
 impl Served {
@@ -32,18 +36,52 @@ impl Served {
     }
 }
 
+/// What an event handler says to an event.
+pub(crate) type EventAnswer = Result<Option<CloudEvent>, EventError>;
+
 impl Instances<Events> {
-    /// Hands `event` to the guest.
-    ///
-    /// # Errors
-    ///
-    /// The outer error ended the call; the inner one is the guest's answer.
-    pub(crate) async fn handle(
+    async fn handle(
         &self,
         bounds: Bounds<'_>,
         event: CloudEvent,
-    ) -> Result<Result<Option<CloudEvent>, EventError>, CallFailure> {
+    ) -> Result<EventAnswer, CallFailure> {
         let event = event::to_guest(event);
         self.call(bounds, async |instance, store| event::call(instance, store, &event).await).await
     }
+}
+
+/// Hands `event` to the guest of a call that was let in.
+///
+/// # Errors
+///
+/// The outer error ended the call; the inner one is the guest's answer.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the call, unless the instance is a singleton: whose memory is not the
+/// caller's, so the call goes on to its end.
+pub(crate) async fn handle_event<E>(
+    entered: E,
+    timeout: Duration,
+    event: CloudEvent,
+) -> Result<EventAnswer, CallFailure>
+where
+    E: AsRef<Pass<Served>> + Send + Sync + 'static,
+{
+    let outlives_caller = match &entered.as_ref().kind {
+        ServedKind::Event(events) => events.keeper().keeps() != Keeps::Nothing,
+        ServedKind::Http(_) => false,
+    };
+    let call = async move {
+        let pass = entered.as_ref();
+        let ServedKind::Event(events) = &pass.kind else {
+            return Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() });
+        };
+        events.handle(Bounds { timeout, cut: pass.cut() }, event).await
+    };
+    if !outlives_caller {
+        return call.await;
+    }
+    let ended = tokio::spawn(call).await;
+    ended.unwrap_or_else(|panic| Err(CallFailure::Guest { reason: panic.to_string() }))
 }

@@ -11,7 +11,7 @@ use super::section::{Reader, Section, to_path, what};
 use super::{HandlerSource, parse_duration, parse_size};
 use crate::config::{
     Allow, ConfigValue, EventTypePattern, HandlerConfig, HttpOrigin, InstanceMode, Route,
-    check_memory, check_timeout,
+    check_memory, check_probe, check_state, check_timeout,
 };
 use crate::id::HandlerName;
 
@@ -26,15 +26,14 @@ const KEYS: &[&str] = &[
     "queue",
     "queue_timeout",
     "drain",
+    "hand_over",
+    "max_state",
+    "probe",
+    "probation",
+    "max_failures",
     "preload",
     "config",
     "allow",
-];
-
-/// Keys that this version lacks, with what to do instead.
-const LATER: &[(&str, &str)] = &[
-    ("probe", "leave it out; a generation is published once it has compiled, linked and started"),
-    ("probation", "leave it out; a generation counts as good once it is published"),
 ];
 
 /// The section's configuration, and its source unless that was refused.
@@ -44,7 +43,7 @@ pub(super) fn read(
     name: HandlerName,
     at: Range<usize>,
 ) -> (HandlerConfig, Option<HandlerSource>) {
-    reader.refuse_unknown(section, KEYS, LATER);
+    reader.refuse_unknown(section, KEYS, &[]);
     let mut config = HandlerConfig::new(name);
     config.route = reader.parsed(section, "route", Route::parse);
     config.types = reader.list(section, "types", EventTypePattern::parse);
@@ -56,6 +55,14 @@ pub(super) fn read(
     set(&mut config.queue, reader.count(section, "queue", 0));
     set(&mut config.queue_timeout, reader.parsed(section, "queue_timeout", parse_duration));
     set(&mut config.drain, reader.parsed(section, "drain", parse_duration));
+    let hand_over = |text: &str| timeout("hand_over", text);
+    set(&mut config.hand_over, reader.parsed(section, "hand_over", hand_over));
+    set(&mut config.max_state, reader.parsed(section, "max_state", max_state));
+    config.probe = reader.parsed(section, "probe", probe);
+    set(&mut config.probation, reader.parsed(section, "probation", parse_duration));
+    let max_failures = reader.count(section, "max_failures", 1);
+    // A count of calls fits 64 bits wherever wrt runs.
+    set(&mut config.max_failures, max_failures.map(|it| it as u64));
     set(&mut config.preload, reader.boolean(section, "preload"));
     if let Some(table) = reader.table(section, "config") {
         let object = format!("`config` of {}", section.object);
@@ -79,10 +86,11 @@ fn instances(text: &str) -> Result<InstanceMode, String> {
     match text {
         "fresh" => Ok(InstanceMode::Fresh),
         "pooled" => Ok(InstanceMode::pooled()),
-        "singleton" => {
-            Err("`singleton` is not available in this version, use `pooled` or `fresh`".to_owned())
-        }
-        _ => Err(format!("expected `fresh` or `pooled`, found `{}`", text.escape_debug())),
+        "singleton" => Ok(InstanceMode::Singleton),
+        _ => Err(format!(
+            "expected `fresh`, `pooled` or `singleton`, found `{}`",
+            text.escape_debug()
+        )),
     }
 }
 
@@ -90,6 +98,17 @@ pub(super) fn timeout(field: &'static str, text: &str) -> Result<Duration, Strin
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     check_timeout(field, duration).map_err(|error| error.to_string())?;
     Ok(duration)
+}
+
+fn max_state(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    check_state(bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+fn probe(text: &str) -> Result<String, String> {
+    check_probe(text).map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
 }
 
 fn memory(text: &str) -> Result<u64, String> {

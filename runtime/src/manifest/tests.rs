@@ -65,6 +65,11 @@ concurrency = 7
 queue = 0
 queue_timeout = "500ms"
 drain     = "2m"
+hand_over = "1s"
+max_state = "1MiB"
+probe     = "/healthz"
+probation = "30s"
+max_failures = 5
 
 [handler.hello.config]
 greeting = "${GREETING} $${you}"
@@ -103,6 +108,9 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
     assert_eq!((config.concurrency, config.queue), (7, 0));
     assert_eq!(config.queue_timeout, Duration::from_millis(500));
     assert_eq!(config.drain, Duration::from_secs(120));
+    assert_eq!((config.hand_over, config.max_state), (Duration::from_secs(1), 1 << 20));
+    assert_eq!(config.probe.as_deref(), Some("/healthz"));
+    assert_eq!((config.probation, config.max_failures), (Duration::from_secs(30), 5));
     assert_eq!(config.config["greeting"], ConfigValue::plain("hi ${you}"));
     assert_eq!(config.config["token"], ConfigValue::secret("hunter2"));
     assert_eq!(config.config["key"], ConfigValue::secret("from a file"));
@@ -193,8 +201,19 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
          origin",
     );
     check(
+        "max_state = \"1GiB\"",
+        "3:13: `max_state` of handler `a`: expected `max_state` of at most 30MiB, found 1073741824 \
+         bytes",
+    );
+    check(
+        "probe = \"healthz\"",
+        "3:9: `probe` of handler `a`: expected `probe` to be a path such as `/healthz`, found \
+         `healthz`",
+    );
+    check(
         "instances = \"warm\"",
-        "3:13: `instances` of handler `a`: expected `fresh` or `pooled`, found `warm`",
+        "3:13: `instances` of handler `a`: expected `fresh`, `pooled` or \
+         `singleton`, found `warm`",
     );
     check(
         "config = { n = 1 }",
@@ -257,12 +276,6 @@ fn what_a_later_version_brings_is_refused_by_name() {
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(expect), "{found:?}");
     };
-    check("probe = \"/healthz\"", "`probe` in handler `a` is not available in this version");
-    check("probation = \"30s\"", "`probation` in handler `a` is not available in this version");
-    check(
-        "instances = \"singleton\"",
-        "`singleton` is not available in this version, use `pooled`",
-    );
     check("[host]\nadmin = \"127.0.0.1:3001\"", "`admin` in `[host]` is not available");
     check("[host.tls]\ncert = \"c.pem\"", "`tls` in `[host]` is not available in this version");
 }

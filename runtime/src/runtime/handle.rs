@@ -8,8 +8,8 @@ use crate::contract::event::EventError;
 use crate::error::{CallError, CallFailure, Rejected};
 use crate::events::{EventBus, Serving};
 use crate::handler::{CallReport, EnterError, Handler};
-use crate::id::HandlerName;
-use crate::instance::{Bounds, Served, ServedKind};
+use crate::id::{GenerationNumber, HandlerName};
+use crate::instance::{Served, ServedKind, handle_event};
 use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 
 /// A handler of HTTP requests or events. Cheap to clone; dropping it changes nothing.
@@ -82,6 +82,32 @@ impl HandlerHandle {
         self.supervisor.swap(request).await
     }
 
+    /// Publishes what the generation before the active one ran, or what `to` ran, as a new
+    /// generation: in no time, since its code is at hand. State is handed over; a generation that
+    /// cannot read it gets the state that it had before. The bytes that served until then are
+    /// refused until they change.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when there is no such generation any more, or it cannot be staged again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`HandlerHandle::swap`].
+    pub async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
+        self.supervisor.roll_back(to, "a roll-back was asked for".to_owned()).await
+    }
+
+    /// Ends the probation of the active generation, well: it is the one to boot from now on. `None`
+    /// when nothing is active.
+    ///
+    /// # Cancel safety
+    ///
+    /// The confirmation may or may not happen.
+    pub async fn confirm(&self) -> Option<Serving> {
+        self.supervisor.confirm().await
+    }
+
     /// Puts `request` off until the first call wants it, if nothing is loaded yet; otherwise it is a
     /// swap like any other. Its outcome is told by events. When it is refused, the call that wanted
     /// it fails, and the next one tries again.
@@ -98,18 +124,18 @@ impl HandlerHandle {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the call and its store.
+    /// Dropping the future ends the call and its store; the call of a singleton goes on.
     pub async fn call(&self, event: CloudEvent) -> Result<Option<CloudEvent>, CallError> {
         let handler = self.name().clone();
         event.validate().map_err(|source| CallError::InvalidEvent { source })?;
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
-        let ServedKind::Event(instances) = &entered.pass.kind else {
+        if matches!(entered.pass.kind, ServedKind::Http(_)) {
             let problem = "takes HTTP requests, not events";
             return Err(CallError::WrongKind { handler, problem });
-        };
-        let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
+        }
+        let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
         let report = CallReport::start(&self.bus, &handler, &entered, None);
-        let source = match instances.handle(bounds, event).await {
+        let source = match handle_event(entered, timeout, event).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(EventError::Rejected(reason))) => {
                 return Err(CallError::Declined { handler, reason });
@@ -118,7 +144,7 @@ impl HandlerHandle {
             Err(failure) => failure,
         };
         report.failed(&source);
-        Err(CallError::Failed { handler, serving: entered.pass.serving(), source })
+        Err(CallError::Failed { handler, serving, source })
     }
 }
 

@@ -91,7 +91,8 @@ impl<C: Contract> Plugin<C> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the call and its instance.
+    /// Dropping the future ends the call and its instance; with a singleton, its state is lost. A
+    /// caller that may be dropped spawns the call as a task of its own.
     pub async fn call<R, F>(&self, call: F) -> Result<R, CallError>
     where
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,

@@ -9,40 +9,20 @@ pub(crate) mod typed;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::Store;
-use wasmtime::component::{InstancePre, Linker};
+use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::artifact::{Artifact, Artifacts};
-use crate::config::{HandlerConfig, RuntimeConfig};
-use crate::contract::{ContractError, export_names};
+use crate::artifact::{Artifact, Artifacts, Goal};
+use crate::config::{HandlerConfig, InstanceMode, RuntimeConfig};
+use crate::contract::{Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
-use crate::error::{CallFailure, StageError};
+use crate::error::StageError;
 use crate::events::{EventBus, Tier};
+use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::id::GenerationNumber;
+use crate::instance::keeper::Keeper;
+use crate::instance::live::{Allowance, Identity, MakeError, Maker};
 use crate::instance::{StoreCount, StoreFactory};
-
-/// The error for a candidate whose first instance failed with `failure`.
-///
-/// The bindings look at the types of exports when an instance is made, not before. So when the
-/// component can be instantiated without them, it is its exports that do not fit.
-async fn first_instance_error<H: Send + 'static>(
-    pre: &InstancePre<HostState<H>>,
-    mut store: Store<HostState<H>>,
-    world: &'static str,
-    timeout: Duration,
-    failure: CallFailure,
-) -> StageError {
-    let CallFailure::Instantiate { source } = failure else {
-        return StageError::Init { source: failure };
-    };
-    let bare = tokio::time::timeout(timeout, pre.instantiate_async(&mut store)).await;
-    if matches!(bare, Ok(Ok(_))) {
-        let found = export_names(pre.component());
-        return ContractError::WrongExport { world, found, source }.into();
-    }
-    StageError::Init { source: CallFailure::Instantiate { source } }
-}
 
 /// What every handler of a runtime shares.
 #[derive(Debug, Clone)]
@@ -55,15 +35,68 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// What makes the stores of generation `number`, which runs `artifact`.
-    fn stores<H: Send + 'static>(
+    /// Who keeps the instances of generation `number`, which runs `artifact`.
+    ///
+    /// # Errors
+    ///
+    /// [`ContractError::WrongExport`] when one of the optional exports has another shape.
+    fn keeper<C: Contract>(
         &self,
-        artifact: &Artifact,
-        config: &HandlerConfig,
-        number: GenerationNumber,
-        make_host: Arc<dyn Fn() -> H + Send + Sync>,
-    ) -> StoreFactory<H> {
-        StoreFactory::new(artifact.engine(), config, &self.bus, number, make_host, &self.stores)
+        plan: Plan<'_>,
+        pre: InstancePre<HostState<C::Host>>,
+        indices: C::Indices,
+        make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
+    ) -> Result<Arc<Keeper<C>>, ContractError> {
+        let Plan { artifact, config, number, retirement } = plan;
+        let (bus, stores) = (&self.bus, &self.stores);
+        let factory = StoreFactory::new(artifact.engine(), config, bus, number, make_host, stores);
+        let identity =
+            Identity { handler: config.name.clone(), generation: number, bus: bus.clone() };
+        let allowance = Allowance {
+            start: config.timeout,
+            hand_over: config.hand_over,
+            state: config.max_state,
+        };
+        let maker = Maker::new(pre, indices, factory, identity, allowance)?;
+        Ok(Keeper::new(maker, config.instances, retirement.clone()))
+    }
+}
+
+/// What is to become of compiled code.
+#[derive(Clone, Copy)]
+struct Plan<'a> {
+    artifact: &'a Artifact,
+    config: &'a HandlerConfig,
+    number: GenerationNumber,
+    retirement: &'a Retirement,
+}
+
+/// Code that a handler's instances run. A long-lived instance begins on optimized code: it could
+/// not change to it later without a hand-over.
+fn goal_of(config: &HandlerConfig, wanted: Goal) -> Goal {
+    if config.instances == InstanceMode::Singleton { Goal::Best } else { wanted }
+}
+
+/// Idle instances go within half their allowed time after it has passed.
+fn tidy_every(mode: InstanceMode) -> Option<Duration> {
+    match mode {
+        InstanceMode::Fresh | InstanceMode::Singleton => None,
+        InstanceMode::Pooled { max_idle, .. } => Some((max_idle / 2).max(Duration::from_secs(1))),
+    }
+}
+
+/// The stage's error for a first instance that was not made. The bindings look at the types of
+/// exports when an instance is made, not before.
+fn first_instance_error(
+    error: MakeError,
+    world: &'static str,
+    component: &Component,
+) -> StageError {
+    match error {
+        MakeError::Exports(source) => {
+            ContractError::WrongExport { world, found: export_names(component), source }.into()
+        }
+        MakeError::Failed(source) => StageError::Init { source },
     }
 }
 

@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::InstancePre;
-
-use super::{Linkers, Shared, first_instance_error};
+use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged};
-use crate::config::{HandlerConfig, InstanceMode};
+use crate::config::HandlerConfig;
 use crate::contract;
-use crate::contract::served::{Kind, ServedPre};
-use crate::error::StageError;
+use crate::contract::served::{Kind, ServedIndices};
+use crate::error::{HandOverError, ProbeError, StageError};
 use crate::events::Serving;
 use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::id::GenerationNumber;
 use crate::instance::http::HttpInstances;
-use crate::instance::{Instances, Served, ServedKind, StoreFactory};
+use crate::instance::{Instances, Served, ServedKind};
+use crate::snapshot::{Keeps, Restored, Snapshot};
 use crate::supervisor::Guest;
 
 /// See the [module](self).
@@ -27,13 +26,20 @@ pub(crate) struct ServedGuest {
     pub(crate) linkers: Arc<Linkers<HostState>>,
 }
 
-/// A component that is linked, before it was proved to run.
-struct Linked {
-    kind: ServedKind,
-    world: &'static str,
-    /// For a second look when no instance can be made.
-    bare: InstancePre<HostState>,
-    factory: StoreFactory<()>,
+/// Does the same with the keeper of either kind.
+macro_rules! with_keeper {
+    ($ready:expr, $keeper:ident => $do:expr) => {
+        match &$ready.kind {
+            ServedKind::Http(http) => {
+                let $keeper = http.keeper();
+                $do
+            }
+            ServedKind::Event(events) => {
+                let $keeper = events.keeper();
+                $do
+            }
+        }
+    };
 }
 
 impl ServedGuest {
@@ -41,24 +47,28 @@ impl ServedGuest {
         &self,
         artifact: &Artifact,
         number: GenerationNumber,
-        retirement: Retirement,
-    ) -> Result<Linked, StageError> {
+        retirement: &Retirement,
+    ) -> Result<(ServedKind, Kind), StageError> {
         let Self { shared, config, linkers } = self;
         let component = artifact.component();
         let kind = Kind::of(component)?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
-        let bare = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
-        let factory = shared.stores(artifact, config, number, Arc::new(|| ()));
-        let (mode, timeout, spare) = (config.instances, config.timeout, factory.clone());
-        let kind = match ServedPre::new(kind, bare.clone())? {
-            ServedPre::Http(pre) => {
-                ServedKind::Http(HttpInstances::new(pre, factory, mode, timeout, retirement))
+        let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
+        let plan = Plan { artifact, config, number, retirement };
+        let served = match ServedIndices::new(kind, &pre)? {
+            ServedIndices::Http(indices) => {
+                let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
+                let (mode, timeout) = (config.instances, config.timeout);
+                let is_03 = kind == Kind::Http03;
+                let http = HttpInstances::new(keeper, is_03, mode, timeout, retirement.clone());
+                ServedKind::Http(http)
             }
-            ServedPre::Event(pre) => {
-                ServedKind::Event(Box::new(Instances::new(pre, factory, mode, retirement)))
+            ServedIndices::Event(indices) => {
+                let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
+                ServedKind::Event(Instances::new(keeper))
             }
         };
-        Ok(Linked { kind, world, bare, factory: spare })
+        Ok((served, kind))
     }
 
     fn staged(
@@ -86,19 +96,16 @@ impl Guest for ServedGuest {
         number: GenerationNumber,
         retirement: Retirement,
     ) -> Result<Staged<Served>, StageError> {
-        let obtained = self.shared.artifacts.obtain(candidate, Goal::Soon).await?;
-        let Linked { kind, world, bare, factory } =
-            self.link(&obtained.artifact, number, retirement)?;
-        let timeout = self.config.timeout;
-        let tried = match &kind {
-            ServedKind::Http(http) => http.try_out().await,
-            ServedKind::Event(events) => events.try_out(timeout).await,
+        let goal = goal_of(&self.config, Goal::Soon);
+        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
+        let (served, kind) = self.link(&obtained.artifact, number, &retirement)?;
+        let stocked = match &served {
+            ServedKind::Http(http) => http.keeper().stock().await,
+            ServedKind::Event(events) => events.keeper().stock().await,
         };
-        if let Err(failure) = tried {
-            let store = factory.store();
-            return Err(first_instance_error(&bare, store, world, timeout, failure).await);
-        }
-        Ok(self.staged(obtained, candidate, number, kind))
+        let component = obtained.artifact.component();
+        stocked.map_err(|error| first_instance_error(error, kind.world(), component))?;
+        Ok(self.staged(obtained, candidate, number, served))
     }
 
     async fn restage(
@@ -109,8 +116,47 @@ impl Guest for ServedGuest {
         goal: Goal,
     ) -> Result<Staged<Served>, StageError> {
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let linked = self.link(&obtained.artifact, number, retirement)?;
-        Ok(self.staged(obtained, candidate, number, linked.kind))
+        let (served, _) = self.link(&obtained.artifact, number, &retirement)?;
+        Ok(self.staged(obtained, candidate, number, served))
+    }
+
+    fn keeps(&self, ready: &Served) -> Keeps {
+        with_keeper!(ready, keeper => keeper.keeps())
+    }
+
+    async fn start(&self, ready: &Served) -> Result<(), StageError> {
+        let started = with_keeper!(ready, keeper => keeper.start().await);
+        started.map_err(|source| StageError::Init { source })
+    }
+
+    async fn save(&self, ready: &Served) -> Result<Snapshot, HandOverError> {
+        with_keeper!(ready, keeper => keeper.save().await)
+    }
+
+    async fn restore(
+        &self,
+        ready: &Served,
+        snapshot: &Snapshot,
+    ) -> Result<Restored, HandOverError> {
+        with_keeper!(ready, keeper => keeper.restore(snapshot).await)
+    }
+
+    async fn warm(&self, ready: &Served, n: usize) -> Result<(), StageError> {
+        let warmed = with_keeper!(ready, keeper => keeper.warm(n).await);
+        warmed.map_err(|error| StageError::Init { source: error.into() })
+    }
+
+    async fn probe(&self, ready: &Served) -> Result<(), StageError> {
+        let Some(path) = &self.config.probe else { return Ok(()) };
+        let passed = match &ready.kind {
+            ServedKind::Http(http) => http.probe(path).await,
+            ServedKind::Event(_) => Err(ProbeError::NotHttp),
+        };
+        passed.map_err(|source| StageError::Probe { path: path.clone(), source })
+    }
+
+    async fn close(&self, ready: &Served) {
+        with_keeper!(ready, keeper => keeper.close().await);
     }
 
     fn tidy_every(&self) -> Option<Duration> {
@@ -118,17 +164,7 @@ impl Guest for ServedGuest {
     }
 
     fn tidy(&self, ready: &Served) {
-        // HTTP workers expire by themselves.
-        if let ServedKind::Event(events) = &ready.kind {
-            events.expire_idle();
-        }
-    }
-}
-
-/// Idle instances go within half their allowed time after it has passed.
-pub(super) fn tidy_every(mode: InstanceMode) -> Option<Duration> {
-    match mode {
-        InstanceMode::Fresh => None,
-        InstanceMode::Pooled { max_idle, .. } => Some((max_idle / 2).max(Duration::from_secs(1))),
+        // HTTP workers expire by themselves, and so do those that never had a worker.
+        with_keeper!(ready, keeper => keeper.expire_idle());
     }
 }

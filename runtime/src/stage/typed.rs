@@ -3,18 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::InstancePre;
-
-use super::served::tidy_every;
-use super::{Linkers, Shared, first_instance_error};
+use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Source, Staged};
 use crate::config::HandlerConfig;
 use crate::contract::{self, Contract, ContractError, export_names};
-use crate::error::StageError;
+use crate::error::{HandOverError, ProbeError, StageError};
 use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::id::GenerationNumber;
-use crate::instance::{Instances, StoreFactory};
+use crate::instance::Instances;
+use crate::snapshot::{Keeps, Restored, Snapshot};
 use crate::supervisor::Guest;
 
 /// See the [module](self).
@@ -25,32 +23,23 @@ pub(crate) struct TypedGuest<C: Contract> {
     pub(crate) make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
 }
 
-/// A component that is linked, before it was proved to run.
-struct Linked<C: Contract> {
-    instances: Instances<C>,
-    /// For a second look when no instance can be made.
-    bare: InstancePre<HostState<C::Host>>,
-    factory: StoreFactory<C::Host>,
-}
-
 impl<C: Contract> TypedGuest<C> {
     fn link(
         &self,
         artifact: &Artifact,
         number: GenerationNumber,
-        retirement: Retirement,
-    ) -> Result<Linked<C>, StageError> {
+        retirement: &Retirement,
+    ) -> Result<Instances<C>, StageError> {
         let Self { shared, config, linkers, make_host } = self;
         let (component, wasi03) = (artifact.component(), shared.config.wasi03);
-        let bare = contract::link(linkers.of(artifact.tier()), component, C::WORLD, wasi03)?;
-        let pre = C::pre(bare.clone()).map_err(|source| ContractError::WrongExport {
+        let pre = contract::link(linkers.of(artifact.tier()), component, C::WORLD, wasi03)?;
+        let indices = C::indices(&pre).map_err(|source| ContractError::WrongExport {
             world: C::WORLD,
             found: export_names(component),
             source,
         })?;
-        let factory = shared.stores(artifact, config, number, Arc::clone(make_host));
-        let instances = Instances::new(pre, factory.clone(), config.instances, retirement);
-        Ok(Linked { instances, bare, factory })
+        let plan = Plan { artifact, config, number, retirement };
+        Ok(Instances::new(shared.keeper(plan, pre, indices, Arc::clone(make_host))?))
     }
 }
 
@@ -67,17 +56,13 @@ impl<C: Contract> Guest for TypedGuest<C> {
         number: GenerationNumber,
         retirement: Retirement,
     ) -> Result<Staged<Instances<C>>, StageError> {
-        let obtained = self.shared.artifacts.obtain(candidate, Goal::Soon).await?;
-        let Linked { instances, bare, factory } =
-            self.link(&obtained.artifact, number, retirement)?;
-        let timeout = self.config.timeout;
-        match instances.try_out(timeout).await {
-            Ok(()) => Ok(obtained.staged(candidate, instances)),
-            Err(failure) => {
-                let store = factory.store();
-                Err(first_instance_error(&bare, store, C::WORLD, timeout, failure).await)
-            }
-        }
+        let goal = goal_of(&self.config, Goal::Soon);
+        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
+        let instances = self.link(&obtained.artifact, number, &retirement)?;
+        let component = obtained.artifact.component();
+        let stocked = instances.keeper().stock().await;
+        stocked.map_err(|error| first_instance_error(error, C::WORLD, component))?;
+        Ok(obtained.staged(candidate, instances))
     }
 
     async fn restage(
@@ -88,8 +73,46 @@ impl<C: Contract> Guest for TypedGuest<C> {
         goal: Goal,
     ) -> Result<Staged<Instances<C>>, StageError> {
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let linked = self.link(&obtained.artifact, number, retirement)?;
-        Ok(obtained.staged(candidate, linked.instances))
+        let instances = self.link(&obtained.artifact, number, &retirement)?;
+        Ok(obtained.staged(candidate, instances))
+    }
+
+    fn keeps(&self, ready: &Instances<C>) -> Keeps {
+        ready.keeper().keeps()
+    }
+
+    async fn start(&self, ready: &Instances<C>) -> Result<(), StageError> {
+        ready.keeper().start().await.map_err(|source| StageError::Init { source })
+    }
+
+    async fn save(&self, ready: &Instances<C>) -> Result<Snapshot, HandOverError> {
+        ready.keeper().save().await
+    }
+
+    async fn restore(
+        &self,
+        ready: &Instances<C>,
+        snapshot: &Snapshot,
+    ) -> Result<Restored, HandOverError> {
+        ready.keeper().restore(snapshot).await
+    }
+
+    async fn warm(&self, ready: &Instances<C>, n: usize) -> Result<(), StageError> {
+        let warmed = ready.keeper().warm(n).await;
+        warmed.map_err(|error| StageError::Init { source: error.into() })
+    }
+
+    async fn probe(&self, _: &Instances<C>) -> Result<(), StageError> {
+        match &self.config.probe {
+            Some(path) => {
+                Err(StageError::Probe { path: path.clone(), source: ProbeError::NotHttp })
+            }
+            None => Ok(()),
+        }
+    }
+
+    async fn close(&self, ready: &Instances<C>) {
+        ready.keeper().close().await;
     }
 
     fn tidy_every(&self) -> Option<Duration> {
@@ -97,6 +120,6 @@ impl<C: Contract> Guest for TypedGuest<C> {
     }
 
     fn tidy(&self, ready: &Instances<C>) {
-        ready.expire_idle();
+        ready.keeper().expire_idle();
     }
 }

@@ -2,27 +2,37 @@
 //!
 //! The core is generic over [`Guest`], so that tests run it on fakes.
 
+mod bring;
 mod mailbox;
+mod past;
+mod protocol;
+#[cfg(test)]
+mod simulation;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::artifact::Staged;
 use crate::artifact::{Candidate, Goal, Source};
-use crate::error::{Rejected, StageError};
+use crate::error::{HandOverError, Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
 use crate::handler::Handler;
 use crate::id::{GenerationNumber, HandlerName};
+use crate::snapshot::{Keeps, Restored, Snapshot};
 use mailbox::{Mailbox, Put};
+pub(crate) use protocol::Mismatch;
+#[cfg(test)]
+use protocol::Step;
 
 /// What the swap core needs to know about guests: how a candidate becomes ready to take calls.
 pub(crate) trait Guest: Send + Sync + 'static {
@@ -51,6 +61,54 @@ pub(crate) trait Guest: Send + Sync + 'static {
         goal: Goal,
     ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
 
+    /// What `ready` keeps from call to call.
+    fn keeps(&self, ready: &Self::Ready) -> Keeps {
+        let _ = ready;
+        Keeps::Nothing
+    }
+
+    /// Makes `n` instances at least ready for their first calls.
+    fn warm(
+        &self,
+        ready: &Self::Ready,
+        n: usize,
+    ) -> impl Future<Output = Result<(), StageError>> + Send {
+        let _ = (ready, n);
+        async { Ok(()) }
+    }
+
+    /// Starts the one instance of a `ready` that keeps something, which takes no state over.
+    fn start(&self, ready: &Self::Ready) -> impl Future<Output = Result<(), StageError>> + Send {
+        let _ = ready;
+        async { Ok(()) }
+    }
+
+    /// The state of the one instance of `ready`, while nobody calls it. Only
+    /// [`HandOverError::Lost`] ends that instance.
+    fn save(
+        &self,
+        ready: &Self::Ready,
+    ) -> impl Future<Output = Result<Snapshot, HandOverError>> + Send;
+
+    /// Starts the one instance of `ready` with the state of another, without effects outside.
+    fn restore(
+        &self,
+        ready: &Self::Ready,
+        snapshot: &Snapshot,
+    ) -> impl Future<Output = Result<Restored, HandOverError>> + Send;
+
+    /// Asks a `ready` that takes no calls yet whether it is well.
+    fn probe(&self, ready: &Self::Ready) -> impl Future<Output = Result<(), StageError>> + Send {
+        let _ = ready;
+        async { Ok(()) }
+    }
+
+    /// Ends the instances of a `ready` that takes no calls any more.
+    fn close(&self, ready: &Self::Ready) -> impl Future<Output = ()> + Send {
+        let _ = ready;
+        async {}
+    }
+
     /// Pause between two calls of [`Guest::tidy`] on the active generation, if it wants any.
     fn tidy_every(&self) -> Option<Duration> {
         None
@@ -75,13 +133,15 @@ pub struct SwapRequest {
     pub build_time: Option<Duration>,
     /// Whether a handler that runs nothing yet waits for its first call with this.
     pub is_lazy: bool,
+    /// Whether the state of a long-lived instance is left behind.
+    pub is_fresh: bool,
 }
 
 impl SwapRequest {
     /// A request that begins now, without a build.
     pub fn new(source: Source, cause: impl Into<String>) -> Self {
         let (cause, since) = (cause.into(), Instant::now());
-        Self { source, cause, since, build_time: None, is_lazy: false }
+        Self { source, cause, since, build_time: None, is_lazy: false, is_fresh: false }
     }
 
     /// The same, put off until the first call wants it, if the handler runs nothing yet. When it
@@ -89,6 +149,13 @@ impl SwapRequest {
     #[must_use]
     pub fn lazily(mut self) -> Self {
         self.is_lazy = true;
+        self
+    }
+
+    /// The same without the state of the generation that serves, which is lost.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.is_fresh = true;
         self
     }
 }
@@ -114,46 +181,96 @@ pub enum Swap {
     Superseded,
 }
 
+/// What is to be done with a handler.
+enum Request {
+    Swap(SwapRequest),
+    /// Go back to a generation, or to the one before the active one.
+    Rollback {
+        to: Option<GenerationNumber>,
+        cause: String,
+    },
+}
+
 type Answer = Result<Swap, Rejected>;
 
 struct Operation {
-    request: SwapRequest,
+    request: Request,
     answer: oneshot::Sender<Answer>,
+}
+
+/// Whom the confirmation of the active generation is told to: the generation, if there is one.
+type Confirm = oneshot::Sender<Option<Serving>>;
+
+/// Confirmations that may wait for the supervisor at once.
+const MAX_CONFIRMS: usize = 16;
+
+/// How a handler is, beside what it serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Condition {
+    /// The last generation that proved itself.
+    pub(crate) confirmed: Option<GenerationNumber>,
+    /// Generations that drain.
+    pub(crate) draining: usize,
+}
+
+/// What a handler's supervisor is told when it starts.
+pub(crate) struct Orders {
+    pub(crate) bus: EventBus,
+    /// Replaced generations that may drain at once; a further swap waits for one of them.
+    pub(crate) max_draining: usize,
+    /// What happens to state that a candidate cannot read.
+    pub(crate) mismatch: Mismatch,
+    /// Ends the task: the active generation is then drained, and no further one published.
+    pub(crate) stop: CancellationToken,
 }
 
 /// Asks a handler's supervisor for swaps. Cheap to clone; the task ends when it is stopped.
 pub(crate) struct SupervisorHandle {
     name: HandlerName,
     mailbox: Arc<Mailbox<Operation>>,
+    confirms: mpsc::Sender<Confirm>,
+    condition: watch::Receiver<Condition>,
 }
 
 impl SupervisorHandle {
-    /// Starts the supervisor of `handler` as a task of `tasks`. `stop` ends it: the active
-    /// generation is then drained, and no further one published.
+    /// Starts the supervisor of `handler` as a task of `tasks`.
     pub(crate) fn start<G: Guest>(
         guest: G,
         handler: Arc<Handler<G::Ready>>,
-        bus: EventBus,
-        max_draining: usize,
-        stop: CancellationToken,
+        orders: Orders,
         tasks: &TaskTracker,
     ) -> Self {
+        let (handle, task) = Self::make(guest, handler, orders);
+        tasks.spawn(task.run());
+        handle
+    }
+
+    /// [`SupervisorHandle::start`] with a planted mistake.
+    #[cfg(test)]
+    fn start_with<G: Guest>(
+        bug: Option<Bug>,
+        guest: G,
+        handler: Arc<Handler<G::Ready>>,
+        orders: Orders,
+        tasks: &TaskTracker,
+    ) -> Self {
+        let (handle, mut task) = Self::make(guest, handler, orders);
+        task.bug = bug;
+        tasks.spawn(task.run());
+        handle
+    }
+
+    fn make<G: Guest>(
+        guest: G,
+        handler: Arc<Handler<G::Ready>>,
+        orders: Orders,
+    ) -> (Self, task::Task<G>) {
         let mailbox = Arc::new(Mailbox::new());
         let name = handler.name().clone();
-        let task = task::Task {
-            guest: Arc::new(guest),
-            handler,
-            bus,
-            max_draining,
-            mailbox: Arc::clone(&mailbox),
-            stop,
-            number: GenerationNumber::FIRST,
-            draining: tokio::task::JoinSet::new(),
-            optimizing: None,
-            way_back: None,
-        };
-        tasks.spawn(task.run());
-        Self { name, mailbox }
+        let (confirms, confirming) = mpsc::channel(MAX_CONFIRMS);
+        let (told, condition) = watch::channel(Condition::default());
+        let task = task::Task::new(guest, handler, orders, Arc::clone(&mailbox), confirming, told);
+        (Self { name, mailbox, confirms, condition }, task)
     }
 
     /// Replaces what the handler runs, when the running operation is done; the latest request wins.
@@ -173,6 +290,41 @@ impl SupervisorHandle {
     /// [`swap`](Self::swap) for those who need not wait; the answer comes to nobody if the runtime
     /// is shutting down.
     pub(crate) fn swap_aside(&self, request: SwapRequest) -> oneshot::Receiver<Answer> {
+        self.put(Request::Swap(request))
+    }
+
+    /// Publishes what generation `to` ran, or the one before the active one, as a new generation.
+    /// The bytes that served until then are refused until they change.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when there is no such generation any more, or it cannot be staged again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`swap`](Self::swap).
+    pub(crate) async fn roll_back(&self, to: Option<GenerationNumber>, cause: String) -> Answer {
+        let answered = self.put(Request::Rollback { to, cause });
+        answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
+    }
+
+    /// Ends the probation of the active generation, well. `None` when nothing is active.
+    ///
+    /// # Cancel safety
+    ///
+    /// The confirmation may or may not happen.
+    pub(crate) async fn confirm(&self) -> Option<Serving> {
+        let (told, confirmed) = oneshot::channel();
+        self.confirms.send(told).await.ok()?;
+        confirmed.await.ok()?
+    }
+
+    /// How the handler is.
+    pub(crate) fn condition(&self) -> Condition {
+        *self.condition.borrow()
+    }
+
+    fn put(&self, request: Request) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
         match self.mailbox.put(Operation { request, answer }) {
             // Dropping a refused operation is its answer.
@@ -186,5 +338,39 @@ impl SupervisorHandle {
     fn shutting_down(&self) -> Rejected {
         let (handler, source) = (self.name.clone(), StageError::ShuttingDown);
         Rejected { handler, serving: None, source }
+    }
+}
+
+/// Mistakes that the tests plant, to see that they are caught.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// The candidate is published before it was started.
+    PublishBeforeInit,
+    /// The candidate is published before it took the state over.
+    RestoreAfterPublish,
+    /// A failed step leaves the callers held.
+    ForgetsRelease,
+    /// A drain waits for ever.
+    DrainWithoutDeadline,
+}
+
+#[cfg(test)]
+impl Bug {
+    /// What the machine with this mistake does in place of `step`, after `before`.
+    fn apply(bug: Option<Self>, before: Step, step: Step) -> Step {
+        match (bug, step) {
+            (Some(Self::PublishBeforeInit), Step::Start) => {
+                Step::Publish(crate::events::StateOutcome::None)
+            }
+            (Some(Self::RestoreAfterPublish), Step::Restore) => {
+                Step::Publish(crate::events::StateOutcome::Carried)
+            }
+            (Some(Self::RestoreAfterPublish), Step::Published) if before != Step::Restore => {
+                Step::Restore
+            }
+            (Some(Self::ForgetsRelease), Step::Release) => Step::Refused,
+            _ => step,
+        }
     }
 }

@@ -1,33 +1,37 @@
-//! The single-writer loop of one handler.
+//! The single-writer loop of one handler: one operation after another, and what goes on between.
 //!
-//! A swap, in order: read and hash · same digest? stop · stage (compile, check, try out) · wait
-//! for a place among the draining generations · publish · drain the predecessor, aside.
-//! Everything that can fail comes before the publication, which is one pointer store. A generation
-//! that was published on baseline code gets optimized code later, in place.
+//! How a candidate becomes the active generation is in [`bring`](super::bring).
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::bring::{Bring, Ended};
 use super::mailbox::Mailbox;
-use super::{Answer, Guest, Operation, Staged, Swap, SwapRequest};
-use crate::artifact::{Candidate, Goal, Lease};
+use super::past::{Past, Version};
+use super::trial::Trial;
+use super::{
+    Answer, Condition, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest,
+};
+use crate::artifact::{Candidate, Goal};
 use crate::error::{Hint as _, Rejected, StageError, chain};
-use crate::events::{EventBus, EventKind, StateOutcome, Tier};
-use crate::generation::{Generation, Loaded, Reload, Retirement};
+use crate::events::{EventBus, EventKind, Serving};
+use crate::generation::{Generation, Loaded, Retirement};
 use crate::handler::Handler;
-use crate::id::{Digest, GenerationNumber, HandlerName};
+use crate::id::{GenerationNumber, HandlerName};
+use crate::snapshot::Snapshot;
 
 pub(super) struct Task<G: Guest> {
     pub(super) guest: Arc<G>,
     pub(super) handler: Arc<Handler<G::Ready>>,
     pub(super) bus: EventBus,
-    /// Replaced generations that may drain at once; a further swap waits for one of them.
     pub(super) max_draining: usize,
+    pub(super) mismatch: Mismatch,
     pub(super) mailbox: Arc<Mailbox<Operation>>,
     pub(super) stop: CancellationToken,
     /// Number of the next candidate.
@@ -35,8 +39,18 @@ pub(super) struct Task<G: Guest> {
     pub(super) draining: JoinSet<()>,
     /// Optimized code for the active generation, on its way.
     pub(super) optimizing: Option<Optimizing<G::Ready>>,
-    /// Keeps the code of the generation before the active one in memory.
-    pub(super) way_back: Option<Lease>,
+    /// What the active generation was made of.
+    pub(super) active: Option<Version>,
+    pub(super) past: Past,
+    /// The state that the generation before the active one handed over.
+    pub(super) handed_over: Option<Snapshot>,
+    /// The active generation's probation.
+    pub(super) trial: Option<Trial>,
+    confirms: mpsc::Receiver<Confirm>,
+    confirmed: Option<GenerationNumber>,
+    condition: watch::Sender<Condition>,
+    #[cfg(test)]
+    pub(super) bug: Option<super::Bug>,
 }
 
 /// Pause between the publication of baseline code and the compilation of optimized code: a save
@@ -48,27 +62,62 @@ const OPTIMIZE_AFTER: Duration = Duration::from_secs(2);
 pub(super) type Optimizing<R> =
     Pin<Box<dyn Future<Output = Result<(Loaded<R>, Duration), StageError>> + Send>>;
 
-/// Why an operation ended without a publication.
-enum Ended {
-    Answered(Swap),
-    Failed(StageError),
-}
-
-impl From<StageError> for Ended {
-    fn from(error: StageError) -> Self {
-        Self::Failed(error)
-    }
-}
-
 impl<G: Guest> Task<G> {
+    pub(super) fn new(
+        guest: G,
+        handler: Arc<Handler<G::Ready>>,
+        orders: Orders,
+        mailbox: Arc<Mailbox<Operation>>,
+        confirms: mpsc::Receiver<Confirm>,
+        condition: watch::Sender<Condition>,
+    ) -> Self {
+        let Orders { bus, max_draining, mismatch, stop } = orders;
+        Self {
+            guest: Arc::new(guest),
+            handler,
+            bus,
+            max_draining,
+            mismatch,
+            mailbox,
+            stop,
+            number: GenerationNumber::FIRST,
+            draining: JoinSet::new(),
+            optimizing: None,
+            active: None,
+            past: Past::default(),
+            handed_over: None,
+            trial: None,
+            confirms,
+            confirmed: None,
+            condition,
+            #[cfg(test)]
+            bug: None,
+        }
+    }
+
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         loop {
-            // Cancel-safe: `take` and `join_next` take nothing unless they win, and a pause that
-            // loses only begins anew.
+            self.tell_condition();
+            let handler = Arc::clone(&self.handler);
+            // Cancel-safe: `take`, `recv` and `join_next` take nothing unless they win, a verdict
+            // stands, and a pause that loses only begins anew.
             let operation = tokio::select! {
                 biased; // A stop comes before work that it would end at once.
                 () = stop.cancelled() => break,
+                () = condemned(&handler, self.trial) => {
+                    self.take_back().await;
+                    continue;
+                }
+                () = passed(self.trial) => {
+                    self.confirm();
+                    continue;
+                }
+                Some(told) = self.confirms.recv() => {
+                    // Whoever asked may be gone.
+                    let _ = told.send(self.confirm());
+                    continue;
+                }
                 operation = self.mailbox.take() => operation,
                 optimized = next(&mut self.optimizing) => {
                     self.optimizing = None;
@@ -80,15 +129,15 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 () = pause(self.guest.tidy_every()) => {
-                    // Looked at without a call: that would count as a use of the code.
-                    if let Some(active) = self.handler.active().current() {
-                        active.with_code(|ready| self.guest.tidy(ready));
-                    }
+                    self.tidy();
                     continue;
                 }
             };
             let Operation { request, answer } = operation;
-            let outcome = self.swap_when_wanted(request, &stop).await;
+            let outcome = match request {
+                Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
+                Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop).await,
+            };
             // The caller may have gone, which cancels nothing.
             let _ = answer.send(outcome);
         }
@@ -123,55 +172,153 @@ impl<G: Guest> Task<G> {
     }
 
     async fn swap(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
-        let cause = request.cause.clone();
-        let ended = tokio::select! {
-            // Cancel-safe: a candidate that is dropped before its publication was never visible.
-            ended = self.try_swap(request) => ended,
-            () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
-        };
-        match ended {
-            Ok(swap) | Err(Ended::Answered(swap)) => Ok(swap),
-            Err(Ended::Failed(source)) => Err(self.reject(source, &cause)),
+        loop {
+            let request = request.clone();
+            let cause = request.cause.clone();
+            let ended = tokio::select! {
+                biased; // What is done is told, also at the end.
+                // Cancel-safe: a candidate that is dropped before its publication was never visible.
+                ended = self.try_swap(request) => ended,
+                () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
+            };
+            match ended {
+                Ok(swap) | Err(Ended::Answered(swap)) => return Ok(swap),
+                Err(Ended::Failed(source)) => return Err(self.reject(source, &cause)),
+                // What serves is bad: that is mended first, in no time, and then this goes on.
+                Err(Ended::Condemned) => self.take_back().await,
+            }
         }
     }
 
     async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
-        let SwapRequest { source, cause, since, build_time, .. } = request;
+        let SwapRequest { source, cause, since, build_time, is_fresh, .. } = request;
         let candidate = self.guest.open(source).await?;
         let digest = candidate.digest;
         if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
             self.emit(&cause, EventKind::Unchanged { digest });
             return Ok(Swap::Unchanged { serving });
         }
-        let number = self.number;
-        self.number = number.next();
-        let retirement = Retirement::default();
-        let own = retirement.of_code();
-        let staged = self.guest.stage(&candidate, number, own.clone()).await?;
-        self.emit(&cause, staged_event(digest, &staged, build_time));
-        self.wait_for_place().await?;
+        if self.past.is_refused(digest) {
+            return Err(StageError::RolledBack { digest: digest.short() }.into());
+        }
+        self.bring(Bring {
+            candidate,
+            cause,
+            since,
+            build_time,
+            is_fresh,
+            back_from: None,
+            kept: None,
+        })
+        .await
+    }
 
-        let is_baseline = staged.tier == Tier::Baseline;
-        let loaded = Loaded::new(staged.ready, staged.lease, own);
-        let reload = self.reload(candidate.clone().without_bytes(), number);
-        let generation = Generation::new(number, digest, loaded, retirement.clone(), Some(reload));
-        let swap = self.publish(generation, &cause, since);
-        self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
+    /// Goes back to generation `to`, or to the one before.
+    async fn roll_back(
+        &mut self,
+        to: Option<GenerationNumber>,
+        cause: &str,
+        stop: &CancellationToken,
+    ) -> Answer {
+        let ended = tokio::select! {
+            biased; // As in `swap`.
+            // Cancel-safe: as in `swap`.
+            ended = self.try_roll_back(to, cause) => ended,
+            () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
+        };
+        match ended {
+            Ok(swap) | Err(Ended::Answered(swap)) => Ok(swap),
+            Err(Ended::Failed(source)) => Err(self.reject(source, cause)),
+            Err(Ended::Condemned) => Err(self.reject(StageError::ShuttingDown, cause)),
+        }
+    }
+
+    async fn try_roll_back(
+        &mut self,
+        to: Option<GenerationNumber>,
+        cause: &str,
+    ) -> Result<Swap, Ended> {
+        let Some(from) = self.handler.serving() else {
+            return Err(no_way_back("nothing is active that could be rolled back").into());
+        };
+        let Some(version) = self.past.find(to) else {
+            let problem = match to {
+                Some(to) => format!("generation {to} is not among those that can be gone back to"),
+                None => "there is no generation before the active one".to_owned(),
+            };
+            return Err(no_way_back(&problem).into());
+        };
+        let (candidate, kept) = (version.candidate.clone(), version.snapshot.clone());
+        if candidate.digest == from.digest {
+            return Ok(Swap::Unchanged { serving: from });
+        }
+        let since = std::time::Instant::now();
+        let cause = cause.to_owned();
+        let back_from = Some(from.generation);
+        self.past.allow(candidate.digest);
+        let swap = self
+            .bring(Bring {
+                candidate,
+                cause,
+                since,
+                build_time: None,
+                is_fresh: false,
+                back_from,
+                kept,
+            })
+            .await?;
+        self.past.refuse(from.digest);
         Ok(swap)
     }
 
-    /// How the code of a generation is made again, by a call that finds it gone.
-    fn reload(&self, candidate: Candidate, number: GenerationNumber) -> Reload<G::Ready> {
-        let guest = Arc::clone(&self.guest);
-        Box::new(move |retirement| {
-            let (guest, candidate) = (Arc::clone(&guest), candidate.clone());
-            Box::pin(async move { guest.restage(&candidate, number, retirement, Goal::Soon).await })
-        })
+    /// The active generation failed its trial.
+    async fn take_back(&mut self) {
+        let Some(trial) = self.trial.take() else { return };
+        let counts = self.handler.active().current().map(|it| it.tally().counts());
+        let counts = counts.unwrap_or_default();
+        let cause = format!(
+            "{} of {} calls of generation {} failed",
+            counts.failures, counts.calls, trial.generation
+        );
+        let stop = self.stop.clone();
+        // A refusal is told as an event; what was active goes on, which is all that is left.
+        let _ = self.roll_back(None, &cause, &stop).await;
+    }
+
+    /// The active generation has proved itself, or somebody says so.
+    fn confirm(&mut self) -> Option<Serving> {
+        let was_on_trial = self.trial.take().is_some();
+        let serving = self.handler.serving()?;
+        self.past.forget_snapshot();
+        let is_new = self.confirmed.replace(serving.generation) != Some(serving.generation);
+        if was_on_trial || is_new {
+            let generation = serving.generation;
+            self.bus.emit(Some(self.handler.name()), None, EventKind::Confirmed { generation });
+        }
+        Some(serving)
+    }
+
+    /// The active generation counts as good without a trial.
+    pub(super) fn trust(&mut self, generation: GenerationNumber) {
+        self.confirmed = Some(generation);
+        self.past.forget_snapshot();
+    }
+
+    fn tell_condition(&self) {
+        let condition = Condition { confirmed: self.confirmed, draining: self.draining.len() };
+        self.condition.send_if_modified(|told| std::mem::replace(told, condition) != condition);
+    }
+
+    fn tidy(&self) {
+        // Looked at without a call: that would count as a use of the code.
+        if let Some(loaded) = self.handler.active().current().and_then(|active| active.peek()) {
+            self.guest.tidy(loaded.ready());
+        }
     }
 
     /// Compiles optimized code for what runs on baseline code. The candidate has its bytes still:
     /// the next build may have written over its file by then.
-    fn optimize(
+    pub(super) fn optimize(
         &self,
         candidate: Candidate,
         number: GenerationNumber,
@@ -205,46 +352,15 @@ impl<G: Guest> Task<G> {
         }
     }
 
-    /// Waits until fewer than the allowed number of generations drain.
-    async fn wait_for_place(&mut self) -> Result<(), Ended> {
-        while self.draining.try_join_next().map(log_panic).is_some() {}
-        while self.draining.len() >= self.max_draining {
-            // Cancel-safe: see `run`.
-            tokio::select! {
-                Some(drained) = self.draining.join_next() => log_panic(drained),
-                // The newest wins; what would only start to drain at once is not published.
-                () = self.mailbox.waiting() => return Err(Ended::Answered(Swap::Superseded)),
-            }
-        }
-        Ok(())
-    }
-
-    fn publish(&mut self, next: Arc<Generation<G::Ready>>, cause: &str, since: Instant) -> Swap {
-        let serving = next.serving();
-        let previous = self.handler.active().publish(next);
-        let from = previous.as_ref().map(|previous| previous.serving().generation);
-        self.emit(
-            cause,
-            EventKind::Swapped {
-                generation: serving.generation,
-                from,
-                digest: serving.digest,
-                total_ms: milliseconds(since.elapsed()),
-                pause_ms: 0.0,
-                state: StateOutcome::None,
-            },
-        );
-        if let Some(previous) = previous {
-            self.way_back = previous.spare();
-            self.drain_aside(previous);
-        }
-        Swap::Swapped { serving, from }
-    }
-
-    fn drain_aside(&mut self, previous: Arc<Generation<G::Ready>>) {
-        let (bus, name) = (self.bus.clone(), self.handler.name().clone());
-        let deadline = self.handler.config().drain;
-        self.draining.spawn(drain(previous, deadline, bus, name));
+    pub(super) fn drain_aside(&mut self, previous: Arc<Generation<G::Ready>>) {
+        let (guest, bus) = (Arc::clone(&self.guest), self.bus.clone());
+        let (name, deadline) = (self.handler.name().clone(), self.handler.config().drain);
+        #[cfg(test)]
+        let deadline = match self.bug {
+            Some(super::Bug::DrainWithoutDeadline) => Duration::MAX,
+            _ => deadline,
+        };
+        self.draining.spawn(drain(guest, previous, deadline, bus, name));
     }
 
     fn reject(&self, source: StageError, cause: &str) -> Rejected {
@@ -261,16 +377,18 @@ impl<G: Guest> Task<G> {
         Rejected { handler, serving, source }
     }
 
-    fn emit(&self, cause: &str, kind: EventKind) {
+    pub(super) fn emit(&self, cause: &str, kind: EventKind) {
         self.bus.emit(Some(self.handler.name()), Some(cause), kind);
     }
 
     async fn shut_down(mut self) {
         // Dropping an operation answers its caller that the runtime is shutting down.
         drop(self.mailbox.close());
+        self.confirms.close();
         self.optimizing = None;
-        self.way_back = None;
-        if let Some(last) = self.handler.active().clear() {
+        self.active = None;
+        self.past.clear();
+        if let Some(last) = self.handler.active().close() {
             self.drain_aside(last);
         }
         while let Some(drained) = self.draining.join_next().await {
@@ -279,8 +397,13 @@ impl<G: Guest> Task<G> {
     }
 }
 
-async fn drain<R: Send + Sync + 'static>(
-    generation: Arc<Generation<R>>,
+fn no_way_back(problem: &str) -> StageError {
+    StageError::NoWayBack { problem: problem.to_owned() }
+}
+
+async fn drain<G: Guest>(
+    guest: Arc<G>,
+    generation: Arc<Generation<G::Ready>>,
     deadline: Duration,
     bus: EventBus,
     handler: HandlerName,
@@ -295,16 +418,30 @@ async fn drain<R: Send + Sync + 'static>(
             waited_ms: milliseconds(drained.waited),
         },
     );
+    if let Some(loaded) = generation.peek() {
+        // Bounded also where many instances each take their time.
+        let _ = tokio::time::timeout(deadline, guest.close(loaded.ready())).await;
+    }
 }
 
-fn staged_event<R>(digest: Digest, staged: &Staged<R>, build: Option<Duration>) -> EventKind {
-    EventKind::Staged {
-        digest,
-        bytes: staged.bytes,
-        build_ms: build.map(milliseconds),
-        compile_ms: milliseconds(staged.compile_time),
-        compiled_by: staged.compiled_by,
-        tier: staged.tier,
+/// Waits until the generation on trial has failed too often, for ever without a trial.
+/// Cancel-safe: the figures stay.
+pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
+    let active = handler.active().current();
+    if let (Some(trial), Some(active)) = (trial, active) {
+        while !trial.is_failed(active.tally().counts()) {
+            active.tally().alarmed().await;
+        }
+        return;
+    }
+    std::future::pending().await
+}
+
+/// Waits for the good end of a trial, for ever without one.
+async fn passed(trial: Option<Trial>) {
+    match trial {
+        Some(trial) => tokio::time::sleep_until(trial.until).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -325,14 +462,14 @@ async fn pause(length: Option<Duration>) {
     }
 }
 
-fn log_panic(drained: Result<(), tokio::task::JoinError>) {
+pub(super) fn log_panic(drained: Result<(), tokio::task::JoinError>) {
     if let Err(error) = drained {
         // A defect of wrt; the handler goes on, since the generation is closed already.
         tracing::error!(%error, "a drain ended abnormally");
     }
 }
 
-fn milliseconds(duration: Duration) -> f64 {
+pub(super) fn milliseconds(duration: Duration) -> f64 {
     // Rounded to microseconds, which is what the clocks are good for.
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }

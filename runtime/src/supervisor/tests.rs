@@ -58,6 +58,14 @@ impl Guest for Fake {
         Ok(staged(format!("{} {how}", text(candidate)), Tier::Optimized))
     }
 
+    async fn save(&self, _: &String) -> Result<Snapshot, HandOverError> {
+        unreachable!("these fakes keep nothing")
+    }
+
+    async fn restore(&self, _: &String, _: &Snapshot) -> Result<Restored, HandOverError> {
+        unreachable!("these fakes keep nothing")
+    }
+
     fn tidy_every(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
     }
@@ -82,14 +90,9 @@ fn harness(max_draining: usize) -> Harness {
     let (bus, tasks, stop) = (EventBus::new(), TaskTracker::new(), CancellationToken::new());
     let events = bus.subscribe();
     let guest = Fake { go: Arc::clone(&go), staged: Arc::clone(&staged) };
-    let handle = SupervisorHandle::start(
-        guest,
-        Arc::clone(&handler),
-        bus,
-        max_draining,
-        stop.clone(),
-        &tasks,
-    );
+    let mismatch = Mismatch::Refuse;
+    let orders = Orders { bus, max_draining, mismatch, stop: stop.clone() };
+    let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
     Harness { handle: Arc::new(handle), handler, go, staged, events, tasks, stop }
 }
 

@@ -2,7 +2,7 @@
 
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::gate::{After, Gate};
+use crate::gate::{After, Entry, Gate};
 
 /// What a model asks of a gate.
 pub(crate) trait Door: Default + Send + Sync + 'static {
@@ -12,9 +12,25 @@ pub(crate) trait Door: Default + Send + Sync + 'static {
     fn inside(&self) -> usize;
 }
 
+/// What a model asks of a gate that can be held.
+pub(crate) trait HoldableDoor: Door {
+    fn hold(&self);
+    fn release(&self);
+}
+
+impl HoldableDoor for Gate {
+    fn hold(&self) {
+        Gate::hold(self);
+    }
+
+    fn release(&self) {
+        Gate::release(self);
+    }
+}
+
 impl Door for Gate {
     fn try_enter(&self) -> bool {
-        Gate::try_enter(self)
+        Gate::try_enter(self) == Entry::Inside
     }
 
     fn leave(&self) -> After {
@@ -88,13 +104,48 @@ impl Door for Unordered {
     }
 }
 
+/// Wrong: the held bit is not in the atomic that counts, so a call enters while the gate is held.
+#[derive(Default)]
+pub(crate) struct HeldAside {
+    held: AtomicBool,
+    gate: Gate,
+}
+
+impl Door for HeldAside {
+    fn try_enter(&self) -> bool {
+        !self.held.load(Ordering::SeqCst) && self.gate.try_enter() == Entry::Inside
+    }
+
+    fn leave(&self) -> After {
+        self.gate.leave()
+    }
+
+    fn close(&self) -> After {
+        self.gate.close()
+    }
+
+    fn inside(&self) -> usize {
+        self.gate.inside()
+    }
+}
+
+impl HoldableDoor for HeldAside {
+    fn hold(&self) {
+        self.held.store(true, Ordering::SeqCst);
+    }
+
+    fn release(&self) {
+        self.held.store(false, Ordering::SeqCst);
+    }
+}
+
 /// Wrong: every closer of an empty gate is told, not only the one that closed it.
 #[derive(Default)]
 pub(crate) struct TellsEveryCloser(Gate);
 
 impl Door for TellsEveryCloser {
     fn try_enter(&self) -> bool {
-        self.0.try_enter()
+        self.0.try_enter() == Entry::Inside
     }
 
     fn leave(&self) -> After {

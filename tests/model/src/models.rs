@@ -8,7 +8,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
 use crate::gate::{After, Gate};
-use crate::gates::{Door, TellsEveryCloser, TwoAtomics, Unordered};
+use crate::gates::{Door, HeldAside, HoldableDoor, TellsEveryCloser, TwoAtomics, Unordered};
 
 /// A generation as the gate sees it: calls use its stores, and who finds it empty drops them.
 struct Generation<D> {
@@ -102,6 +102,44 @@ fn last_leave_against_close<D: Door>() {
     });
 }
 
+/// A hand-over while a call tries to enter: whoever holds the gate and finds it empty has the state
+/// for himself, and the call that comes after the release sees what was done with it.
+fn call_against_hold<D: HoldableDoor>(replaces: bool) {
+    loom::model(move || {
+        let generation = Generation::<D>::new();
+        let call = thread::spawn({
+            let generation = Arc::clone(&generation);
+            move || {
+                let entered = generation.gate.try_enter();
+                if entered {
+                    generation.stores.with(|_| ());
+                    generation.heed(generation.gate.leave());
+                }
+                entered
+            }
+        });
+        generation.gate.hold();
+        let is_at_rest = generation.gate.inside() == 0;
+        if is_at_rest {
+            generation.stores.with_mut(|_| ());
+        }
+        if replaces {
+            generation.replace();
+        }
+        generation.gate.release();
+        let entered = call.join().expect("the call does not panic");
+        if !entered && !replaces {
+            assert!(generation.gate.try_enter(), "a released gate refused a call");
+            generation.stores.with(|_| ());
+            generation.heed(generation.gate.leave());
+        }
+        if !replaces {
+            generation.replace();
+        }
+        generation.assert_drained();
+    });
+}
+
 fn finds_a_fault(model: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(model)).is_err()
 }
@@ -125,6 +163,17 @@ fn two_closers_are_told_once_between_them() {
 #[test]
 fn two_calls_and_a_close_leave_the_gate_empty() {
     calls_against_closers::<Gate>(2, 1);
+}
+
+#[test]
+fn nobody_is_inside_a_held_gate_that_was_found_empty() {
+    call_against_hold::<Gate>(false);
+    call_against_hold::<Gate>(true);
+}
+
+#[test]
+fn a_held_bit_outside_the_count_is_caught() {
+    assert!(finds_a_fault(|| call_against_hold::<HeldAside>(false)));
 }
 
 #[test]

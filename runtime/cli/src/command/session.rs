@@ -41,6 +41,7 @@ pub(crate) fn on_notice(
         }
         NoticeKind::Built(Built { path, build_ms, .. }) => {
             let request = SwapRequest {
+                is_fresh: false,
                 source: Source::File(path),
                 cause,
                 since,

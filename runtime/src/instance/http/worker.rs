@@ -1,0 +1,207 @@
+//! Workers: what wasmtime's `ProxyHandler` asks for stores, and when those must go.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wasmtime::component::{GuestTaskId, Instance as Handle};
+use wasmtime::{Store, StoreContextMut};
+use wasmtime_wasi_http::WasiHttpView;
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
+
+use super::GRACE;
+use super::call::{Call, Clock};
+use crate::config::InstanceMode;
+use crate::contract::served::Http;
+use crate::generation::Retirement;
+use crate::host::HostState;
+use crate::instance::keeper::{Keeper, Lent, has_grown};
+
+/// Makes the workers of one generation.
+pub(super) struct Workers {
+    pub(super) keeper: Arc<Keeper<Http>>,
+    pub(super) mode: InstanceMode,
+    pub(super) concurrent: usize,
+    pub(super) timeout: Duration,
+    pub(super) retirement: Retirement,
+}
+
+impl HandlerState for Workers {
+    type StoreData = HostState;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
+        let (live, lent) = self.keeper.take().await.map_err(wasmtime::Error::new)?;
+        // The memory of a singleton is not its client's, so it outlives a client that leaves. It
+        // comes back after each call: whoever has it may save its state.
+        let is_single = self.mode == InstanceMode::Singleton;
+        let clock = Arc::new(Clock::start(self.concurrent == 1 && !is_single));
+        let span = self.mode.span(live.store.data().number());
+        let max_idle = match self.mode {
+            InstanceMode::Fresh | InstanceMode::Singleton => Duration::ZERO,
+            InstanceMode::Pooled { max_idle, .. } => max_idle,
+        };
+        Ok(Instance {
+            expiration: Expiration {
+                max_idle,
+                timeout: self.timeout.saturating_add(GRACE),
+                clock: Arc::clone(&clock),
+                sleep: None,
+                // Only an instance that waits for further calls has to be told of retirement.
+                retiring: span
+                    .is_some()
+                    .then(|| Box::pin(self.retirement.retiring.clone().cancelled_owned())),
+                cut: Box::pin(self.retirement.cut.clone().cancelled_owned()),
+            },
+            state: Worker {
+                max_calls: span.map_or(1, |span| span.calls),
+                // A store that makes one call does not live long enough to be too old.
+                max_age: span.map_or(Duration::MAX, |span| span.age),
+                born: Instant::now(),
+                has_grown: AtomicBool::new(false),
+                concurrent: self.concurrent,
+                timeout: self.timeout,
+                retirement: self.retirement.clone(),
+                clock,
+                is_single,
+                lent: Mutex::new(Some((lent, live.instance))),
+            },
+            store: live.store,
+            proxy: live.exports,
+            view: WasiHttpView::http,
+        })
+    }
+}
+
+/// What one worker accepts.
+pub(super) struct Worker {
+    max_calls: usize,
+    max_age: Duration,
+    born: Instant,
+    /// Whether its memory has grown so much that it is to be replaced.
+    has_grown: AtomicBool,
+    concurrent: usize,
+    timeout: Duration,
+    retirement: Retirement,
+    clock: Arc<Clock>,
+    is_single: bool,
+    /// The right to the instance, and the instance, until the worker ends.
+    lent: Mutex<Option<(Lent<Http>, Handle)>>,
+}
+
+impl WorkerState for Worker {
+    type StoreData = HostState;
+    type RequestData = Call;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        // A retired generation still serves the calls that entered it before it was closed, so a
+        // worker without a call accepts one.
+        let is_spent = || {
+            self.retirement.retiring.is_cancelled()
+                || self.born.elapsed() >= self.max_age
+                // Ordering: a mark of this worker's own.
+                || self.has_grown.load(Ordering::Relaxed)
+        };
+        if total >= self.max_calls || (total > 0 && is_spent()) {
+            ShouldAccept::Never
+        } else if concurrent >= self.concurrent {
+            ShouldAccept::No
+        } else {
+            ShouldAccept::Yes
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        store: StoreContextMut<'_, HostState>,
+        call: Call,
+        _: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        self.has_grown.store(has_grown(store.data()), Ordering::Relaxed);
+        self.clock.touch();
+        call.taken_by(&self.clock);
+        let (timeout, clock) = (self.timeout, Arc::clone(&self.clock));
+        Box::pin(async move {
+            // The head of a response is timed by the caller; this one ends a response whose body
+            // stands still, whoever is at fault.
+            loop {
+                let deadline = clock.last() + timeout + GRACE;
+                tokio::time::sleep_until(deadline.into()).await;
+                if clock.last() + timeout + GRACE <= Instant::now() {
+                    return;
+                }
+            }
+        })
+    }
+
+    fn drop(&self, store: Store<HostState>, result: wasmtime::Result<()>) {
+        // The value is taken whole, so a panic elsewhere leaves it sound.
+        let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (&result, lent) {
+            (Ok(()), Some((lent, instance))) if self.is_single => {
+                lent.give_back_parts(store, instance);
+            }
+            (Ok(()), Some((lent, instance))) if self.max_calls > 1 => {
+                lent.retire_parts(store, instance);
+            }
+            (_, lent) => {
+                drop(store);
+                drop(lent);
+            }
+        }
+        if let Err(error) = &result {
+            tracing::debug!("a worker ended early: {error:#}");
+        }
+        self.clock.end(result.err());
+    }
+}
+
+/// When a worker's store must go, seen from outside of its event loop.
+pub(super) struct Expiration {
+    max_idle: Duration,
+    timeout: Duration,
+    clock: Arc<Clock>,
+    sleep: Option<Pin<Box<Sleep>>>,
+    retiring: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
+        // Polled even when idle: this registers the waker that ends the idle workers of a retired
+        // generation, which nobody asks anything again.
+        if self.cut.as_mut().poll(cx).is_ready() || self.clock.poll_abandoned(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let deadline = match status {
+            WorkerStatus::Idle => {
+                let retiring = self.retiring.as_mut().map(|retiring| retiring.as_mut().poll(cx));
+                if matches!(retiring, Some(Poll::Ready(()))) {
+                    return Poll::Ready(());
+                }
+                start + self.max_idle
+            }
+            WorkerStatus::Requests | WorkerStatus::PostReturn => {
+                start.max(self.clock.last()) + self.timeout
+            }
+        };
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        if sleep.deadline() != deadline {
+            sleep.as_mut().reset(deadline);
+        }
+        sleep.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,345 @@
+//! Who gets which instance: a new one for each call, a warm one, or the only one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::Instance;
+
+use super::live::{Live, MakeError, Maker};
+use crate::config::InstanceMode;
+use crate::contract::Contract;
+use crate::error::{CallFailure, HandOverError};
+use crate::generation::Retirement;
+use crate::host::HostState;
+use crate::snapshot::{Keeps, Restored, Snapshot};
+
+/// A warm instance whose memory has grown beyond this part of its limit is replaced: what it needs
+/// is mostly what it leaked, and the limit itself would fail a call.
+const SPENT_MEMORY: u64 = 2;
+
+/// The instances of one generation under contract `C`.
+pub(crate) struct Keeper<C: Contract> {
+    maker: Arc<Maker<C>>,
+    mode: InstanceMode,
+    retirement: Retirement,
+    /// Never locked across an await.
+    shelf: Mutex<Shelf<C>>,
+    /// Told when the one instance of a singleton is back, or gone.
+    back: Notify,
+}
+
+struct Shelf<C: Contract> {
+    /// Least recently used first.
+    idle: VecDeque<Live<C>>,
+    /// Whether the one instance of a singleton is with a call.
+    is_lent: bool,
+}
+
+/// The right to an instance that was taken: given back with it, or dropped when it is gone.
+pub(crate) struct Lent<C: Contract> {
+    keeper: Arc<Keeper<C>>,
+    /// Of the instance.
+    calls: usize,
+    made_at: Instant,
+}
+
+impl<C: Contract> Drop for Lent<C> {
+    fn drop(&mut self) {
+        if self.keeper.mode == InstanceMode::Singleton {
+            self.keeper.shelf().is_lent = false;
+            self.keeper.back.notify_waiters();
+        }
+    }
+}
+
+impl<C: Contract> Lent<C> {
+    /// Brings `live` back after a call that went well.
+    pub(crate) fn give_back(self, mut live: Live<C>) {
+        live.calls += 1;
+        self.keeper.put(live);
+    }
+
+    /// [`Lent::give_back`] for those who have taken the instance to pieces.
+    pub(crate) fn give_back_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
+        let (calls, made_at) = (self.calls + 1, self.made_at);
+        if let Some(live) = self.keeper.maker.revive(store, instance, calls, made_at) {
+            self.keeper.put(live);
+        }
+    }
+
+    /// Tells an instance in pieces of its end, aside.
+    pub(crate) fn retire_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
+        let keeper = &self.keeper;
+        if let Some(live) = keeper.maker.revive(store, instance, self.calls, self.made_at) {
+            keeper.retire([live]);
+        }
+    }
+}
+
+impl<C: Contract> Keeper<C> {
+    pub(crate) fn new(maker: Maker<C>, mode: InstanceMode, retirement: Retirement) -> Arc<Self> {
+        let shelf = Mutex::new(Shelf { idle: VecDeque::new(), is_lent: false });
+        let (maker, back) = (Arc::new(maker), Notify::new());
+        Arc::new(Self { maker, mode, retirement, shelf, back })
+    }
+
+    /// What is kept from call to call.
+    pub(crate) fn keeps(&self) -> Keeps {
+        match self.mode {
+            InstanceMode::Singleton => self.maker.keeps(),
+            // Which instance a call gets is nobody's promise.
+            InstanceMode::Fresh | InstanceMode::Pooled { .. } => Keeps::Nothing,
+        }
+    }
+
+    /// Makes the first instance, which proves that the component can run. A singleton's waits to be
+    /// [started](Self::start) or [restored](Self::restore); a pool keeps it for its first call.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`], within the time allowed.
+    pub(crate) async fn stock(&self) -> Result<(), MakeError> {
+        let live = match self.mode {
+            InstanceMode::Singleton => self.maker.make_bare().await?,
+            InstanceMode::Fresh => return self.maker.make().await.map(drop),
+            InstanceMode::Pooled { .. } => self.maker.make().await?,
+        };
+        self.shelf().idle.push_back(live);
+        Ok(())
+    }
+
+    /// Makes sure that at least `n` instances of a pool are warm.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::stock`]; those that were made stay.
+    pub(crate) async fn warm(&self, n: usize) -> Result<(), MakeError> {
+        if !matches!(self.mode, InstanceMode::Pooled { .. }) {
+            return Ok(());
+        }
+        let n_idle = self.shelf().idle.len();
+        for _ in n_idle..n {
+            let live = self.maker.make().await?;
+            self.shelf().idle.push_back(live);
+        }
+        Ok(())
+    }
+
+    /// An instance for one call.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is taken when this is dropped before it is ready.
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<(Live<C>, Lent<C>), CallFailure> {
+        let mut lent = match self.mode {
+            InstanceMode::Singleton => self.turn().await,
+            InstanceMode::Fresh | InstanceMode::Pooled { .. } => self.lend(),
+        };
+        let live = match self.pop() {
+            Some(live) => live,
+            // A singleton's instance is gone when a call ended it, and its state with it.
+            None => self.maker.make().await?,
+        };
+        (lent.calls, lent.made_at) = (live.calls, live.made_at);
+        Ok((live, lent))
+    }
+
+    /// Drops the instances that have been idle for too long; to be called from time to time.
+    pub(crate) fn expire_idle(&self) {
+        let InstanceMode::Pooled { max_idle, .. } = self.mode else { return };
+        let expired = expired(&mut self.shelf().idle, max_idle);
+        self.retire(expired);
+    }
+
+    /// Starts a singleton's instance, which takes no state over.
+    ///
+    /// # Errors
+    ///
+    /// What its `init` ended with; the instance is gone.
+    pub(crate) async fn start(&self) -> Result<(), CallFailure> {
+        let Some(mut live) = self.pop() else {
+            // It was used up by a snapshot that it did not take.
+            let live = self.maker.make().await?;
+            self.shelf().idle.push_back(live);
+            return Ok(());
+        };
+        self.maker.start(&mut live).await?;
+        self.shelf().idle.push_back(live);
+        Ok(())
+    }
+
+    /// The state of a singleton's instance, which stays. To be called while no call is inside; what
+    /// an instance does after its answer is waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`HandOverError`]; only after [`HandOverError::Lost`] the instance is gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The instance is gone when this is dropped while it saves.
+    pub(crate) async fn save(self: &Arc<Self>) -> Result<Snapshot, HandOverError> {
+        let limit = self.maker.hand_over();
+        let busy = HandOverError::Busy { waited: limit };
+        let Ok(_lent) = tokio::time::timeout(limit, self.turn()).await else { return Err(busy) };
+        let mut live = match self.pop() {
+            Some(live) => live,
+            // A call took it along. What starts anew has a state, too.
+            None => match self.maker.make().await {
+                Ok(live) => live,
+                Err(error) => return Err(HandOverError::Lost { source: error.into() }),
+            },
+        };
+        let saved = self.maker.save(&mut live).await;
+        if !matches!(saved, Err(HandOverError::Lost { .. })) {
+            self.shelf().idle.push_back(live);
+        }
+        saved
+    }
+
+    /// Makes the state of a singleton's first instance that of `snapshot`.
+    ///
+    /// # Errors
+    ///
+    /// [`HandOverError`]; the instance is then gone, and [`Keeper::start`] makes another.
+    pub(crate) async fn restore(&self, snapshot: &Snapshot) -> Result<Restored, HandOverError> {
+        let mut live = match self.pop() {
+            Some(live) => live,
+            None => match self.maker.make_bare().await {
+                Ok(live) => live,
+                Err(error) => return Err(HandOverError::Broken { source: error.into() }),
+            },
+        };
+        let restored = self.maker.restore(&mut live, snapshot).await?;
+        self.shelf().idle.push_back(live);
+        Ok(restored)
+    }
+
+    /// Ends the idle instances in order. To be called when the generation is drained.
+    pub(crate) async fn close(&self) {
+        let limit = self.maker.hand_over();
+        if self.mode == InstanceMode::Singleton {
+            // What it does after its last answer may take as long as the rest of its end.
+            let _ = tokio::time::timeout(limit, self.at_rest()).await;
+        }
+        loop {
+            let Some(live) = self.pop() else { return };
+            self.maker.shut_down(live).await;
+        }
+    }
+
+    /// Waits for the one instance of a singleton, or for the right to make it.
+    async fn turn(self: &Arc<Self>) -> Lent<C> {
+        loop {
+            // Registered before the look, so that a return in between is not missed.
+            let mut back = std::pin::pin!(self.back.notified());
+            back.as_mut().enable();
+            if !std::mem::replace(&mut self.shelf().is_lent, true) {
+                return self.lend();
+            }
+            back.await;
+        }
+    }
+
+    async fn at_rest(&self) {
+        loop {
+            let mut back = std::pin::pin!(self.back.notified());
+            back.as_mut().enable();
+            if !self.shelf().is_lent {
+                return;
+            }
+            back.await;
+        }
+    }
+
+    fn lend(self: &Arc<Self>) -> Lent<C> {
+        Lent { keeper: Arc::clone(self), calls: 0, made_at: Instant::now() }
+    }
+
+    /// The most recently used idle instance: its memory is the warmest, and the others can expire.
+    fn pop(&self) -> Option<Live<C>> {
+        let mut shelf = self.shelf();
+        let live = shelf.idle.pop_back();
+        let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
+        let expired = expired(&mut shelf.idle, max_idle);
+        drop(shelf);
+        self.retire(expired);
+        let (fresh, stale) = live.map_or((None, None), |live| match is_fresh(&live, max_idle) {
+            true => (Some(live), None),
+            false => (None, Some(live)),
+        });
+        self.retire(stale);
+        fresh
+    }
+
+    /// Keeps an instance for the next call, if the mode, its age and the generation's life allow.
+    fn put(&self, mut live: Live<C>) {
+        live.idle_since = Instant::now();
+        match self.mode {
+            InstanceMode::Fresh => {}
+            InstanceMode::Singleton => self.shelf().idle.push_back(live),
+            InstanceMode::Pooled { max_idle, .. } => {
+                if self.retirement.retiring.is_cancelled() || self.is_spent(&live) {
+                    self.retire([live]);
+                    return;
+                }
+                let mut shelf = self.shelf();
+                shelf.idle.push_back(live);
+                let expired = expired(&mut shelf.idle, max_idle);
+                drop(shelf);
+                self.retire(expired);
+            }
+        }
+    }
+
+    /// Whether a warm instance has had its calls, its time or its memory.
+    fn is_spent(&self, live: &Live<C>) -> bool {
+        let Some(span) = self.mode.span(live.store.data().number()) else { return true };
+        live.calls >= span.calls
+            || live.made_at.elapsed() >= span.age
+            || has_grown(live.store.data())
+    }
+
+    /// Ends instances in order, aside: nobody waits for it.
+    fn retire(&self, spent: impl IntoIterator<Item = Live<C>>) {
+        let spent: Vec<_> = spent.into_iter().collect();
+        if spent.is_empty() || !self.maker.has_shutdown() {
+            // Stores are dropped outside of the lock: that unmaps memory.
+            return;
+        }
+        let maker = Arc::clone(&self.maker);
+        tokio::spawn(async move {
+            for live in spent {
+                maker.shut_down(live).await;
+            }
+        });
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf<C>> {
+        // Instances are pushed and popped whole, so a panic elsewhere leaves the shelf sound.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the store's memory has grown so much that a warm instance is to be replaced.
+pub(super) fn has_grown<H>(state: &HostState<H>) -> bool {
+    state.memory_used() > state.memory_limit() / SPENT_MEMORY
+}
+
+fn is_fresh<C: Contract>(live: &Live<C>, max_idle: Duration) -> bool {
+    live.idle_since.elapsed() <= max_idle
+}
+
+/// Takes those out of `idle` that have been there longer than `max_idle`.
+fn expired<C: Contract>(idle: &mut VecDeque<Live<C>>, max_idle: Duration) -> Vec<Live<C>> {
+    let n_expired = idle.iter().position(|live| is_fresh(live, max_idle)).unwrap_or(idle.len());
+    idle.drain(..n_expired).collect()
+}

@@ -1,0 +1,265 @@
+//! A live instance with its store, and what makes one, starts it, moves its state and ends it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use super::{StoreFactory, failure};
+use crate::contract::hooks::{Hooks, Unrestored};
+use crate::contract::{Contract, ContractError};
+use crate::error::{CallFailure, HandOverError, chain};
+use crate::events::{EventBus, EventKind};
+use crate::host::HostState;
+use crate::id::{GenerationNumber, HandlerName};
+use crate::snapshot::{Keeps, Restored, Snapshot};
+
+/// An instance and the store it lives in.
+pub(crate) struct Live<C: Contract> {
+    // Both are handles into the store; only the store owns anything.
+    pub(crate) instance: Instance,
+    pub(crate) exports: C::Instance,
+    pub(crate) store: Store<HostState<C::Host>>,
+    /// Calls that it has answered.
+    pub(super) calls: usize,
+    pub(super) made_at: Instant,
+    pub(super) idle_since: Instant,
+}
+
+/// Whose instances these are, for the guest and for events.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    pub(crate) handler: HandlerName,
+    pub(crate) generation: GenerationNumber,
+    pub(crate) bus: EventBus,
+}
+
+/// How long and how much a guest may take outside of its calls.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// Longest time to make and start an instance.
+    pub(crate) start: Duration,
+    /// Longest time of `save`, of `restore` and of `shutdown`, each.
+    pub(crate) hand_over: Duration,
+    /// Largest state in bytes.
+    pub(crate) state: u64,
+}
+
+/// Makes the instances of one generation.
+pub(crate) struct Maker<C: Contract> {
+    pre: InstancePre<HostState<C::Host>>,
+    indices: C::Indices,
+    hooks: Hooks,
+    factory: StoreFactory<C::Host>,
+    identity: Identity,
+    allowance: Allowance,
+}
+
+/// Why there is no instance.
+pub(crate) enum MakeError {
+    /// An export has another type than the contract says. Only the first instance tells.
+    Exports(wasmtime::Error),
+    /// It could not be made or started.
+    Failed(CallFailure),
+}
+
+impl From<CallFailure> for MakeError {
+    fn from(failure: CallFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<MakeError> for CallFailure {
+    fn from(error: MakeError) -> Self {
+        match error {
+            MakeError::Exports(source) => Self::Instantiate { source },
+            MakeError::Failed(failure) => failure,
+        }
+    }
+}
+
+impl<C: Contract> Maker<C> {
+    /// A maker of instances of `pre`.
+    ///
+    /// # Errors
+    ///
+    /// [`ContractError::WrongExport`] when one of the optional exports has another shape.
+    pub(crate) fn new(
+        pre: InstancePre<HostState<C::Host>>,
+        indices: C::Indices,
+        factory: StoreFactory<C::Host>,
+        identity: Identity,
+        allowance: Allowance,
+    ) -> Result<Self, ContractError> {
+        let hooks = Hooks::of(&pre)?;
+        Ok(Self { pre, indices, hooks, factory, identity, allowance })
+    }
+
+    /// What a long-lived instance keeps.
+    pub(super) fn keeps(&self) -> Keeps {
+        if self.hooks.has_state() { Keeps::State } else { Keeps::Memory }
+    }
+
+    /// Longest time of `save`, of `restore` and of `shutdown`, each.
+    pub(super) fn hand_over(&self) -> Duration {
+        self.allowance.hand_over
+    }
+
+    /// An instance that was started and can take calls.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`], within the time allowed.
+    pub(super) async fn make(&self) -> Result<Live<C>, MakeError> {
+        let timeout = self.allowance.start;
+        let made = async {
+            let mut live = self.instantiate().await?;
+            self.init(&mut live).await?;
+            Ok(live)
+        };
+        let deadline = Err(CallFailure::Deadline { timeout }.into());
+        tokio::time::timeout(timeout, made).await.unwrap_or(deadline)
+    }
+
+    /// An instance in which nothing but its start function has run.
+    ///
+    /// # Errors
+    ///
+    /// [`MakeError`], within the time allowed.
+    pub(super) async fn make_bare(&self) -> Result<Live<C>, MakeError> {
+        let timeout = self.allowance.start;
+        let deadline = Err(CallFailure::Deadline { timeout }.into());
+        tokio::time::timeout(timeout, self.instantiate()).await.unwrap_or(deadline)
+    }
+
+    /// Starts an instance that was made bare.
+    ///
+    /// # Errors
+    ///
+    /// What the guest's or the contract's `init` ended with, within the time allowed.
+    pub(super) async fn start(&self, live: &mut Live<C>) -> Result<(), CallFailure> {
+        let timeout = self.allowance.start;
+        let deadline = Err(CallFailure::Deadline { timeout });
+        tokio::time::timeout(timeout, self.init(live)).await.unwrap_or(deadline)
+    }
+
+    /// The instance `instance` of `store`, after a call that somebody else made in it.
+    pub(super) fn revive(
+        &self,
+        mut store: Store<HostState<C::Host>>,
+        instance: Instance,
+        calls: usize,
+        made_at: Instant,
+    ) -> Option<Live<C>> {
+        // They had the right types when the instance was made.
+        let exports = C::exports(&self.indices, &mut store, &instance).ok()?;
+        Some(Live { instance, exports, store, calls, made_at, idle_since: Instant::now() })
+    }
+
+    /// The state of `live`, which goes on when the guest itself refuses, and must be dropped when
+    /// the error says [`HandOverError::Lost`].
+    pub(super) async fn save(&self, live: &mut Live<C>) -> Result<Snapshot, HandOverError> {
+        let Allowance { hand_over, state: limit, .. } = self.allowance;
+        let saved = bounded(hand_over, self.hooks.save(&mut live.store, &live.instance)).await;
+        let snapshot = match saved.map_err(|source| HandOverError::Lost { source })? {
+            Some(Ok(snapshot)) => snapshot,
+            Some(Err(reason)) => return Err(HandOverError::Refused { reason }),
+            None => {
+                let reason = "it does not export `wrt:plugin/state`".to_owned();
+                return Err(HandOverError::Refused { reason });
+            }
+        };
+        let bytes = snapshot.payload.len() as u64 + snapshot.schema.len() as u64;
+        if bytes > limit {
+            return Err(HandOverError::TooLarge { bytes, limit });
+        }
+        Ok(snapshot)
+    }
+
+    /// Makes the state of `live`, which was made bare, that of `snapshot`. On an error `live` must
+    /// be dropped. What the guest does meanwhile has no effect outside.
+    pub(super) async fn restore(
+        &self,
+        live: &mut Live<C>,
+        snapshot: &Snapshot,
+    ) -> Result<Restored, HandOverError> {
+        live.store.data_mut().refuse_effects(true);
+        let restoring = self.hooks.restore(&mut live.store, &live.instance, snapshot);
+        let restored = bounded(self.allowance.hand_over, restoring).await;
+        live.store.data_mut().refuse_effects(false);
+        match restored.map_err(|source| HandOverError::Broken { source })? {
+            Some(Ok(restored)) => Ok(restored),
+            Some(Err(Unrestored::Incompatible(reason))) => {
+                Err(HandOverError::Incompatible { reason })
+            }
+            Some(Err(Unrestored::Failed(reason))) => Err(HandOverError::Unrestored { reason }),
+            None => {
+                let reason = "it does not export `wrt:plugin/state`".to_owned();
+                Err(HandOverError::Incompatible { reason })
+            }
+        }
+    }
+
+    /// Tells `live` of its end, if it wants to know, and drops it.
+    pub(super) async fn shut_down(&self, mut live: Live<C>) {
+        if !self.hooks.has_lifecycle() {
+            return;
+        }
+        let started = Instant::now();
+        let ending = self.hooks.shutdown(&mut live.store, &live.instance);
+        if let Err(failure) = bounded(self.allowance.hand_over, ending).await {
+            let kind = EventKind::CallFailed {
+                generation: self.identity.generation,
+                outcome: "shutdown",
+                error: chain(&failure),
+                elapsed_ms: started.elapsed().as_secs_f64() * 1e3,
+                request_id: None,
+            };
+            self.identity.bus.emit(Some(&self.identity.handler), None, kind);
+        }
+    }
+
+    /// Whether an instance wants to be told of its end.
+    pub(super) fn has_shutdown(&self) -> bool {
+        self.hooks.has_lifecycle()
+    }
+
+    async fn instantiate(&self) -> Result<Live<C>, MakeError> {
+        let mut store = self.factory.store();
+        let made = self.pre.instantiate_async(&mut store).await;
+        let instance = made.map_err(|error| match failure(error, self.allowance.start) {
+            CallFailure::Guest { reason } => {
+                CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
+            }
+            other => other,
+        })?;
+        let exports =
+            C::exports(&self.indices, &mut store, &instance).map_err(MakeError::Exports)?;
+        let now = Instant::now();
+        Ok(Live { instance, exports, store, calls: 0, made_at: now, idle_since: now })
+    }
+
+    async fn init(&self, live: &mut Live<C>) -> Result<(), CallFailure> {
+        let timeout = self.allowance.start;
+        let Identity { handler, generation, .. } = &self.identity;
+        let Live { store, instance, exports, .. } = live;
+        let said = self.hooks.init(store, instance, handler, *generation).await;
+        match said.map_err(|error| failure(error, timeout))? {
+            Ok(()) => {}
+            Err(reason) => return Err(CallFailure::Init { reason }),
+        }
+        C::init(exports, store).await.map_err(|error| failure(error, timeout))
+    }
+}
+
+/// Bounds a guest's phase in time, and classifies its end.
+async fn bounded<T>(
+    timeout: Duration,
+    phase: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, CallFailure> {
+    match tokio::time::timeout(timeout, phase).await {
+        Ok(result) => result.map_err(|error| failure(error, timeout)),
+        Err(_) => Err(CallFailure::Deadline { timeout }),
+    }
+}

@@ -1,0 +1,329 @@
+//! From a candidate to the active generation.
+//!
+//! Stage (compile, check, first instance) · wait for a place among the draining generations · walk
+//! the [`Protocol`] to the publication, which is one pointer store · drain the predecessor, aside.
+//! Everything that can fail comes before the publication.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::past::Version;
+use super::protocol::{Found, Protocol, Step, Terms};
+use super::task::{Task, condemned, log_panic, milliseconds};
+use super::trial::{Budget, Trial};
+use super::{Guest, Staged, Swap};
+use crate::artifact::{Candidate, Goal};
+use crate::error::{HandOverError, StageError, chain};
+use crate::events::{EventKind, StateOutcome, Tier};
+use crate::generation::{Counts, Generation, Loaded, Reload, Retirement};
+use crate::handler::Hold;
+use crate::id::{Digest, GenerationNumber};
+use crate::snapshot::{Keeps, Restored, Snapshot};
+
+/// What is to become the active generation, and why.
+pub(super) struct Bring {
+    pub(super) candidate: Candidate,
+    pub(super) cause: String,
+    pub(super) since: Instant,
+    pub(super) build_time: Option<Duration>,
+    pub(super) is_fresh: bool,
+    /// The generation that is taken back with this.
+    pub(super) back_from: Option<GenerationNumber>,
+    /// The state from before that generation.
+    pub(super) kept: Option<Snapshot>,
+}
+
+/// Why an operation ended without a publication.
+pub(super) enum Ended {
+    Answered(Swap),
+    Failed(StageError),
+    /// What serves failed its trial meanwhile.
+    Condemned,
+}
+
+impl From<StageError> for Ended {
+    fn from(error: StageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What is told of a publication.
+struct Story<'a> {
+    cause: &'a str,
+    since: Instant,
+    state: StateOutcome,
+    /// Why state was lost, if it was not asked for.
+    loss: Option<&'a StageError>,
+}
+
+impl<G: Guest> Task<G> {
+    pub(super) async fn bring(&mut self, bring: Bring) -> Result<Swap, Ended> {
+        let Bring { candidate, cause, since, build_time, is_fresh, back_from, kept } = bring;
+        let digest = candidate.digest;
+        let number = self.number;
+        self.number = number.next();
+        let retirement = Retirement::default();
+        let own = retirement.of_code();
+        let staged = {
+            let handler = Arc::clone(&self.handler);
+            // Cancel-safe: what was staged is dropped, and was never visible.
+            tokio::select! {
+                biased; // A bad generation is taken back first.
+                () = condemned(&handler, self.trial) => return Err(Ended::Condemned),
+                staged = self.guest.stage(&candidate, number, own.clone()) => staged?,
+            }
+        };
+        self.emit(&cause, staged_event(digest, &staged, build_time));
+        if back_from.is_none() {
+            // Once back, the same bytes do not come again, so this is no way around the bound.
+            self.wait_for_place().await?;
+        }
+
+        let is_baseline = staged.tier == Tier::Baseline;
+        let new = self.guest.keeps(&staged.ready);
+        let active = self.handler.active().current();
+        let old = active.as_ref().map(|active| {
+            active.peek().map_or(Keeps::Nothing, |loaded| self.guest.keeps(loaded.ready()))
+        });
+        let in_flight = active.as_ref().map_or(0, |active| active.in_flight());
+        // Those who call now will call the next one in a moment.
+        self.guest.warm(&staged.ready, in_flight).await?;
+        let terms = Terms {
+            old,
+            new,
+            is_fresh,
+            mismatch: self.mismatch,
+            is_rollback: back_from.is_some(),
+            has_kept: kept.is_some(),
+        };
+        let loaded = Loaded::new(staged.ready, staged.lease, own);
+        let spare = candidate.clone().without_bytes();
+        // What an instance keeps would be gone with its code.
+        let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
+        let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
+        let swap = self.walk(terms, generation, kept, &cause, since).await?;
+
+        let version = Version { number, candidate: spare, lease: None, snapshot: None };
+        if let Some(mut before) = self.active.replace(version) {
+            before.lease = active.as_ref().and_then(|it| it.spare());
+            before.snapshot = self.handed_over.take();
+            self.past.push(before);
+        }
+        if let Some(from) = back_from {
+            let kind = EventKind::RolledBack { generation: number, from };
+            self.emit(&cause, kind);
+        }
+        self.begin_trial(number, active.as_deref(), back_from.is_some());
+        self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
+        Ok(swap)
+    }
+
+    /// Walks the protocol to its end.
+    async fn walk(
+        &mut self,
+        terms: Terms,
+        next: Arc<Generation<G::Ready>>,
+        kept: Option<Snapshot>,
+        cause: &str,
+        since: Instant,
+    ) -> Result<Swap, StageError> {
+        let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
+        let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
+        let ready = loaded.ready();
+        let (mut hold, mut snapshot, mut problem, mut swap) = (None, None, None, None);
+        let mut protocol = Protocol::new(terms);
+        #[cfg(test)]
+        {
+            protocol.bug = self.bug;
+        }
+        let mut step = protocol.begin();
+        loop {
+            let done = match step {
+                Step::Hold => {
+                    hold = handler.active().hold();
+                    let limit = handler.config().hand_over;
+                    at_rest(hold.as_ref(), limit)
+                        .await
+                        .map_err(|source| StageError::Save { source })
+                }
+                Step::Save => match save(&*guest, hold.as_ref()).await {
+                    Ok(saved) => {
+                        snapshot = Some(saved);
+                        Ok(Found::Done)
+                    }
+                    Err(source) => Err(StageError::Save { source }),
+                },
+                Step::Restore => restore(&*guest, ready, snapshot.as_ref()).await,
+                Step::RestoreKept => restore(&*guest, ready, kept.as_ref()).await,
+                Step::Start => guest.start(ready).await.map(|()| Found::Done),
+                Step::Probe => guest.probe(ready).await.map(|()| Found::Done),
+                Step::Publish(state) => {
+                    let loss = problem.as_ref();
+                    let story = Story { cause, since, state, loss };
+                    swap = Some(self.publish(Arc::clone(&next), hold.take(), &story));
+                    Ok(Found::Done)
+                }
+                Step::Release => {
+                    hold = None;
+                    Ok(Found::Done)
+                }
+                Step::RefuseStateless => {
+                    let reason = "it keeps no state".to_owned();
+                    let source = HandOverError::Incompatible { reason };
+                    return Err(StageError::Restore { source });
+                }
+                Step::Published => {
+                    self.handed_over = snapshot;
+                    return swap.ok_or(StageError::ShuttingDown);
+                }
+                Step::Refused => return Err(problem.unwrap_or(StageError::ShuttingDown)),
+            };
+            let found = done.unwrap_or_else(|error| {
+                let found = found(&error);
+                // A later step's failure is what refuses a candidate; a loss keeps its own reason.
+                problem = Some(error);
+                found
+            });
+            step = protocol.next(found);
+        }
+    }
+
+    fn publish(
+        &mut self,
+        next: Arc<Generation<G::Ready>>,
+        hold: Option<Hold<'_, G::Ready>>,
+        story: &Story<'_>,
+    ) -> Swap {
+        let serving = next.serving();
+        let pause = hold.as_ref().map_or(Duration::ZERO, Hold::lasted);
+        let previous = self.handler.active().publish(next);
+        if let Some(previous) = &previous {
+            // Before the hold ends: nobody enters it again.
+            previous.close();
+        }
+        drop(hold);
+        let from = previous.as_ref().map(|previous| previous.serving().generation);
+        self.emit(
+            story.cause,
+            EventKind::Swapped {
+                generation: serving.generation,
+                from,
+                digest: serving.digest,
+                total_ms: milliseconds(story.since.elapsed()),
+                pause_ms: milliseconds(pause),
+                state: story.state,
+            },
+        );
+        if let (StateOutcome::Reset | StateOutcome::Reverted, Some(loss)) =
+            (story.state, story.loss)
+        {
+            let (generation, reason) = (serving.generation, chain(loss));
+            self.emit(story.cause, EventKind::StateLost { generation, reason });
+        }
+        if let Some(previous) = previous {
+            self.drain_aside(previous);
+        }
+        Swap::Swapped { serving, from }
+    }
+
+    /// The generation that was just published has to prove itself, if that is wanted and there is
+    /// one to go back to.
+    fn begin_trial(
+        &mut self,
+        number: GenerationNumber,
+        before: Option<&Generation<G::Ready>>,
+        is_back: bool,
+    ) {
+        let config = self.handler.config();
+        // What was gone back to has proved itself before.
+        if config.probation.is_zero() || is_back {
+            self.trial = None;
+            self.trust(number);
+            return;
+        }
+        let before = before.map_or(Counts::default(), |before| before.tally().counts());
+        let budget = Budget { max_failures: config.max_failures, before };
+        self.trial = Some(Trial::new(number, config.probation, budget));
+    }
+
+    /// How the code of a generation is made again, by a call that finds it gone.
+    fn reload(&self, candidate: Candidate, number: GenerationNumber) -> Reload<G::Ready> {
+        let guest = Arc::clone(&self.guest);
+        Box::new(move |retirement| {
+            let (guest, candidate) = (Arc::clone(&guest), candidate.clone());
+            Box::pin(async move { guest.restage(&candidate, number, retirement, Goal::Soon).await })
+        })
+    }
+
+    /// Waits until fewer than the allowed number of generations drain.
+    async fn wait_for_place(&mut self) -> Result<(), Ended> {
+        while self.draining.try_join_next().map(log_panic).is_some() {}
+        while self.draining.len() >= self.max_draining {
+            let handler = Arc::clone(&self.handler);
+            // Cancel-safe: `join_next` takes nothing unless it wins, and the others only look.
+            tokio::select! {
+                biased; // A bad generation is taken back first; a place is better than none.
+                () = condemned(&handler, self.trial) => return Err(Ended::Condemned),
+                Some(drained) = self.draining.join_next() => log_panic(drained),
+                // The newest wins; what would only start to drain at once is not published.
+                () = self.mailbox.waiting() => return Err(Ended::Answered(Swap::Superseded)),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits until nobody is inside what is held.
+async fn at_rest<R>(hold: Option<&Hold<'_, R>>, limit: Duration) -> Result<Found, HandOverError> {
+    if let Some(hold) = hold {
+        let rest = tokio::time::timeout(limit, hold.generation().emptied()).await;
+        rest.map_err(|_| HandOverError::Busy { waited: limit })?;
+    }
+    Ok(Found::Done)
+}
+
+async fn save<G: Guest>(
+    guest: &G,
+    hold: Option<&Hold<'_, G::Ready>>,
+) -> Result<Snapshot, HandOverError> {
+    let loaded = hold.and_then(|hold| hold.generation().peek());
+    match loaded {
+        Some(loaded) => guest.save(loaded.ready()).await,
+        // The protocol saves from what it holds, and a generation that keeps something keeps its
+        // code.
+        None => Err(HandOverError::Refused { reason: "its code is not loaded".to_owned() }),
+    }
+}
+
+async fn restore<G: Guest>(
+    guest: &G,
+    ready: &G::Ready,
+    snapshot: Option<&Snapshot>,
+) -> Result<Found, StageError> {
+    let Some(snapshot) = snapshot else { return Ok(Found::Failed) };
+    match guest.restore(ready, snapshot).await {
+        Ok(Restored::Carried) => Ok(Found::Done),
+        Ok(Restored::Migrated) => Ok(Found::Migrated),
+        Err(source) => Err(StageError::Restore { source }),
+    }
+}
+
+/// What the protocol has to know of an error.
+fn found(error: &StageError) -> Found {
+    match error {
+        StageError::Save { source: HandOverError::Lost { .. } } => Found::Lost,
+        StageError::Restore { source: HandOverError::Incompatible { .. } } => Found::Incompatible,
+        _ => Found::Failed,
+    }
+}
+
+fn staged_event<R>(digest: Digest, staged: &Staged<R>, build: Option<Duration>) -> EventKind {
+    EventKind::Staged {
+        digest,
+        bytes: staged.bytes,
+        build_ms: build.map(milliseconds),
+        compile_ms: milliseconds(staged.compile_time),
+        compiled_by: staged.compiled_by,
+        tier: staged.tier,
+    }
+}

@@ -1,0 +1,79 @@
+//! Probation: whether a published generation fails more often than the one before it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::generation::Counts;
+use crate::id::GenerationNumber;
+
+/// A generation under observation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trial {
+    /// Which one.
+    pub(super) generation: GenerationNumber,
+    /// When it has passed.
+    pub(super) until: Instant,
+    budget: Budget,
+}
+
+/// How many failures a generation may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Budget {
+    /// Failed calls that are too many, if the one before it failed less often.
+    pub(super) max_failures: u64,
+    /// How the calls of the one before went.
+    pub(super) before: Counts,
+}
+
+impl Trial {
+    pub(super) fn new(generation: GenerationNumber, length: Duration, budget: Budget) -> Self {
+        Self { generation, until: Instant::now() + length, budget }
+    }
+
+    /// Whether these calls of it end the trial.
+    pub(super) fn is_failed(&self, counts: Counts) -> bool {
+        self.budget.is_exceeded(counts)
+    }
+}
+
+impl Budget {
+    /// Whether `counts` are too many failures: as many as allowed, and more than twice as often as
+    /// the generation before, which would do no better otherwise.
+    pub(super) fn is_exceeded(&self, counts: Counts) -> bool {
+        let Counts { calls, failures } = counts;
+        if failures < self.max_failures {
+            return false;
+        }
+        // failures / calls > 2 * before.failures / before.calls, without a division.
+        let (now, before) = (u128::from(failures), u128::from(self.before.failures));
+        now * u128::from(self.before.calls.max(1)) > 2 * before * u128::from(calls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(max_failures: u64, calls: u64, failures: u64) -> Budget {
+        Budget { max_failures, before: Counts { calls, failures } }
+    }
+
+    #[test]
+    fn few_failures_are_accidents() {
+        assert!(!budget(3, 100, 0).is_exceeded(Counts { calls: 2, failures: 2 }));
+        assert!(budget(3, 100, 0).is_exceeded(Counts { calls: 3, failures: 3 }));
+    }
+
+    #[test]
+    fn failures_that_the_generation_before_had_too_are_no_reason_to_go_back() {
+        assert!(!budget(3, 100, 50).is_exceeded(Counts { calls: 10, failures: 6 }));
+        assert!(!budget(3, 100, 100).is_exceeded(Counts { calls: 10, failures: 10 }));
+        assert!(budget(3, 100, 10).is_exceeded(Counts { calls: 10, failures: 3 }));
+    }
+
+    #[test]
+    fn a_generation_before_without_calls_is_no_excuse() {
+        assert!(budget(1, 0, 0).is_exceeded(Counts { calls: 1, failures: 1 }));
+    }
+}
