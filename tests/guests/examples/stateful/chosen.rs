@@ -102,7 +102,8 @@ mod exports {
                 None => number("payload", 0)?,
             };
             // The count, and blanks for the rest.
-            let payload = format!("{count:<size$}").into_bytes();
+            let mut payload = count.to_string().into_bytes();
+            payload.resize(size.max(payload.len()), b' ');
             Ok(WireSnapshot { schema: ":count".into(), version: number("version", 1)?, payload })
         }
 
