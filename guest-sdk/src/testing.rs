@@ -84,6 +84,20 @@ impl FakeHost {
     /// As [`call`](Self::call), for a handler with a state: what the call does to it is seen by the
     /// next.
     ///
+    /// ```
+    /// use wrt_guest::testing::FakeHost;
+    /// use wrt_guest::{Body, Request};
+    ///
+    /// fn handle(count: &mut u64, by: String) -> String {
+    ///     *count += by.len() as u64;
+    ///     count.to_string()
+    /// }
+    ///
+    /// let (host, mut count) = (FakeHost::new(), 7);
+    /// assert_eq!(host.call_with(handle, &mut count, Request::new(Body::from("abc"))).text(), "10");
+    /// assert_eq!(count, 10);
+    /// ```
+    ///
     /// # Panics
     ///
     /// As [`call`](Self::call).

@@ -35,8 +35,9 @@ pub enum Shape {
 ///
 /// Numbers, `bool`, `char`, text, `Duration`, `Option`, lists, arrays, tuples of up to six, sets and
 /// maps are such types, and `#[derive(wrt_guest::State)]` makes one of a struct or an enum. For a
-/// field of any other type, or one that contains itself, `#[state(opaque = "…")]` says in words of
-/// the author's own what it looks like; other words are another shape.
+/// field of any other type, `#[state(opaque = "…")]` says in words of the author's own what it looks
+/// like; other words are another shape. A type that contains itself needs that for one field of the
+/// circle, because its schema would have no end: the compiler speaks of a cycle in `SHAPE`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no schema, so it cannot be a part of a state",
     label = "expected something that implements `Schema`",
