@@ -2,15 +2,23 @@
 
 pub mod event;
 pub mod http;
+pub mod lifecycle;
+pub mod state;
 
 #[rustfmt::skip]
-#[allow(warnings, unsafe_code, reason = "the file is generated, and not public to authors")]
-pub mod bindings;
+#[allow(warnings, unsafe_code, reason = "the files are generated, and not public to authors")]
+pub mod bindings {
+    //! One file for each world that an attribute can export.
+
+    pub mod lifecycle;
+    pub mod sdk;
+    pub mod state;
+}
 
 use crate::log::Level;
 use crate::{Error, Result};
-use bindings::wasi::config::store;
-use bindings::wasi::logging::logging;
+use bindings::sdk::wasi::config::store;
+use bindings::sdk::wasi::logging::logging;
 
 pub(crate) fn config(key: &str) -> Result<Option<String>> {
     keep_component_type();
@@ -39,5 +47,11 @@ pub(crate) fn log(level: Level, context: &str, message: &str) {
 /// call into the handler's own crate, nothing else of that file is needed, and the component
 /// cannot be put together for want of an interface.
 fn keep_component_type() {
-    bindings::__link_custom_section_describing_imports();
+    bindings::sdk::__link_custom_section_describing_imports();
+}
+
+/// Tells of what nobody is left to be told of as an error.
+#[allow(clippy::print_stderr, reason = "the host captures it, and no other way is left")]
+fn report(what: &str, error: &Error) {
+    eprintln!("{what}: {}", error.chain());
 }

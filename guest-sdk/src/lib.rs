@@ -52,6 +52,10 @@
 //! assert_eq!(answer.text(), "hi /");
 //! ```
 //!
+//! A handler with one long-lived instance may keep a [`State`] in it, which is handed over when the
+//! handler is swapped. [`state`] has the whole chapter: what survives, how to add a field, how to
+//! migrate.
+//!
 //! # A fast dev profile
 //!
 //! Each save is built with the dev profile. Cargo's own keeps full debug information of every
@@ -83,9 +87,12 @@ mod event_handler;
 mod extract;
 mod http_handler;
 mod json;
+mod lifecycle;
 pub mod log;
 mod query;
 mod respond;
+pub mod state;
+mod stateful;
 mod stream;
 pub mod time;
 
@@ -102,10 +109,13 @@ pub use extract::FromRequest;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 pub use http_handler::HttpHandler;
 pub use json::Json;
+pub use lifecycle::{Context, Fallible, Init, Shutdown};
 pub use query::query;
 pub use respond::{Html, IntoResponse};
+pub use state::State;
+pub use stateful::{StatefulEventHandler, StatefulHttpHandler};
 pub use stream::Sender;
-pub use wrt_guest_macros::{event, http};
+pub use wrt_guest_macros::{State, event, http};
 
 /// A request with this crate's [`Body`]; everything else is the `http` crate's.
 pub type Request<B = Body> = ::http::Request<B>;
@@ -114,9 +124,12 @@ pub type Request<B = Body> = ::http::Request<B>;
 pub type Response<B = Body> = ::http::Response<B>;
 
 /// What the attributes expand to; not for use by hand.
-#[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::guest::{bindings, event, http};
+    #[cfg(target_arch = "wasm32")]
+    pub use crate::guest::{bindings, event, http, lifecycle, state};
+    pub use crate::state::slot::Slot;
+    pub use crate::state::text::{schema, schema_len, schema_str, section, section_len};
+    #[cfg(target_arch = "wasm32")]
     pub use wasip2;
 }

@@ -4,7 +4,11 @@
 
 use crate::http_handler::error_response;
 use crate::log::Level;
-use crate::{Error, Event, EventHandler, HttpHandler, IntoResponse, Request, Response, Result};
+use crate::state::{RestoreError, Restored, Snapshot};
+use crate::{
+    Error, Event, EventHandler, HttpHandler, IntoResponse, Request, Response, Result, State,
+    StatefulEventHandler, StatefulHttpHandler,
+};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
@@ -74,17 +78,36 @@ impl FakeHost {
     ///
     /// When the handler's response ends in an error, and when it waits for what can never come.
     pub fn call<H: HttpHandler<S>, S>(&self, handler: H, request: Request) -> Answer {
-        block_on(async {
-            let result = handler.call(request).await.or_else(error_response);
-            let (response, error) = match result {
-                Ok(response) => (response, None),
-                Err(error) => (failure()?, Some(error)),
-            };
-            let (head, body) = response.into_parts();
-            let body = body.bytes().await?;
-            Ok::<_, Error>(Answer { status: head.status, headers: head.headers, body, error })
-        })
-        .expect("the response must have a body that can be read to its end")
+        block_on(answer(handler.call(request)))
+    }
+
+    /// As [`call`](Self::call), for a handler with a state: what the call does to it is seen by the
+    /// next.
+    ///
+    /// ```
+    /// use wrt_guest::testing::FakeHost;
+    /// use wrt_guest::{Body, Request};
+    ///
+    /// fn handle(count: &mut u64, by: String) -> String {
+    ///     *count += by.len() as u64;
+    ///     count.to_string()
+    /// }
+    ///
+    /// let (host, mut count) = (FakeHost::new(), 7);
+    /// assert_eq!(host.call_with(handle, &mut count, Request::new(Body::from("abc"))).text(), "10");
+    /// assert_eq!(count, 10);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// As [`call`](Self::call).
+    pub fn call_with<H: StatefulHttpHandler<S, Shape>, S, Shape>(
+        &self,
+        handler: H,
+        state: &mut S,
+        request: Request,
+    ) -> Answer {
+        block_on(answer(handler.call(state, request)))
     }
 
     /// Sends an event to a handler.
@@ -94,6 +117,40 @@ impl FakeHost {
     /// The handler's.
     pub fn send<H: EventHandler<S>, S>(&self, handler: H, event: Event) -> Result<Option<Event>> {
         block_on(handler.call(event))
+    }
+
+    /// As [`send`](Self::send), for a handler with a state: what the call does to it is seen by the
+    /// next.
+    ///
+    /// # Errors
+    ///
+    /// The handler's.
+    pub fn send_with<H: StatefulEventHandler<S, Shape>, S, Shape>(
+        &self,
+        handler: H,
+        state: &mut S,
+        event: Event,
+    ) -> Result<Option<Event>> {
+        block_on(handler.call(state, event))
+    }
+
+    /// Saves a state, as the first half of a swap does.
+    ///
+    /// # Panics
+    ///
+    /// When the state has no JSON form.
+    pub fn save<S: State>(&self, state: &S) -> Snapshot {
+        crate::state::save(state).expect("the state must have a JSON form")
+    }
+
+    /// Makes a state of a type from a snapshot, as the second half of a swap does. The snapshot may
+    /// be of another type: that of the component before.
+    ///
+    /// # Errors
+    ///
+    /// Those that would reject the swap.
+    pub fn restore<S: State>(&self, snapshot: &Snapshot) -> Result<(S, Restored), RestoreError> {
+        crate::state::restore(snapshot)
     }
 
     /// The lines logged so far.
@@ -111,6 +168,20 @@ impl Drop for FakeHost {
     fn drop(&mut self) {
         WORLD.take();
     }
+}
+
+/// Reads the whole response of a call.
+async fn answer(call: impl Future<Output = Result<Response>>) -> Answer {
+    let read = async {
+        let (response, error) = match call.await.or_else(error_response) {
+            Ok(response) => (response, None),
+            Err(error) => (failure()?, Some(error)),
+        };
+        let (head, body) = response.into_parts();
+        let body = body.bytes().await?;
+        Ok::<_, Error>(Answer { status: head.status, headers: head.headers, body, error })
+    };
+    read.await.expect("the response must have a body that can be read to its end")
 }
 
 fn failure() -> Result<Response> {

@@ -9,8 +9,9 @@ use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
 
 /// What the SDK binds: less than the worlds of the package, because each import that is bound is
-/// compiled for every handler.
-const WORLD: &str = "
+/// compiled for every handler, and a world for each optional export, because an export macro
+/// exports all of its world.
+const WORLDS: &str = "
 package wrt:guest;
 
 world sdk {
@@ -18,13 +19,21 @@ world sdk {
   import wasi:logging/logging@0.1.0-draft;
   export wrt:plugin/handler@0.1.0;
 }
+
+world lifecycle {
+  export wrt:plugin/lifecycle@0.1.0;
+}
+
+world state {
+  export wrt:plugin/state@0.1.0;
+}
 ";
 
-fn generate(root: &Path) -> Result<String, Box<dyn Error>> {
+fn generate(root: &Path, world: &str) -> Result<String, Box<dyn Error>> {
     let mut resolve = Resolve::default();
     resolve.push_dir(root.join("../wit"))?;
-    let package = resolve.push_str("sdk.wit", WORLD)?;
-    let world = resolve.select_world(&[package], Some("sdk"))?;
+    let package = resolve.push_str("sdk.wit", WORLDS)?;
+    let world = resolve.select_world(&[package], Some(world))?;
     let options = wit_bindgen_rust::Opts {
         generate_all: true,
         pub_export_macro: true,
@@ -45,15 +54,18 @@ fn generate(root: &Path) -> Result<String, Box<dyn Error>> {
 fn bindings_match_the_wit_files() {
     // Asked at run time: clones may share a target directory.
     let root = &PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
-    let path = root.join("src/guest/bindings.rs");
-    let expected = generate(root).unwrap();
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, &expected).unwrap();
+    for world in ["sdk", "lifecycle", "state"] {
+        let path = root.join(format!("src/guest/bindings/{world}.rs"));
+        let expected = generate(root, world).unwrap();
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::write(&path, &expected).unwrap();
+        }
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            found == expected,
+            "`{}` is not what the WIT files say; \
+             run `BLESS=1 cargo test -p wrt-guest --test bindings`",
+            path.display()
+        );
     }
-    let found = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        found == expected,
-        "`src/guest/bindings.rs` is not what the WIT files say; \
-         run `BLESS=1 cargo test -p wrt-guest --test bindings`"
-    );
 }

@@ -92,6 +92,8 @@ const BORDERS: &[Border] = &[
             "runtime/src/artifact/load.rs",
             // Quotes a handler that the attribute has to refuse.
             "guest-sdk/macros/src/expand/tests.rs",
+            // Writes the attribute that puts a schema into a section of the component.
+            "guest-sdk/macros/src/export.rs",
         ],
     },
 ];

@@ -1,12 +1,11 @@
-//! Turns an annotated function into itself, the checks of its types, and the component's export.
-//!
-//! Everything that the export does lives in functions of `wrt-guest`; what is generated here stays
-//! so small that it costs nothing to compile.
+//! Turns an annotated function into itself, the checks of its types, and the component's exports.
 
+use super::export::export;
+use super::options::Options;
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Error, FnArg, Item, ItemFn, ReturnType, Type};
+use syn::{Error, FnArg, Item, ItemFn, ReturnType, Signature, Type};
 
 /// Which of the two attributes is expanded.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,7 +22,7 @@ impl Kind {
         }
     }
 
-    /// As many as `wrt-guest` implements its handler traits for.
+    /// As many as `wrt-guest` implements its handler traits for, beside the state.
     fn max_arguments(self) -> usize {
         match self {
             Self::Http => 4,
@@ -60,29 +59,33 @@ pub(crate) fn expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> T
 
 fn try_expand(kind: Kind, arguments: TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
     let attribute = kind.attribute();
-    if !arguments.is_empty() {
-        return Err(Error::new(arguments.span(), format!("`{attribute}` takes no arguments")));
-    }
+    let options = Options::parse(attribute, arguments)?;
     let function = match syn::parse2::<Item>(item)? {
         Item::Fn(function) => function,
         other => {
             return Err(Error::new(other.span(), format!("`{attribute}` belongs on a function")));
         }
     };
-    let argument_types = check_signature(kind, &function)?;
+    let argument_types = check_signature(kind, &options, &function)?;
     let checks = type_checks(kind, &function, &argument_types);
-    let export = export(kind, &function);
+    let option_checks = option_checks(kind, &options, &function);
+    let export = export(kind, &options, &function.sig.ident);
     Ok(quote! {
         #function
         const _: () = {
             #checks
+            #option_checks
             #export
         };
     })
 }
 
-/// The argument types of a function that can be a handler.
-fn check_signature(kind: Kind, function: &ItemFn) -> Result<Vec<&Type>, Error> {
+/// The argument types of a function that can be a handler, without that of the state.
+fn check_signature<'a>(
+    kind: Kind,
+    options: &Options,
+    function: &'a ItemFn,
+) -> Result<Vec<&'a Type>, Error> {
     let signature = &function.sig;
     let attribute = kind.attribute();
     if !signature.generics.params.is_empty() {
@@ -107,14 +110,38 @@ fn check_signature(kind: Kind, function: &ItemFn) -> Result<Vec<&Type>, Error> {
              implements `IntoResponse`",
         ));
     }
-    if let Some(extra) = signature.inputs.iter().nth(kind.max_arguments()) {
+    let mut arguments = signature.inputs.iter();
+    if let Some(state) = &options.state {
+        check_state_argument(signature, arguments.next(), state)?;
+    }
+    if let Some(extra) = arguments.clone().nth(kind.max_arguments()) {
         let max = kind.max_arguments();
+        let beside = if options.state.is_some() { " beside the state" } else { "" };
         return Err(Error::new(
             extra.span(),
-            format!("`{attribute}` takes a function with at most {max} arguments"),
+            format!("`{attribute}` takes a function with at most {max} arguments{beside}"),
         ));
     }
-    signature.inputs.iter().map(|argument| check_argument(argument, attribute)).collect()
+    arguments.map(|argument| check_argument(argument, attribute)).collect()
+}
+
+/// That it is the right type is checked by the export; here, that it is borrowed.
+fn check_state_argument(
+    signature: &Signature,
+    argument: Option<&FnArg>,
+    state: &Type,
+) -> Result<(), Error> {
+    let is_borrowed = matches!(
+        argument,
+        Some(FnArg::Typed(typed))
+            if matches!(&*typed.ty, Type::Reference(reference) if reference.mutability.is_some())
+    );
+    if is_borrowed {
+        return Ok(());
+    }
+    let name = quote!(#state).to_string().replace(' ', "");
+    let span = argument.map_or(signature.ident.span(), Spanned::span);
+    Err(Error::new(span, format!("the first argument of a handler with state is `&mut {name}`")))
 }
 
 fn check_argument<'a>(argument: &'a FnArg, attribute: &str) -> Result<&'a Type, Error> {
@@ -124,6 +151,11 @@ fn check_argument<'a>(argument: &'a FnArg, attribute: &str) -> Result<&'a Type, 
             format!("`{attribute}` belongs on a free function, without `self`"),
         )),
         FnArg::Typed(typed) => match &*typed.ty {
+            Type::Reference(reference) if reference.mutability.is_some() => Err(Error::new(
+                reference.span(),
+                "a handler owns its arguments: remove the `&mut`, or name the type in the \
+                 attribute, `state = …`, and take it first",
+            )),
             Type::Reference(reference) => {
                 Err(Error::new(reference.span(), "a handler owns its arguments: remove the `&`"))
             }
@@ -162,48 +194,49 @@ fn type_checks(kind: Kind, function: &ItemFn, arguments: &[&Type]) -> TokenStrea
     quote!(#(#arguments)* #answer)
 }
 
-/// The export of a component; a native build only mentions the function, so that it counts as used.
-fn export(kind: Kind, function: &ItemFn) -> TokenStream {
+/// Statements that compile only if the state and the functions of the attribute fit together.
+fn option_checks(kind: Kind, options: &Options, function: &ItemFn) -> TokenStream {
+    let unit: Type = syn::parse_quote!(());
+    let state = options.state.as_ref().unwrap_or(&unit);
     let name = &function.sig.ident;
-    let export = match kind {
-        Kind::Http => quote! {
-            impl ::wrt_guest::__private::http::Guest for Export {
-                fn handle(
-                    request: ::wrt_guest::__private::http::IncomingRequest,
-                    out: ::wrt_guest::__private::http::ResponseOutparam,
-                ) {
-                    ::wrt_guest::__private::http::serve(#name, request, out)
-                }
-            }
-            ::wrt_guest::__private::wasip2::http::proxy::export!(
-                Export with_types_in ::wrt_guest::__private::wasip2
-            );
-        },
-        Kind::Event => quote! {
-            impl ::wrt_guest::__private::event::Guest for Export {
-                fn handle(
-                    event: ::wrt_guest::__private::event::WireEvent,
-                ) -> ::core::result::Result<
-                    ::core::option::Option<::wrt_guest::__private::event::WireEvent>,
-                    ::wrt_guest::__private::event::WireError,
-                > {
-                    ::wrt_guest::__private::event::serve(#name, event)
-                }
-            }
-            ::wrt_guest::__private::bindings::export!(
-                Export with_types_in ::wrt_guest::__private::bindings
-            );
-        },
-    };
-    quote! {
-        #[cfg(not(target_arch = "wasm32"))]
-        let _ = #name;
-        #[cfg(target_arch = "wasm32")]
-        const _: () = {
-            struct Export;
-            #export
+    let mut checks = TokenStream::new();
+    if options.state.is_some() {
+        let stateful = match kind {
+            Kind::Http => quote!(::wrt_guest::StatefulHttpHandler),
+            Kind::Event => quote!(::wrt_guest::StatefulEventHandler),
         };
+        checks.extend(quote_spanned! { state.span() =>
+            const _: fn() = {
+                fn check<T: ::wrt_guest::State>() {}
+                check::<#state>
+            };
+        });
+        if options.init.is_none() {
+            checks.extend(quote_spanned! { state.span() =>
+                const _: fn() -> #state = <#state as ::core::default::Default>::default;
+            });
+        }
+        checks.extend(quote_spanned! { name.span() =>
+            const _: fn() = || {
+                fn check<F: #stateful<#state, Shape>, Shape>(_: F) {}
+                check(#name)
+            };
+        });
     }
+    for (hook, wanted) in [
+        (&options.init, quote!(::wrt_guest::Init)),
+        (&options.shutdown, quote!(::wrt_guest::Shutdown)),
+    ] {
+        checks.extend(hook.iter().map(|hook| {
+            quote_spanned! { hook.span() =>
+                const _: fn() = || {
+                    fn check<F: #wanted<#state, Shape>, Shape>(_: F) {}
+                    check(#hook)
+                };
+            }
+        }));
+    }
+    checks
 }
 
 #[cfg(test)]

@@ -1,19 +1,35 @@
 //! Runs an event handler for the component's export.
 
-pub use super::bindings::exports::wrt::plugin::handler::{
+pub use super::bindings::sdk::exports::wrt::plugin::handler::{
     Error as WireError, Event as WireEvent, Guest,
 };
-use crate::{Error, Event, EventHandler};
+use crate::state::slot::Slot;
+use crate::{Error, Event, EventHandler, Result, StatefulEventHandler};
+use std::thread::LocalKey;
 
 /// Answers one event.
 pub fn serve<H: EventHandler<S>, S>(
     handler: H,
     event: WireEvent,
 ) -> Result<Option<WireEvent>, WireError> {
-    match wstd::runtime::block_on(handler.call(event.into())) {
-        Ok(answer) => Ok(answer.map(Into::into)),
-        Err(error) => Err(error.into()),
-    }
+    answer(wstd::runtime::block_on(handler.call(event.into())))
+}
+
+/// Answers one event with the state of the instance.
+pub fn serve_with<H: StatefulEventHandler<S, Shape>, S, Shape>(
+    handler: H,
+    slot: &'static LocalKey<Slot<S>>,
+    begin: Option<fn() -> S>,
+    event: WireEvent,
+) -> Result<Option<WireEvent>, WireError> {
+    let mut state = slot.with(|slot| slot.take(begin))?;
+    let result = wstd::runtime::block_on(handler.call(&mut state, event.into()));
+    slot.with(|slot| slot.put(state));
+    answer(result)
+}
+
+fn answer(result: Result<Option<Event>>) -> Result<Option<WireEvent>, WireError> {
+    Ok(result?.map(Into::into))
 }
 
 impl From<Error> for WireError {

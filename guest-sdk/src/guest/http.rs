@@ -2,12 +2,15 @@
 
 pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
 
+use super::report;
 use crate::http_handler::error_response;
-use crate::{Body, Error, HttpHandler, Request, Response, Result};
+use crate::state::slot::Slot;
+use crate::{Body, Error, HttpHandler, Request, Response, Result, StatefulHttpHandler};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use std::future::Future;
 use std::pin::Pin;
+use std::thread::LocalKey;
 use wasip2::http::types::{ErrorCode, Fields, OutgoingBody, OutgoingResponse};
 use wstd::io::AsyncOutputStream;
 
@@ -18,6 +21,27 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
 /// Answers one request.
 pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: ResponseOutparam) {
     run(Box::new(|request| Box::pin(handler.call(request))), request, out);
+}
+
+/// Answers one request with the state of the instance.
+///
+/// The state is back in its slot before the body is sent: no response borrows from it.
+pub fn serve_with<H: StatefulHttpHandler<S, Shape>, S, Shape>(
+    handler: H,
+    slot: &'static LocalKey<Slot<S>>,
+    begin: Option<fn() -> S>,
+    request: IncomingRequest,
+    out: ResponseOutparam,
+) {
+    let call = move |request| -> Answering<'_> {
+        Box::pin(async move {
+            let mut state = slot.with(|slot| slot.take(begin))?;
+            let result = handler.call(&mut state, request).await;
+            slot.with(|slot| slot.put(state));
+            result
+        })
+    };
+    run(Box::new(call), request, out);
 }
 
 /// Does all of the work that is the same for each handler.
@@ -111,6 +135,7 @@ async fn send(mut body: Body, sink: OutgoingBody) {
                     }
                     Err(frame) => trailers = frame.into_trailers().ok(),
                 },
+                // The head is gone, so the host is told by standard error, like about a panic.
                 Err(error) => return report("response body failed", &error),
             }
         }
@@ -122,10 +147,4 @@ async fn send(mut body: Body, sink: OutgoingBody) {
     if let Err(error) = finished {
         report("response body was not accepted", &error);
     }
-}
-
-/// The head is gone, so the host is told by standard error, like about a panic.
-#[allow(clippy::print_stderr, reason = "the host captures it, and no other way is left")]
-fn report(what: &str, error: &Error) {
-    eprintln!("{what}: {}", error.chain());
 }

@@ -23,6 +23,8 @@ pub const NAMES: &[&str] = &[
     "slow_answer",
     "slow_stream",
     "stack_overflow",
+    "stateful",
+    "stateful_http",
     "trap",
 ];
 

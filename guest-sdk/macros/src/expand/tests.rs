@@ -123,15 +123,104 @@ fn each_mistake_is_named() {
     );
 }
 
+#[track_caller]
+fn check_state_error(
+    kind: Kind,
+    arguments: proc_macro2::TokenStream,
+    item: proc_macro2::TokenStream,
+    expected: &str,
+) {
+    let expansion = expand(kind, arguments, item).to_string();
+    assert!(expansion.contains("compile_error"), "no compile error in {expansion}");
+    assert!(expansion.contains(expected), "`{expected}` not in {expansion}");
+}
+
 #[test]
-fn arguments_of_the_attribute_are_refused() {
-    let expansion = expand(
-        Kind::Event,
-        quote!(path = "/"),
+fn unknown_arguments_of_the_attribute_are_refused() {
+    for arguments in
+        [quote!(path = "/"), quote!(state), quote!(init = a, init = b), quote!(state = A state = B)]
+    {
+        check_state_error(
+            Kind::Event,
+            arguments,
+            quote!(
+                fn f() {}
+            ),
+            "`#[wrt_guest::event]` takes `state = Type`, `init = function` and \
+             `shutdown = function`, each at most once",
+        );
+    }
+}
+
+#[test]
+fn state_is_borrowed_and_comes_first() {
+    let first = "the first argument of a handler with state is `&mut Counter`";
+    for item in [
         quote!(
             fn f() {}
         ),
-    )
-    .to_string();
-    assert!(expansion.contains("`#[wrt_guest::event]` takes no arguments"), "{expansion}");
+        quote!(
+            fn f(counter: Counter) {}
+        ),
+        quote!(
+            fn f(counter: &Counter) {}
+        ),
+    ] {
+        check_state_error(Kind::Event, quote!(state = Counter), item, first);
+    }
+    check_state_error(
+        Kind::Http,
+        quote!(state = Counter),
+        quote!(
+            fn f(s: &mut Counter, a: A, b: B, c: C, d: D, e: E) -> Response {
+                a
+            }
+        ),
+        "at most 4 arguments beside the state",
+    );
+    check_error(
+        Kind::Http,
+        quote!(
+            fn f(counter: &mut Counter) -> Response {
+                counter
+            }
+        ),
+        "name the type in the attribute, `state = …`",
+    );
+}
+
+#[test]
+fn plain_handler_has_one_export() {
+    let function = quote!(
+        fn f() {}
+    );
+    let expansion = expand(Kind::Event, quote!(), function).to_string();
+    for absent in ["lifecycle", "thread_local", "wrt:state", "restore"] {
+        assert!(!expansion.contains(absent), "`{absent}` in {expansion}");
+    }
+}
+
+#[test]
+fn handler_with_hooks_exports_the_lifecycle() {
+    let function = quote!(
+        fn f() {}
+    );
+    let expansion = expand(Kind::Event, quote!(init = start::begin), function).to_string();
+    assert!(expansion.contains("lifecycle :: init (start :: begin , & STATE"), "{expansion}");
+    assert!(expansion.contains("event :: serve (f , event)"), "{expansion}");
+    assert!(!expansion.contains("wrt:state"), "{expansion}");
+}
+
+#[test]
+fn handler_with_state_exports_all_of_it() {
+    let function = quote!(
+        fn f(counter: &mut Counter) {}
+    );
+    let expansion = expand(Kind::Event, quote!(state = Counter, shutdown = end), function);
+    let expansion = expansion.to_string();
+    assert!(!expansion.contains("compile_error"), "{expansion}");
+    assert!(expansion.contains("event :: serve_with (f , & STATE , "), "{expansion}");
+    assert!(expansion.contains("lifecycle :: shutdown (end , & STATE)"), "{expansion}");
+    assert!(expansion.contains("state :: restore (& STATE , snapshot)"), "{expansion}");
+    assert!(expansion.contains(r#"link_section = "wrt:state""#), "{expansion}");
 }
