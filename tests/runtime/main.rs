@@ -12,5 +12,6 @@ mod host;
 mod leaks;
 mod pool;
 mod read;
+mod state;
 mod swap;
 mod wasi03;

@@ -52,6 +52,11 @@ impl HttpInstances {
         &self.proxy.state().keeper
     }
 
+    /// How many instances `n` calls at once take.
+    pub(crate) fn instances_for(&self, n: usize) -> usize {
+        n.div_ceil(self.proxy.state().concurrent)
+    }
+
     /// Asks for `path`, as a new generation is before it is published.
     ///
     /// # Errors

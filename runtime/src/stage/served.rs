@@ -142,7 +142,10 @@ impl Guest for ServedGuest {
     }
 
     async fn warm(&self, ready: &Served, n: usize) -> Result<(), StageError> {
-        let warmed = with_keeper!(ready, keeper => keeper.warm(n).await);
+        let warmed = match &ready.kind {
+            ServedKind::Http(http) => http.keeper().warm(http.instances_for(n)).await,
+            ServedKind::Event(events) => events.keeper().warm(n).await,
+        };
         warmed.map_err(|error| StageError::Init { source: error.into() })
     }
 

@@ -46,6 +46,16 @@ pub fn plugin(name: &str, profile: Profile) -> Result<PathBuf> {
     existing(output_dir(profile).join(format!("{}.wasm", name.replace('-', "_"))))
 }
 
+/// Path of the component of the example `name` of the example plugin `plugin`: another version of it.
+///
+/// # Errors
+///
+/// When it does not build, or there is no such example.
+pub fn plugin_example(plugin: &str, name: &str) -> Result<PathBuf> {
+    build(&["-p", plugin, "--examples"], Profile::Dev)?;
+    existing(output_dir(Profile::Dev).join("examples").join(format!("{name}.wasm")))
+}
+
 /// The component `bytes` with a custom section that holds `number`: it behaves the same and its
 /// digest differs for every number.
 #[must_use]

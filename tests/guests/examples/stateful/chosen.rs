@@ -10,6 +10,9 @@
 //! - `send`: asks for the setting `url`, and keeps what came of it as `sent`; `restore` returns the
 //!   error `failed` if it was answered
 //!
+//! A call can order the same for what comes: `save:trap` is for this instance, `restore:trap` for the
+//! one that gets its state, until `save:ok` or `restore:ok`.
+//!
 //! `payload` is the size of a snapshot in bytes, until a call sets another; `version` is the version
 //! of snapshots, 1 by default, and a restored snapshot of any other counts as migrated.
 
@@ -25,6 +28,10 @@ struct Memory {
     begun: &'static str,
     /// What came of the last request, for `send`.
     sent: String,
+    /// How `save` goes, if a call has ordered it.
+    save: Option<String>,
+    /// How `restore` goes in the next instance, if a call has ordered it.
+    restore: Option<String>,
 }
 
 thread_local! {
@@ -40,6 +47,11 @@ pub(crate) fn call(order: &str, size: Option<usize>) -> String {
         _ => MEMORY.with_borrow_mut(|memory| {
             memory.count += 1;
             memory.size = size.or(memory.size);
+            match order.split_once(':') {
+                Some(("save", turn)) => memory.save = Some(turn.to_owned()),
+                Some(("restore", turn)) => memory.restore = Some(turn.to_owned()),
+                _ => {}
+            }
             let Memory { count, begun, sent, .. } = memory;
             format!(r#"{{"count":{count},"begun":"{begun}","sent":{sent:?}}}"#)
         }),
@@ -79,14 +91,14 @@ mod exports {
 
     impl lifecycle::Guest for Export {
         fn init(context: WireContext) -> Result<(), String> {
-            turn("init")?;
+            turn("init", None)?;
             log::info!("init {} {}", context.handler, context.generation);
             MEMORY.with_borrow_mut(|memory| memory.begun = "init");
             Ok(())
         }
 
         fn shutdown() {
-            let told = turn("shutdown").map(|_| ());
+            let told = turn("shutdown", None).map(|_| ());
             let count = MEMORY.with_borrow(|memory| memory.count);
             log::info!("shutdown {count} {told:?}");
         }
@@ -94,41 +106,51 @@ mod exports {
 
     impl state::Guest for Export {
         fn save() -> Result<WireSnapshot, String> {
-            let turn = turn("save")?;
+            let ordered = MEMORY.with_borrow(|memory| memory.save.clone());
+            let turn = turn("save", ordered)?;
             let (count, size) = MEMORY.with_borrow(|memory| (memory.count, memory.size));
+            let restore = MEMORY.with_borrow(|memory| memory.restore.clone());
             let size = match size {
                 _ if turn == Turn::Large => LARGE,
                 Some(size) => size,
                 None => number("payload", 0)?,
             };
-            // The count, and blanks for the rest.
-            let mut payload = count.to_string().into_bytes();
+            // The count, what was ordered, and blanks for the rest.
+            let restore = restore.unwrap_or_default();
+            let mut payload = format!("{count} {restore}").into_bytes();
             payload.resize(size.max(payload.len()), b' ');
             Ok(WireSnapshot { schema: ":count".into(), version: number("version", 1)?, payload })
         }
 
         fn restore(snapshot: WireSnapshot) -> Result<WireRestored, WireRestoreError> {
             let failed = WireRestoreError::Failed;
-            if turn("restore").map_err(failed)? == Turn::Incompatible {
+            let text = String::from_utf8_lossy(&snapshot.payload);
+            let mut words = text.split_whitespace();
+            let count = words.next().and_then(|count| count.parse().ok());
+            let ordered = words.next().map(str::to_owned);
+            if turn("restore", ordered).map_err(failed)? == Turn::Incompatible {
                 return Err(WireRestoreError::Incompatible("`restore` was told to refuse".into()));
             }
             let sent = MEMORY.with_borrow(|memory| memory.sent.clone());
             if sent.starts_with("answered") {
                 return Err(failed(format!("a request was {sent}")));
             }
-            let text = String::from_utf8_lossy(&snapshot.payload);
-            let count = text.trim().parse().map_err(|_| failed("snapshot has no count".into()))?;
+            let count = count.ok_or_else(|| failed("snapshot has no count".into()))?;
             let is_own = number("version", 1).map_err(failed)? == snapshot.version;
             let begun = if is_own { "carried" } else { "migrated" };
             let size = Some(snapshot.payload.len());
-            MEMORY.replace(Memory { count, size, begun, sent });
+            MEMORY.replace(Memory { count, size, begun, sent, ..Memory::default() });
             Ok(if is_own { WireRestored::Carried } else { WireRestored::Migrated })
         }
     }
 
-    /// Does what the setting `function` says.
-    fn turn(function: &str) -> Result<Turn, String> {
-        match setting(function)?.as_deref().unwrap_or("ok") {
+    /// Does what was ordered for `function`, or what its setting says.
+    fn turn(function: &str, ordered: Option<String>) -> Result<Turn, String> {
+        let turn = match ordered {
+            Some(turn) => Some(turn),
+            None => setting(function)?,
+        };
+        match turn.as_deref().unwrap_or("ok") {
             "ok" => Ok(Turn::On),
             "large" => Ok(Turn::Large),
             "incompatible" => Ok(Turn::Incompatible),
