@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::id::{Digest, GenerationNumber, HandlerName, RequestId};
@@ -223,7 +223,7 @@ pub enum Tier {
 }
 
 /// What a swap did with the handler's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StateOutcome {
     /// There was none to carry.
@@ -239,7 +239,7 @@ pub enum StateOutcome {
 }
 
 /// The step of a swap that refused a candidate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Stage {
@@ -317,7 +317,28 @@ impl Default for EventBus {
     }
 }
 
-fn rfc3339<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+/// A time as events tell it: RFC 3339 with milliseconds.
+///
+/// # Errors
+///
+/// For times that no calendar has.
+pub(crate) fn rfc3339<S: serde::Serializer>(
+    time: &SystemTime,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     let time: jiff::Timestamp = (*time).try_into().map_err(serde::ser::Error::custom)?;
     serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+/// Reads what [`rfc3339`] writes.
+///
+/// # Errors
+///
+/// For a text that is no such time.
+pub(crate) fn from_rfc3339<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let time: jiff::Timestamp = text.parse().map_err(serde::de::Error::custom)?;
+    Ok(time.into())
 }

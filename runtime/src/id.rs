@@ -162,6 +162,14 @@ impl Serialize for Digest {
     }
 }
 
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let expected = || serde::de::Error::custom("expected 64 small hexadecimal digits");
+        Self::parse(&text).ok_or_else(expected)
+    }
+}
+
 /// Number of a generation of one handler: 1, 2, 3 …; it grows and is never reused, not even for a
 /// rejected stage.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -224,6 +232,9 @@ mod tests {
         let text = digest.to_string();
         assert_eq!(Digest::parse(&text), Some(digest));
         assert_eq!(Digest::from_bytes(*digest.as_bytes()), digest);
+        let json = serde_json::to_string(&digest).unwrap();
+        assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        assert!(serde_json::from_str::<Digest>("\"a\"").is_err());
         let others =
             [String::new(), text.to_uppercase(), text[1..].to_owned(), text[2..].to_owned()];
         let longer = [format!("{text}0"), format!("{text}00"), text.replacen('c', "g", 1)];

@@ -8,6 +8,7 @@ use super::source::{Source, is_word};
 /// A new arrow is a decision; it changes the picture in `ARCHITECTURE.md` too.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("id", &[]),
+    ("files", &[]),
     ("cloudevent", &[]),
     ("config", &["id"]),
     ("events", &["id"]),
@@ -17,7 +18,8 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("error", &["cloudevent", "contract", "events", "id"]),
     ("contract", &["cloudevent", "error", "host"]),
     ("manifest", &["config", "error", "id"]),
-    ("artifact", &["config", "engine", "error", "events", "id"]),
+    ("history", &["error", "events", "files", "id"]),
+    ("artifact", &["config", "engine", "error", "events", "files", "id"]),
     ("cache", &["artifact", "id"]),
     ("generation", &["artifact", "error", "events", "id"]),
     (

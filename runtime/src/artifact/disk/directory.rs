@@ -1,20 +1,18 @@
-//! Opens, reads and writes below the cache directory, trusting nothing that it finds there.
+//! Opens and reads below the cache directory, trusting nothing that it finds there.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{
     DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
 };
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
-use tempfile::NamedTempFile;
 
 use super::error::CacheUnavailable;
 use super::scan;
-
-/// Mode of directories: what is cached, and what it is named after, is its owner's business.
-const PRIVATE: u32 = 0o700;
+use crate::files::PRIVATE;
+pub(super) use crate::files::{sync_parent, temporary, write};
 
 /// Whether the content of a directory can be ours alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,54 +149,6 @@ pub(super) fn read(file: &File, metadata: &Metadata, limit: u64) -> io::Result<V
     let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     file.take(length.saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Writes `parts` to `path`, so that others see the file before or the whole new one. The directory
-/// is made if it is missing.
-///
-/// # Errors
-///
-/// Those of the system; what was written is gone then.
-pub(super) fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    let mut file = temporary(path)?;
-    for part in parts {
-        file.write_all(part)?;
-    }
-    // Before the rename: after a power cut, the name must not lead to bytes that never arrived.
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    sync_parent(path)
-}
-
-/// A new file in the directory of `path`, removed when it is dropped before it has its name. Its
-/// mode is 0600, and nothing that exists is opened.
-///
-/// # Errors
-///
-/// Those of the system.
-pub(super) fn temporary(path: &Path) -> io::Result<NamedTempFile> {
-    let parent = parent(path)?;
-    let make = || tempfile::Builder::new().prefix(scan::TEMPORARY).tempfile_in(parent);
-    match make() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            DirBuilder::new().recursive(true).mode(PRIVATE).create(parent)?;
-            make()
-        }
-        result => result,
-    }
-}
-
-/// Makes the names in the directory of `path` last.
-///
-/// # Errors
-///
-/// Those of the system.
-pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(parent(path)?)?.sync_all()
-}
-
-fn parent(path: &Path) -> io::Result<&Path> {
-    path.parent().ok_or_else(|| io::ErrorKind::InvalidInput.into())
 }
 
 /// Removes what is at `path`. Failure is told to nobody but the log: whoever finds the same thing

@@ -6,13 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::{Bucket, EntryKind, EntryName, directory};
+pub(super) use crate::files::TEMPORARY;
 use crate::id::Digest;
 
 /// Below it are the entries. Another number is another layout, which this one leaves alone.
 const LAYOUT: &str = "v1";
-
-/// How names of files begin that are being written.
-pub(super) const TEMPORARY: &str = ".new-";
 
 /// Age of a file whose writer must have died: writing takes seconds.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);

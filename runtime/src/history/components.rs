@@ -1,0 +1,64 @@
+//! Components by digest: the bytes of versions to go back to, whatever became of their files.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::error::HistoryWriteError;
+use crate::files;
+use crate::id::Digest;
+
+/// How their files' names end.
+const EXTENSION: &str = "wasm";
+
+/// A directory of components. Every method blocks.
+#[derive(Debug)]
+pub(super) struct Components {
+    pub(super) dir: PathBuf,
+}
+
+impl Components {
+    /// Keeps `bytes` as the component of `digest`, unless it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be written.
+    pub(super) fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
+        let path = self.path(digest);
+        // A file of the right name is whole, since it was renamed; one of another length was
+        // changed by somebody else.
+        let is_there = fs::symlink_metadata(&path)
+            .is_ok_and(|file| file.is_file() && file.len() == bytes.len() as u64);
+        if is_there {
+            return Ok(());
+        }
+        files::write(&path, &[bytes]).map_err(|source| HistoryWriteError::new(path, source))
+    }
+
+    /// Where the component of `digest` is, if it is kept.
+    pub(super) fn find(&self, digest: &Digest) -> Option<PathBuf> {
+        let path = self.path(digest);
+        fs::symlink_metadata(&path).is_ok_and(|file| file.is_file()).then_some(path)
+    }
+
+    /// Removes the components whose digests are not in `kept`; returns how many went.
+    pub(super) fn prune(&self, kept: &BTreeSet<Digest>) -> usize {
+        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
+        let paths = files.map(|file| file.path());
+        let extra = paths.filter(|path| digest(path).is_some_and(|digest| !kept.contains(&digest)));
+        // What cannot be removed is found again the next time.
+        extra.filter(|path| fs::remove_file(path).is_ok()).count()
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(format!("{digest}.{EXTENSION}"))
+    }
+}
+
+/// The digest that a component's file is named after.
+fn digest(path: &Path) -> Option<Digest> {
+    if path.extension()? != EXTENSION {
+        return None;
+    }
+    Digest::parse(path.file_stem()?.to_str()?)
+}

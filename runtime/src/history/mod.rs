@@ -1,0 +1,33 @@
+//! What became of each version of a handler, over restarts: which was published, confirmed, rolled
+//! back or rejected, and the components to go back to.
+//!
+//! [`HandlerHistory`] is plain data without IO; [`HistoryStore`] keeps it in a directory:
+//!
+//! ```text
+//! handlers/<name>.json        the history of one handler, newest record first
+//! handlers/<name>.json.damaged  one that could not be read, for people to look at
+//! components/<digest>.wasm    the bytes of a component
+//! .new-… in any of them       a file that is being written, or was when its writer died
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A file is written under another name, synced and renamed, so that a process that is killed at
+//!    any step leaves each history as it was or as it shall be.
+//! 2. A history that cannot be read or written stops nothing: it begins anew, or is kept in memory.
+//! 3. The newest record that was confirmed, and the newest that was published, are never dropped.
+
+mod components;
+mod directory;
+mod error;
+mod record;
+mod store;
+#[cfg(test)]
+mod tests;
+mod versions;
+mod writer;
+
+pub use error::{HistoryUnavailable, HistoryWriteError};
+pub use record::{Outcome, Record};
+pub use store::HistoryStore;
+pub use versions::{HandlerHistory, MAX_RECORDS};

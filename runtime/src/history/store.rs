@@ -1,0 +1,129 @@
+//! `HistoryStore`: histories and components in a directory, for the next start.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::HandlerHistory;
+use super::components::Components;
+use super::directory::{make_private, sweep};
+use super::error::{HistoryUnavailable, HistoryWriteError};
+use super::writer::Writer;
+use crate::id::{Digest, HandlerName};
+
+/// A directory of histories and components. Cheap to clone; what is queued is written after the
+/// last clone is gone too.
+///
+/// One process at a time uses a directory: of two, the last to save wins, and each would prune the
+/// other's components.
+#[derive(Debug, Clone)]
+pub struct HistoryStore {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    writer: Writer,
+    components: Components,
+}
+
+impl HistoryStore {
+    /// Opens the store in `dir`, which is made if it is missing. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryUnavailable`] when the directory cannot be used; the host works on without.
+    pub fn open(dir: &Path) -> Result<Self, HistoryUnavailable> {
+        // Without a trailing slash, behind which a symbolic link would be followed.
+        let dir: PathBuf = dir.components().collect();
+        let (histories, components) = (dir.join("handlers"), dir.join("components"));
+        make_private(&dir)?;
+        for folder in [&histories, &components] {
+            make_private(folder)?;
+            sweep(folder, SystemTime::now());
+        }
+        let writer = Writer::start(histories)
+            .map_err(|source| HistoryUnavailable::Create { dir, source })?;
+        let components = Components { dir: components };
+        Ok(Self { inner: Arc::new(Inner { writer, components }) })
+    }
+
+    /// The history of `handler` as it was last written; empty when there is none, or none that can
+    /// be read. One that is damaged is set aside under another name. Blocks.
+    #[must_use]
+    pub fn load(&self, handler: &HandlerName) -> HandlerHistory {
+        let path = self.inner.writer.path(handler);
+        let error = match fs::read(&path) {
+            Ok(text) => match serde_json::from_slice::<HandlerHistory>(&text) {
+                Ok(mut history) => {
+                    history.shrink();
+                    return history;
+                }
+                Err(error) => {
+                    set_aside(&path);
+                    error.to_string()
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return HandlerHistory::new(),
+            Err(error) => error.to_string(),
+        };
+        let path = path.display();
+        tracing::warn!(%handler, error, %path, "the history was not read and begins anew");
+        HandlerHistory::new()
+    }
+
+    /// Queues `history` to be written soon, in place of an earlier one that waits. Never waits for
+    /// the disk.
+    pub fn save(&self, handler: &HandlerName, history: &HandlerHistory) {
+        self.inner.writer.save(handler, history.clone());
+    }
+
+    /// Ready when everything that was saved before is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The first failure since the last flush. What could not be written is tried again with the
+    /// next save or flush.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same; a failure then comes to nobody but the log.
+    pub async fn flush(&self) -> Result<(), HistoryWriteError> {
+        self.inner.writer.flush().await
+    }
+
+    /// Keeps the `bytes` of the component `digest`, unless they are there. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryWriteError`] when they cannot be written; nothing of them is left.
+    pub fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
+        self.inner.components.keep(digest, bytes)
+    }
+
+    /// The file with the component `digest`, if it is kept. Whoever reads it checks its digest, as
+    /// with any other file. Blocks.
+    #[must_use]
+    pub fn component(&self, digest: &Digest) -> Option<PathBuf> {
+        self.inner.components.find(digest)
+    }
+
+    /// Removes every component but those in `kept`; returns how many went. Blocks.
+    pub fn prune(&self, kept: &BTreeSet<Digest>) -> usize {
+        self.inner.components.prune(kept)
+    }
+}
+
+/// Gives a damaged history another name, for people to look at; an earlier one gives way.
+fn set_aside(path: &Path) {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    // Left where it is, it is found and told again, and written over by the next save.
+    if let Err(error) = fs::rename(path, &aside) {
+        let path = path.display();
+        tracing::warn!(%error, %path, "the damaged history was not set aside");
+    }
+}

@@ -1,0 +1,153 @@
+//! Histories and components in a directory.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+use crate::error::Hint as _;
+use crate::files::TEMPORARY;
+
+/// A directory for a store that is gone when the test ends.
+fn home() -> (tempfile::TempDir, std::path::PathBuf) {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("state/history");
+    (home, dir)
+}
+
+#[tokio::test]
+async fn what_was_saved_is_there_after_a_restart_and_private() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    assert_eq!(store.load(&name("a")), HandlerHistory::new());
+    let (first, latest) =
+        (history([Outcome::Published]), history([Outcome::Confirmed, rejected()]));
+    store.save(&name("a"), &first);
+    store.save(&name("a"), &latest);
+    store.save(&name("b"), &first);
+    store.flush().await.unwrap();
+    drop(store);
+    let store = HistoryStore::open(&dir).unwrap();
+    assert_eq!((store.load(&name("a")), store.load(&name("b"))), (latest, first));
+    let mode = |path: &str| fs::metadata(dir.join(path)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(""), mode("handlers"), mode("components")), (0o700, 0o700, 0o700));
+    assert_eq!(mode("handlers/a.json"), 0o600);
+}
+
+#[tokio::test]
+async fn damaged_history_begins_anew_and_is_set_aside() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    store.save(&name("a"), &history([Outcome::Confirmed]));
+    store.flush().await.unwrap();
+    let file = dir.join("handlers/a.json");
+    let whole = fs::read(&file).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", b"\xff\0garbage", b"{}"] {
+        fs::write(&file, damaged).unwrap();
+        assert_eq!(store.load(&name("a")), HandlerHistory::new());
+        assert!(!file.exists(), "{damaged:?} is still there");
+        assert_eq!(fs::read(dir.join("handlers/a.json.damaged")).unwrap(), damaged);
+    }
+    fs::write(&file, &whole).unwrap();
+    assert_eq!(store.load(&name("a")), history([Outcome::Confirmed]));
+}
+
+#[tokio::test]
+async fn file_with_too_many_records_is_cut_to_the_bound() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    let records: Vec<_> = (1..=80).rev().map(|i| record(i, Outcome::Published)).collect();
+    fs::write(dir.join("handlers/a.json"), serde_json::to_vec(&records).unwrap()).unwrap();
+    assert_eq!(store.load(&name("a")).records(), &records[..MAX_RECORDS]);
+}
+
+#[tokio::test]
+async fn disk_that_refuses_stops_nothing_and_is_told_by_the_flush() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    // Refused for whoever may write everywhere too: a directory is in the file's place.
+    let file = dir.join("handlers/a.json");
+    fs::create_dir(&file).unwrap();
+    store.save(&name("a"), &history([Outcome::Published]));
+    store.save(&name("b"), &history([Outcome::Published]));
+    let error = store.flush().await.unwrap_err();
+    assert_eq!(error.path, file);
+    assert!(error.to_string().starts_with("failed to write `"), "{error}");
+    assert_eq!(store.load(&name("b")), history([Outcome::Published]), "the others are written");
+    assert_eq!(store.load(&name("a")), HandlerHistory::new());
+    assert!(store.flush().await.is_err(), "it is tried again, and fails again");
+    fs::remove_dir(dir.join("handlers/a.json")).unwrap();
+    store.flush().await.unwrap();
+    assert_eq!(store.load(&name("a")), history([Outcome::Published]), "what failed is not lost");
+    let names = fs::read_dir(dir.join("handlers")).unwrap().map(|it| it.unwrap().file_name());
+    let left = names.filter(|it| it.to_string_lossy().starts_with(TEMPORARY)).count();
+    assert_eq!(left, 0, "half-written files are left");
+}
+
+#[tokio::test]
+async fn what_is_queued_is_written_after_the_store_is_gone() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    store.save(&name("a"), &history([Outcome::Published]));
+    drop(store);
+    // The thread holds nothing that could be waited for, so its file is.
+    let (file, started) = (dir.join("handlers/a.json"), std::time::Instant::now());
+    while !file.exists() {
+        assert!(started.elapsed() < Duration::from_secs(60), "waited in vain for the file");
+        std::thread::yield_now();
+    }
+    let store = HistoryStore::open(&dir).unwrap();
+    assert_eq!(store.load(&name("a")), history([Outcome::Published]));
+}
+
+#[test]
+fn components_are_kept_by_their_digests_until_they_are_pruned() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    let components: Vec<Vec<u8>> = (1..=3).map(|i| vec![i; 1000]).collect();
+    let digests: Vec<_> = components.iter().map(|bytes| Digest::of(bytes)).collect();
+    for (digest, bytes) in digests.iter().zip(&components) {
+        assert!(store.component(digest).is_none());
+        store.keep(digest, bytes).unwrap();
+        store.keep(digest, bytes).unwrap();
+        assert_eq!(fs::read(store.component(digest).unwrap()).unwrap(), *bytes);
+    }
+    // Cut short by something else than wrt: the next one to keep it mends it.
+    fs::write(store.component(&digests[0]).unwrap(), b"short").unwrap();
+    store.keep(&digests[0], &components[0]).unwrap();
+    assert_eq!(fs::read(store.component(&digests[0]).unwrap()).unwrap(), components[0]);
+    fs::write(dir.join("components/README"), "not a component").unwrap();
+    assert_eq!(store.prune(&BTreeSet::from([digests[1]])), 2);
+    assert!(store.component(&digests[0]).is_none() && store.component(&digests[1]).is_some());
+    assert!(dir.join("components/README").exists());
+}
+
+#[test]
+fn directory_that_cannot_be_used_says_why_and_what_to_do() {
+    let (home, dir) = home();
+    let check = |path: &std::path::Path, expected: &str| {
+        let error = HistoryStore::open(path).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(error.hints().len(), 1);
+    };
+    fs::write(home.path().join("file"), "").unwrap();
+    check(&home.path().join("file"), "found no directory");
+    check(&home.path().join("file/below"), "failed to make the history directory");
+    HistoryStore::open(&dir).unwrap();
+    std::os::unix::fs::symlink(&dir, home.path().join("link")).unwrap();
+    check(&home.path().join("link/"), "found a symbolic link");
+}
+
+#[test]
+fn others_lose_their_rights_and_dead_writers_their_files() {
+    let (_home, dir) = home();
+    HistoryStore::open(&dir).unwrap();
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
+    let leftover = |name: &str| dir.join("handlers").join(format!("{TEMPORARY}{name}"));
+    let old = File::create(leftover("old")).unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_secs(2 * 60 * 60)).unwrap();
+    File::create(leftover("of another process")).unwrap();
+    HistoryStore::open(&dir).unwrap();
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    assert!(!leftover("old").exists() && leftover("of another process").exists());
+}

@@ -1,0 +1,88 @@
+//! The history of one handler: a bounded list of records, without IO.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Outcome, Record};
+use crate::id::{Digest, GenerationNumber};
+
+/// Records kept of one handler: some days of a busy handler in `serve`, an hour's work in `dev`, and
+/// a file of some 20 KiB that is written whole at each swap.
+pub const MAX_RECORDS: usize = 50;
+
+/// See the [module](self).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HandlerHistory {
+    /// Newest first.
+    records: Vec<Record>,
+}
+
+impl HandlerHistory {
+    /// A history without records.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the newest record. Beyond [`MAX_RECORDS`] the oldest goes, but never the newest that was
+    /// confirmed nor the newest that was published: however many candidates are rejected, there is
+    /// a version to go back to and one to confirm.
+    pub fn add(&mut self, record: Record) {
+        self.records.insert(0, record);
+        self.shrink();
+    }
+
+    /// Sets what became of the newest version with this number. Returns whether there is one.
+    pub fn set_outcome(&mut self, generation: GenerationNumber, outcome: Outcome) -> bool {
+        let found = self.records.iter_mut().find(|record| record.generation == generation);
+        found.map(|record| record.outcome = outcome).is_some()
+    }
+
+    /// The newest version that was confirmed and not taken back since.
+    #[must_use]
+    pub fn confirmed(&self) -> Option<&Record> {
+        self.records.iter().find(|record| record.outcome == Outcome::Confirmed)
+    }
+
+    /// Whether the newest version with these bytes was taken back, so that they should not come back
+    /// by themselves.
+    #[must_use]
+    pub fn is_refused(&self, digest: &Digest) -> bool {
+        let newest = self.records.iter().find(|record| record.digest.as_ref() == Some(digest));
+        newest.is_some_and(|record| matches!(record.outcome, Outcome::RolledBack { .. }))
+    }
+
+    /// The highest number that was given out, from which numbering goes on.
+    #[must_use]
+    pub fn last_number(&self) -> Option<GenerationNumber> {
+        self.records.iter().map(|record| record.generation).max()
+    }
+
+    /// Every record, newest first.
+    #[must_use]
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+
+    /// The newest version with this number.
+    #[must_use]
+    pub fn find(&self, generation: GenerationNumber) -> Option<&Record> {
+        self.records.iter().find(|record| record.generation == generation)
+    }
+
+    /// Drops what is beyond the bound; a file may hold more.
+    pub(super) fn shrink(&mut self) {
+        while self.records.len() > MAX_RECORDS {
+            let confirmed = self.place(|outcome| *outcome == Outcome::Confirmed);
+            let published = self.place(Outcome::is_good);
+            let is_kept = |i: &usize| Some(*i) == confirmed || Some(*i) == published;
+            // Two are kept at most, so there is always one that goes.
+            let Some(oldest) = (0..self.records.len()).rev().find(|i| !is_kept(i)) else { return };
+            self.records.remove(oldest);
+        }
+    }
+
+    fn place(&self, is_wanted: impl Fn(&Outcome) -> bool) -> Option<usize> {
+        self.records.iter().position(|record| is_wanted(&record.outcome))
+    }
+}
