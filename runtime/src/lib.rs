@@ -12,6 +12,7 @@
 //!
 //! # Features
 //!
+//! - `admin`: the module `admin`, a control plane to be served or mounted in an axum router.
 //! - `dev`: the module `dev`, a session that watches and builds handlers from source.
 
 pub mod cloudevent;
@@ -20,6 +21,8 @@ pub mod events;
 pub mod id;
 pub mod manifest;
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod artifact;
 pub mod cache;
 mod contract;
@@ -51,7 +54,9 @@ pub use events::{Event, EventBus, EventKind, Serving};
 pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};
 pub use ingress::{Body, BodyError, HttpService};
-pub use runtime::{AddError, BuildError, HandlerHandle, Plugin, Runtime};
+pub use runtime::{
+    AddError, BuildError, ControlError, HandlerHandle, HandlerStatus, Plugin, Runtime,
+};
 pub use supervisor::{Swap, SwapRequest};
 /// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!`.
 pub use wasmtime;

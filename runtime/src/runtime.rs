@@ -1,5 +1,6 @@
 //! The facade: `Runtime` wires the parts together and is where an embedder begins.
 
+mod control;
 mod handle;
 mod plugin;
 
@@ -31,6 +32,8 @@ use crate::stage::typed::TypedGuest;
 use crate::stage::{Linkers, Shared};
 use crate::supervisor::{Guest, Mismatch, Orders, SupervisorHandle};
 
+pub use control::{ControlError, HandlerStatus};
+use control::{Controlled, LazyMark};
 pub use handle::HandlerHandle;
 pub use plugin::Plugin;
 
@@ -71,8 +74,8 @@ struct Inner {
     plane: Arc<DataPlane>,
     /// Calls that may run at once over all handlers.
     everywhere: Arc<Semaphore>,
-    /// Stops the supervisor of each handler. Locked for registration only.
-    handlers: Mutex<BTreeMap<HandlerName, CancellationToken>>,
+    /// Locked for looking up and registration only, never by a call.
+    handlers: Mutex<BTreeMap<HandlerName, Arc<Controlled>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -83,8 +86,8 @@ impl Drop for Inner {
     }
 }
 
-/// A handler and the one who swaps what it runs.
-type Registered<R> = (Arc<Handler<R>>, Arc<SupervisorHandle>);
+/// A handler, the one who swaps what it runs, and whether that waits for a first call.
+type Registered<R> = (Arc<Handler<R>>, Arc<SupervisorHandle>, LazyMark);
 
 /// The runtime could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -211,7 +214,9 @@ impl Runtime {
             Ok(())
         })?;
         let bus = &inner.shared.bus;
-        let handle = |(handler, supervisor)| HandlerHandle::new(handler, supervisor, bus.clone());
+        let handle = |(handler, supervisor, is_lazy)| {
+            HandlerHandle::new(handler, supervisor, is_lazy, bus.clone())
+        };
         Ok(registered.into_iter().map(handle).collect())
     }
 
@@ -239,7 +244,7 @@ impl Runtime {
         };
         let registered = self.register([(config, guest)], |_| Ok(()))?.pop();
         // One for each configuration.
-        let (handler, supervisor) = registered.ok_or(AddError::ShuttingDown)?;
+        let (handler, supervisor, _) = registered.ok_or(AddError::ShuttingDown)?;
         Ok(Plugin::new(handler, supervisor, self.inner.shared.bus.clone()))
     }
 
@@ -247,10 +252,10 @@ impl Runtime {
     /// Returns whether there was one.
     pub fn remove(&self, name: &HandlerName) -> bool {
         let mut handlers = self.handlers();
-        let Some(stop) = handlers.remove(name) else { return false };
+        let Some(removed) = handlers.remove(name) else { return false };
         let routes = self.inner.plane.routes.load().without(name);
         self.inner.plane.routes.store(Arc::new(routes));
-        stop.cancel();
+        removed.stop();
         true
     }
 
@@ -366,22 +371,29 @@ impl Runtime {
         announce(&handlers)?;
         let start = |(handler, guest): (Arc<Handler<G::Ready>>, G)| {
             let stop = inner.stop.child_token();
-            known.insert(handler.name().clone(), stop.clone());
             let config = &inner.shared.config;
             let orders = Orders {
                 bus: inner.shared.bus.clone(),
                 max_draining: config.max_draining,
                 mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
-                stop,
+                stop: stop.clone(),
             };
-            let supervisor =
-                SupervisorHandle::start(guest, Arc::clone(&handler), orders, &inner.tasks);
-            (handler, Arc::new(supervisor))
+            let supervisor = Arc::new(SupervisorHandle::start(
+                guest,
+                Arc::clone(&handler),
+                orders,
+                &inner.tasks,
+            ));
+            let is_lazy = LazyMark::default();
+            let (name, same) = (handler.name().clone(), Arc::clone(&handler));
+            let controlled = Controlled::new(same, Arc::clone(&supervisor), stop, is_lazy.clone());
+            known.insert(name, Arc::new(controlled));
+            (handler, supervisor, is_lazy)
         };
         Ok(handlers.into_iter().zip(waiting).map(start).collect())
     }
 
-    fn handlers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, CancellationToken>> {
+    fn handlers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, Arc<Controlled>>> {
         // Entries are inserted and removed whole, so a panic elsewhere leaves the map sound.
         self.inner.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -68,14 +68,50 @@ impl Client {
 
     /// Sends `request` with `body`, and reads the whole answer.
     pub(crate) async fn send(&mut self, request: http::request::Builder, body: Bytes) -> Answer {
+        self.send_as("test", request, body).await
+    }
+
+    /// The same to a server that is called `host`.
+    pub(crate) async fn send_as(
+        &mut self,
+        host: &'static str,
+        request: http::request::Builder,
+        body: Bytes,
+    ) -> Answer {
         let request = request.body(Full::new(body).boxed_unsync()).unwrap();
-        Streamed::new(self.respond(request).await.unwrap()).whole().await.unwrap()
+        Streamed::new(self.respond(host, request).await.unwrap()).whole().await.unwrap()
+    }
+
+    /// The same with a body in `chunks`, whose length is not told.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn stream_body_as(
+        &mut self,
+        host: &'static str,
+        request: http::request::Builder,
+        chunks: &'static [&'static str],
+    ) -> Answer {
+        let frames =
+            chunks.iter().map(|chunk| Ok(Frame::data(Bytes::from_static(chunk.as_bytes()))));
+        let body = StreamBody::new(futures::stream::iter(frames));
+        let request = request.body(body.boxed_unsync()).unwrap();
+        Streamed::new(self.respond(host, request).await.unwrap()).whole().await.unwrap()
+    }
+
+    /// `request` to a server that is called `host`, whose answer is read piece by piece.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn stream_as(
+        &mut self,
+        host: &'static str,
+        request: http::request::Builder,
+    ) -> Streamed {
+        let request = request.body(Full::default().boxed_unsync()).unwrap();
+        Streamed::new(self.respond(host, request).await.unwrap())
     }
 
     /// A GET whose answer is read piece by piece.
     pub(crate) async fn stream(&mut self, path: &str) -> Streamed {
         let request = Request::get(path).body(Full::default().boxed_unsync()).unwrap();
-        Streamed::new(self.respond(request).await.unwrap())
+        Streamed::new(self.respond("test", request).await.unwrap())
     }
 
     /// A POST whose body the test feeds, here already with `first`.
@@ -85,14 +121,15 @@ impl Client {
         feed.send(first);
         let frames = receiver.map(|chunk| Ok::<_, Infallible>(Frame::data(chunk)));
         let request = Request::post(path).body(StreamBody::new(frames).boxed_unsync()).unwrap();
-        (feed, Streamed::new(self.respond(request).await.unwrap()))
+        (feed, Streamed::new(self.respond("test", request).await.unwrap()))
     }
 
     async fn respond(
         &mut self,
+        host: &'static str,
         mut request: Request<RequestBody>,
     ) -> hyper::Result<Response<Incoming>> {
-        request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static("test"));
+        request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static(host));
         limited("a response", async {
             self.sender.ready().await?;
             self.sender.send_request(request).await

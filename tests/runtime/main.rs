@@ -1,6 +1,8 @@
 //! The library's public API with real guests: one module per subject.
 #![allow(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
 
+#[cfg(feature = "admin")]
+mod admin;
 mod cache;
 mod client;
 mod contract;

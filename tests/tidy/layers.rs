@@ -70,6 +70,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "events",
             "handler",
+            "history",
             "host",
             "id",
             "ingress",
@@ -78,6 +79,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
+    ("admin", &["artifact", "error", "events", "id", "ingress", "runtime", "supervisor"]),
 ];
 
 /// The one pair that may know each other.

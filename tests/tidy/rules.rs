@@ -77,8 +77,13 @@ const BORDERS: &[Border] = &[
         within: "runtime/src/",
         rooms: &["supervisor/", "handler/active.rs"],
     },
-    // Who has the key decides what code may be loaded.
-    Border { needle: "ring::", within: "runtime/src/", rooms: &["artifact/disk/key.rs"] },
+    // Who has the key decides what code may be loaded, and who has the token what is swapped in.
+    Border {
+        needle: "ring::",
+        within: "runtime/src/",
+        rooms: &["artifact/disk/key.rs", "admin/token.rs"],
+    },
+    Border { needle: "axum", within: "runtime/src/", rooms: &["admin/"] },
     // Loading compiled code is the one thing that could run bytes nobody verified.
     Border {
         needle: "Component::deserialize",

@@ -1,12 +1,18 @@
 //! Accepts connections: bounds their number, serves HTTP/1.1 and HTTP/2, closes gracefully.
+//!
+//! The data plane and the control plane differ in the service only.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::service::service_fn;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -34,6 +40,48 @@ pub(crate) async fn serve(
     drain: Duration,
     stop: impl Future<Output = ()>,
 ) -> usize {
+    // Not by its `tower` side, which puts each response's future into a box of its own.
+    let respond = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.respond(request).await) }
+    });
+    serve_any(listener, respond, max_connections, drain, stop).await
+}
+
+/// [`serve`] for a `tower` service.
+#[cfg(feature = "admin")]
+pub(crate) async fn serve_tower<S, B>(
+    listener: TcpListener,
+    service: S,
+    max_connections: usize,
+    drain: Duration,
+    stop: impl Future<Output = ()>,
+) -> usize
+where
+    S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let service = hyper_util::service::TowerToHyperService::new(service);
+    serve_any(listener, service, max_connections, drain, stop).await
+}
+
+async fn serve_any<S, B>(
+    listener: TcpListener,
+    service: S,
+    max_connections: usize,
+    drain: Duration,
+    stop: impl Future<Output = ()>,
+) -> usize
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let places = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -82,12 +130,19 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
 }
 
-fn connection(
+fn connection<S, B>(
     stream: TcpStream,
     place: OwnedSemaphorePermit,
-    service: HttpService,
+    service: S,
     graceful: &GracefulShutdown,
-) -> impl Future<Output = ()> + Send + 'static {
+) -> impl Future<Output = ()> + Send + 'static
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let watcher = graceful.watcher();
     async move {
         let _place = place;
@@ -97,11 +152,7 @@ fn connection(
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
-        let respond = service_fn(move |request| {
-            let service = service.clone();
-            async move { Ok::<_, Infallible>(service.respond(request).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), respond).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(error, "a connection ended early");
         }

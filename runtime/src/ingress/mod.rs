@@ -9,6 +9,8 @@ mod reply;
 mod service;
 
 pub(crate) use accept::serve;
+#[cfg(feature = "admin")]
+pub(crate) use accept::serve_tower;
 pub use body::{Body, BodyError};
 pub(crate) use dispatch::DataPlane;
 pub use service::HttpService;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::control::LazyMark;
 use crate::artifact::Source;
 use crate::cloudevent::CloudEvent;
 use crate::contract::event::EventError;
@@ -17,6 +18,7 @@ use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 pub struct HandlerHandle {
     handler: Arc<Handler<Served>>,
     supervisor: Arc<SupervisorHandle>,
+    is_lazy: LazyMark,
     bus: EventBus,
 }
 
@@ -24,9 +26,10 @@ impl HandlerHandle {
     pub(super) fn new(
         handler: Arc<Handler<Served>>,
         supervisor: Arc<SupervisorHandle>,
+        is_lazy: LazyMark,
         bus: EventBus,
     ) -> Self {
-        Self { handler, supervisor, bus }
+        Self { handler, supervisor, is_lazy, bus }
     }
 
     /// The handler's name.
@@ -79,6 +82,9 @@ impl HandlerHandle {
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn request_swap(&self, request: SwapRequest) -> Result<Swap, Rejected> {
+        if request.is_lazy {
+            self.is_lazy.set();
+        }
         self.supervisor.swap(request).await
     }
 
@@ -112,6 +118,7 @@ impl HandlerHandle {
     /// swap like any other. Its outcome is told by events. When it is refused, the call that wanted
     /// it fails, and the next one tries again.
     pub fn load_when_called(&self, request: SwapRequest) {
+        self.is_lazy.set();
         self.supervisor.swap_aside(request.lazily());
     }
 

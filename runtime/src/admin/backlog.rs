@@ -1,0 +1,240 @@
+//! The last events, numbered, for clients that come late or lose their connection; and their counts.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use tokio::sync::Notify;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::futures::Notified;
+use tokio::task::JoinHandle;
+
+use super::metrics::Counts;
+use crate::events::Event;
+
+/// Events kept: several seconds of a swap storm, or hours of calm.
+const KEPT: usize = 1024;
+
+/// An event and its number.
+pub(super) type Numbered = (u64, Arc<Event>);
+
+/// Takes in the events of a runtime for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Feed {
+    pub(super) backlog: Arc<Backlog>,
+    task: JoinHandle<()>,
+}
+
+impl Feed {
+    /// Takes in what `events` receives from now on, in a task of its own.
+    pub(super) fn start(mut events: Receiver<Event>) -> Self {
+        let backlog = Arc::new(Backlog::new(first_number(SystemTime::now())));
+        let task = tokio::spawn({
+            let backlog = Arc::clone(&backlog);
+            async move {
+                loop {
+                    match events.recv().await {
+                        Ok(event) => backlog.push(event),
+                        Err(RecvError::Lagged(missed)) => backlog.skip(missed),
+                        Err(RecvError::Closed) => return backlog.close(),
+                    }
+                }
+            }
+        });
+        Self { backlog, task }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Numbers begin with the microseconds of the clock, so that they grow over restarts too, and a
+/// client that comes back to another process learns of the gap.
+fn first_number(now: SystemTime) -> u64 {
+    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    // Half a million years fit.
+    u64::try_from(since.as_micros()).unwrap_or(1).max(1)
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Backlog {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    events: VecDeque<Numbered>,
+    next: u64,
+    counts: Counts,
+    is_closed: bool,
+}
+
+/// What a client has yet to see.
+#[derive(Debug)]
+pub(super) enum Unseen {
+    /// These, in order. Their numbers have a gap where events were lost.
+    Events(Vec<Numbered>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, ever.
+    End,
+}
+
+impl Backlog {
+    fn new(first: u64) -> Self {
+        let (events, counts) = (VecDeque::with_capacity(KEPT), Counts::default());
+        let state = State { events, next: first, counts, is_closed: false };
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    fn push(&self, event: Event) {
+        let mut state = self.lock();
+        state.counts.count(&event);
+        if state.events.len() == KEPT {
+            state.events.pop_front();
+        }
+        let number = state.next;
+        state.events.push_back((number, Arc::new(event)));
+        state.next += 1;
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// So many events came faster than they were taken in.
+    fn skip(&self, missed: u64) {
+        let mut state = self.lock();
+        state.next += missed;
+        state.counts.missed += missed;
+    }
+
+    fn close(&self) {
+        self.lock().is_closed = true;
+        self.changed.notify_waiters();
+    }
+
+    /// The number before the next event: what a client that wants only what comes has seen.
+    pub(super) fn now(&self) -> u64 {
+        self.lock().next - 1
+    }
+
+    /// At most `limit` events after number `seen`. One that was never given out is of another
+    /// process, and everything that is kept is unseen.
+    pub(super) fn after(&self, seen: u64, limit: usize) -> Unseen {
+        let state = self.lock();
+        let seen = if seen < state.next { seen } else { 0 };
+        let start = state.events.partition_point(|(number, _)| *number <= seen);
+        let unseen: Vec<_> = state.events.range(start..).take(limit).cloned().collect();
+        match (unseen.is_empty(), state.is_closed) {
+            (false, _) => Unseen::Events(unseen),
+            (true, false) => Unseen::Nothing,
+            (true, true) => Unseen::End,
+        }
+    }
+
+    /// Ready at the next change after this was called and enabled.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().counts.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in between leaves a count or an event out, and nothing half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{EventBus, EventKind};
+
+    fn push(backlog: &Backlog) {
+        let kind = EventKind::Building;
+        backlog.push(Event { kind, time: SystemTime::UNIX_EPOCH, handler: None, cause: None });
+    }
+
+    fn numbers(backlog: &Backlog, seen: u64) -> Vec<u64> {
+        match backlog.after(seen, usize::MAX) {
+            Unseen::Events(events) => events.iter().map(|(number, _)| *number).collect(),
+            Unseen::Nothing => Vec::new(),
+            Unseen::End => panic!("it has not ended"),
+        }
+    }
+
+    #[test]
+    fn client_sees_what_came_after_what_it_has_seen() {
+        let backlog = Backlog::new(100);
+        assert_eq!((backlog.now(), numbers(&backlog, 99)), (99, vec![]));
+        (0..4).for_each(|_| push(&backlog));
+        assert_eq!(numbers(&backlog, 99), [100, 101, 102, 103]);
+        assert_eq!(numbers(&backlog, 101), [102, 103]);
+        assert!(numbers(&backlog, backlog.now()).is_empty());
+        let Unseen::Events(two) = backlog.after(99, 2) else { panic!("there are four") };
+        assert_eq!(two.len(), 2);
+    }
+
+    #[test]
+    fn number_that_was_never_given_out_has_seen_nothing() {
+        let backlog = Backlog::new(100);
+        push(&backlog);
+        assert_eq!(numbers(&backlog, 5000), [100]);
+        assert_eq!(numbers(&backlog, 0), [100]);
+    }
+
+    #[test]
+    fn lost_events_leave_a_gap_in_the_numbers_and_are_counted() {
+        let backlog = Backlog::new(1);
+        push(&backlog);
+        backlog.skip(3);
+        push(&backlog);
+        assert_eq!((numbers(&backlog, 0), backlog.counts().missed), (vec![1, 5], 3));
+    }
+
+    #[test]
+    fn only_the_last_events_are_kept() {
+        let backlog = Backlog::new(1);
+        (0..KEPT + 5).for_each(|_| push(&backlog));
+        let kept = numbers(&backlog, 0);
+        assert_eq!((kept.len(), kept[0]), (KEPT, 6));
+    }
+
+    #[test]
+    fn numbers_grow_over_restarts() {
+        let later = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000);
+        assert_eq!(first_number(later), 2_000_000_000_000_000);
+        assert_eq!(first_number(SystemTime::UNIX_EPOCH), 1, "0 is what nobody has seen");
+    }
+
+    #[tokio::test]
+    async fn feed_takes_in_what_the_bus_carries_and_ends_with_it() {
+        let bus = EventBus::new();
+        let feed = Feed::start(bus.subscribe());
+        let seen = feed.backlog.now();
+        bus.emit(None, None, EventKind::Building);
+        drop(bus);
+        loop {
+            let changed = feed.backlog.changed();
+            match feed.backlog.after(seen, 10) {
+                Unseen::Events(events) => {
+                    assert_eq!(events[0].0, seen + 1);
+                    break;
+                }
+                Unseen::Nothing => changed.await,
+                Unseen::End => panic!("the event comes before the end"),
+            }
+        }
+        while !matches!(feed.backlog.after(seen + 1, 10), Unseen::End) {
+            tokio::task::yield_now().await;
+        }
+    }
+}

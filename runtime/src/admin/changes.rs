@@ -1,0 +1,116 @@
+//! What changes a handler: swap, rollback, confirm; each answers what became of it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, Response, StatusCode};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::json;
+
+use super::Shared;
+use super::overview::name;
+use super::problem::{Problem, json as answer};
+use super::query::{self, SwapQuery};
+use crate::artifact::Source;
+use crate::id::HandlerName;
+use crate::runtime::{ControlError, Runtime};
+use crate::supervisor::{Swap, SwapRequest};
+
+/// Longest time that a component may take to arrive: the largest one over a slow line.
+const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// The cause of a swap whose client gave none.
+const CAUSE: &str = "asked for over the control plane";
+
+pub(super) async fn swap(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+    request: Request,
+) -> Result<Response<Body>, Problem> {
+    let name = self::name(&name)?;
+    let query = SwapQuery::parse(&query.unwrap_or_default())?;
+    // Before the body: it may be long, and is not wanted then.
+    if shared.runtime.status(&name).is_none() {
+        return Err(Problem::unknown_handler(name.as_str()));
+    }
+    let (head, body) = request.into_parts();
+    let component = read(&head.headers, body, shared.config.max_component).await?;
+    let swap = shared.runtime.request_swap(&name, to_request(component, query)).await;
+    swapped(&shared.runtime, &name, swap)
+}
+
+pub(super) async fn rollback(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response<Body>, Problem> {
+    let (name, to) = (self::name(&name)?, query::version(&query.unwrap_or_default())?);
+    let swap = shared.runtime.rollback(&name, to).await;
+    swapped(&shared.runtime, &name, swap)
+}
+
+pub(super) async fn confirm(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response<Body>, Problem> {
+    query::nothing(&query.unwrap_or_default())?;
+    let serving = shared.runtime.confirm(&self::name(&name)?).await?;
+    Ok(answer(StatusCode::OK, &json!({ "outcome": "confirmed", "serving": serving })))
+}
+
+/// The request that the client's words stand for. No handler carries state over a swap yet, so each
+/// swap is a fresh one.
+fn to_request(component: Bytes, query: SwapQuery) -> SwapRequest {
+    let SwapQuery { cause, is_fresh: _ } = query;
+    SwapRequest::new(Source::bytes(component), cause.unwrap_or_else(|| CAUSE.to_owned()))
+}
+
+/// Reads a component of at most `limit` bytes.
+async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+    // Asked first, so that what is too long is refused before it is sent.
+    let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if stated.is_some_and(|bytes: u64| bytes > limit as u64) {
+        return Err(Problem::too_large(limit));
+    }
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, limit).collect()).await;
+    let Ok(collected) = collected else {
+        let detail = format!("the component did not arrive within {BODY_TIMEOUT:?}");
+        return Err(Problem::incomplete_body(detail));
+    };
+    let bytes = match collected {
+        Ok(collected) => collected.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(Problem::too_large(limit)),
+        Err(error) => {
+            let detail = format!("the component did not arrive whole: {error}");
+            return Err(Problem::incomplete_body(detail));
+        }
+    };
+    if bytes.is_empty() {
+        return Err(Problem::incomplete_body("expected a component as the body, found nothing"));
+    }
+    Ok(bytes)
+}
+
+/// The truth about a swap.
+fn swapped(
+    runtime: &Runtime,
+    name: &HandlerName,
+    swap: Result<Swap, ControlError>,
+) -> Result<Response<Body>, Problem> {
+    let outcome = match swap? {
+        Swap::Swapped { serving, from } => {
+            json!({ "outcome": "swapped", "serving": serving, "from": from })
+        }
+        Swap::Unchanged { serving } => json!({ "outcome": "unchanged", "serving": serving }),
+        Swap::Superseded => {
+            let serving = runtime.status(name).and_then(|status| status.serving);
+            json!({ "outcome": "superseded", "serving": serving })
+        }
+    };
+    Ok(answer(StatusCode::OK, &outcome))
+}

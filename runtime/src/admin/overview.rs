@@ -1,0 +1,45 @@
+//! What there is: handlers, their histories, the cache.
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{Response, StatusCode};
+use serde_json::json;
+
+use super::Shared;
+use super::problem::{Problem, json as answer};
+use crate::id::HandlerName;
+
+pub(super) async fn handlers(State(shared): State<Shared>) -> Response<Body> {
+    answer(StatusCode::OK, &json!({ "handlers": shared.runtime.statuses() }))
+}
+
+pub(super) async fn handler(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let status = shared.runtime.status(&self::name(&name)?);
+    let status = status.ok_or_else(|| Problem::unknown_handler(&name))?;
+    Ok(answer(StatusCode::OK, &status))
+}
+
+pub(super) async fn history(
+    State(shared): State<Shared>,
+    Path(name): Path<String>,
+) -> Result<Response<Body>, Problem> {
+    let records = shared.runtime.history(&self::name(&name)?).await;
+    let records = records.ok_or_else(|| Problem::unknown_handler(&name))?;
+    Ok(answer(StatusCode::OK, &json!({ "handler": name, "records": records })))
+}
+
+pub(super) async fn cache(State(shared): State<Shared>) -> Response<Body> {
+    answer(StatusCode::OK, &shared.runtime.cache_report())
+}
+
+/// The handler's name in a path; what cannot be one belongs to no handler.
+///
+/// # Errors
+///
+/// A [`Problem`] of an unknown handler.
+pub(super) fn name(text: &str) -> Result<HandlerName, Problem> {
+    HandlerName::new(text).map_err(|_| Problem::unknown_handler(text))
+}

@@ -1,0 +1,331 @@
+//! Handlers by name, for whoever controls a runtime from outside: status, swap, rollback, confirm.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Serialize, Serializer};
+use tokio_util::sync::CancellationToken;
+
+use super::Runtime;
+use crate::config::{HandlerConfig, InstanceMode, Route};
+use crate::error::{Hint, Rejected};
+use crate::events::Serving;
+use crate::handler::Handler;
+use crate::history::{HandlerHistory, Record};
+use crate::id::{GenerationNumber, HandlerName};
+use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+
+/// Names that a hint lists at most: more is no hint.
+const MAX_NAMES: usize = 10;
+
+/// How a handler stands, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HandlerStatus {
+    /// Its name.
+    pub name: HandlerName,
+    /// Which request paths reach it; none when only the embedder calls it.
+    #[serde(serialize_with = "route")]
+    pub route: Option<Route>,
+    /// How its instances are used.
+    #[serde(serialize_with = "instances")]
+    pub instances: InstanceMode,
+    /// What answers its calls; nothing before the first generation.
+    pub serving: Option<Serving>,
+    /// Calls inside the active generation, streamed responses included.
+    pub in_flight: usize,
+    /// Whether what serves is the version to start with.
+    pub is_confirmed: bool,
+    /// Whether its first component waits for a first call, so that it is ready without one.
+    pub is_lazy: bool,
+}
+
+impl HandlerStatus {
+    /// Whether a call would not wait for a first generation that should be there already.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.serving.is_some() || self.is_lazy
+    }
+}
+
+/// A handler was not controlled as it was asked; what was serving still is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// There is no such handler.
+    #[error("unknown handler `{handler}`")]
+    Unknown {
+        /// The name.
+        handler: HandlerName,
+        /// The names that there are.
+        known: Vec<HandlerName>,
+    },
+    /// The candidate was refused.
+    #[error(transparent)]
+    Rejected(Rejected),
+    /// There is no version to go back to.
+    #[error("`{handler}` has no {} to roll back to", wanted(*to))]
+    NothingToRollBackTo {
+        /// The handler.
+        handler: HandlerName,
+        /// The version that was asked for; none stands for the one before.
+        to: Option<GenerationNumber>,
+        /// What answers its calls now.
+        serving: Option<Serving>,
+    },
+    /// Nothing is active that could be confirmed.
+    #[error("`{handler}` has no active generation to confirm")]
+    NothingToConfirm {
+        /// The handler.
+        handler: HandlerName,
+    },
+    /// This version of wrt cannot do it.
+    #[error("this version of wrt does not {operation} yet")]
+    NotYet {
+        /// The handler.
+        handler: HandlerName,
+        /// What was asked for.
+        operation: &'static str,
+        /// What answers its calls now.
+        serving: Option<Serving>,
+    },
+}
+
+impl ControlError {
+    /// What answers the handler's calls, in spite of the error.
+    #[must_use]
+    pub fn serving(&self) -> Option<Serving> {
+        match self {
+            Self::Rejected(rejected) => rejected.serving,
+            Self::NothingToRollBackTo { serving, .. } | Self::NotYet { serving, .. } => *serving,
+            Self::Unknown { .. } | Self::NothingToConfirm { .. } => None,
+        }
+    }
+}
+
+impl Hint for ControlError {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Unknown { known, .. } if known.is_empty() => {
+                "this runtime has no handlers".to_owned()
+            }
+            Self::Unknown { known, .. } => {
+                let names: Vec<_> =
+                    known.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+                let others = known.len() - names.len();
+                let others =
+                    if others > 0 { format!(" and {others} others") } else { String::new() };
+                format!("there are {}{others}", names.join(", "))
+            }
+            Self::Rejected(rejected) => return rejected.source.hints(),
+            Self::NothingToRollBackTo { handler, .. } => {
+                format!(
+                    "`wrt history {handler}` lists the versions; or swap the component in again"
+                )
+            }
+            Self::NothingToConfirm { .. } => {
+                "load a component first, or wait until its first one is ready".to_owned()
+            }
+            Self::NotYet { .. } => "swap the earlier component in again".to_owned(),
+        };
+        vec![hint]
+    }
+}
+
+fn wanted(to: Option<GenerationNumber>) -> String {
+    to.map_or_else(|| "earlier version".to_owned(), |to| format!("version {to}"))
+}
+
+/// What is read of a handler whatever its calls look like.
+trait Observed: Send + Sync {
+    fn config(&self) -> &HandlerConfig;
+    fn serving(&self) -> Option<Serving>;
+    fn in_flight(&self) -> usize;
+}
+
+impl<R: Send + Sync + 'static> Observed for Handler<R> {
+    fn config(&self) -> &HandlerConfig {
+        self.config()
+    }
+
+    fn serving(&self) -> Option<Serving> {
+        self.serving()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.active().in_flight()
+    }
+}
+
+/// A handler as a runtime knows it by name.
+pub(super) struct Controlled {
+    handler: Arc<dyn Observed>,
+    supervisor: Arc<SupervisorHandle>,
+    stop: CancellationToken,
+    is_lazy: LazyMark,
+}
+
+/// Set when the first component of a handler was put off until a first call. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LazyMark(Arc<AtomicBool>);
+
+impl LazyMark {
+    pub(super) fn set(&self) {
+        // Ordering, here and below: it is read by people and probes, and guards nothing.
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Controlled {
+    pub(super) fn new<R: Send + Sync + 'static>(
+        handler: Arc<Handler<R>>,
+        supervisor: Arc<SupervisorHandle>,
+        stop: CancellationToken,
+        is_lazy: LazyMark,
+    ) -> Self {
+        Self { handler, supervisor, stop, is_lazy }
+    }
+
+    /// Ends its supervisor.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    fn status(&self) -> HandlerStatus {
+        let (config, serving) = (self.handler.config(), self.handler.serving());
+        let confirmed = self.history().confirmed().map(|record| record.generation);
+        HandlerStatus {
+            name: config.name.clone(),
+            route: config.route.clone(),
+            instances: config.instances,
+            serving,
+            in_flight: self.handler.in_flight(),
+            is_confirmed: serving.is_some_and(|it| Some(it.generation) == confirmed),
+            is_lazy: self.is_lazy.is_set(),
+        }
+    }
+
+    async fn swap(&self, request: SwapRequest) -> Result<Swap, ControlError> {
+        self.supervisor.swap(request).await.map_err(ControlError::Rejected)
+    }
+
+    // The supervisor keeps no history yet. These three are all that waits for it.
+
+    fn history(&self) -> HandlerHistory {
+        HandlerHistory::new()
+    }
+
+    fn rollback(&self, _to: Option<GenerationNumber>) -> Result<Swap, ControlError> {
+        Err(self.not_yet("roll back"))
+    }
+
+    fn confirm(&self) -> Result<Serving, ControlError> {
+        Err(self.not_yet("confirm"))
+    }
+
+    fn not_yet(&self, operation: &'static str) -> ControlError {
+        let (handler, serving) = (self.handler.config().name.clone(), self.handler.serving());
+        ControlError::NotYet { handler, operation, serving }
+    }
+}
+
+impl Runtime {
+    /// How every handler stands, in the order of their names.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<HandlerStatus> {
+        // Looked at outside of the lock.
+        let known: Vec<_> = self.handlers().values().cloned().collect();
+        known.iter().map(|known| known.status()).collect()
+    }
+
+    /// How the handler called `name` stands; `None` when there is none.
+    #[must_use]
+    pub fn status(&self, name: &HandlerName) -> Option<HandlerStatus> {
+        self.controlled(name).ok().map(|known| known.status())
+    }
+
+    /// [`HandlerHandle::request_swap`](crate::HandlerHandle::request_swap) by the handler's name.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Unknown`], or [`ControlError::Rejected`] when the candidate was refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
+    pub async fn request_swap(
+        &self,
+        name: &HandlerName,
+        request: SwapRequest,
+    ) -> Result<Swap, ControlError> {
+        self.controlled(name)?.swap(request).await
+    }
+
+    /// Publishes an earlier version of the handler as a new generation: version `to`, or the one
+    /// before the active one.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when there is no such handler or version, or it was refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
+    pub async fn rollback(
+        &self,
+        name: &HandlerName,
+        to: Option<GenerationNumber>,
+    ) -> Result<Swap, ControlError> {
+        self.controlled(name)?.rollback(to)
+    }
+
+    /// Makes what serves the version to start with.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when there is no such handler, or nothing is active.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
+    pub async fn confirm(&self, name: &HandlerName) -> Result<Serving, ControlError> {
+        self.controlled(name)?.confirm()
+    }
+
+    /// What became of each version of the handler, newest first; `None` when there is no such
+    /// handler.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes, dropped or not.
+    pub async fn history(&self, name: &HandlerName) -> Option<Vec<Record>> {
+        Some(self.controlled(name).ok()?.history().records().to_vec())
+    }
+
+    fn controlled(&self, name: &HandlerName) -> Result<Arc<Controlled>, ControlError> {
+        let handlers = self.handlers();
+        handlers.get(name).cloned().ok_or_else(|| {
+            let known = handlers.keys().cloned().collect();
+            ControlError::Unknown { handler: name.clone(), known }
+        })
+    }
+}
+
+// The signature is serde's.
+fn route<S: Serializer>(route: &Option<Route>, serializer: S) -> Result<S::Ok, S::Error> {
+    match route {
+        Some(route) => serializer.collect_str(route),
+        None => serializer.serialize_none(),
+    }
+}
+
+fn instances<S: Serializer>(mode: &InstanceMode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(match mode {
+        InstanceMode::Fresh => "fresh",
+        InstanceMode::Pooled { .. } => "pooled",
+    })
+}
