@@ -14,8 +14,10 @@ use wrt_test_support::process::{Event, Ready, ServerProcess};
 pub(crate) fn wrt<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wrt"));
     command.args(arguments).stdin(Stdio::null()).env_remove("WRT_LOG").env_remove("NO_COLOR");
-    // Not the user's, and shared by the tests as it is by a user's processes.
-    command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+    // Not the user's, and shared by the tests as they are by a user's processes.
+    let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    command.env("XDG_CACHE_HOME", shared.join("cache"));
+    command.env("XDG_STATE_HOME", shared.join("state"));
     command
 }
 
@@ -33,10 +35,11 @@ pub(crate) fn run(command: &mut Command) -> Ended {
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
-/// Starts `wrt COMMAND PATH` with `flags` on a free port, with events. A first build may take longer
-/// than a request waits for it, so a test of `dev` waits for the first swap before it asks.
+/// Starts `wrt COMMAND PATH` with `flags` on a free port, with events and without a control plane. A
+/// first build may take longer than a request waits for it, so a test of `dev` waits for the first
+/// swap before it asks.
 pub(crate) fn start(command: &str, path: &Path, flags: &[&str]) -> ServerProcess {
-    let mut wrt = wrt([command, "--json", "--listen", "127.0.0.1:0"]);
+    let mut wrt = wrt([command, "--json", "--listen", "127.0.0.1:0", "--admin", "off"]);
     wrt.arg(path).args(flags).env("CARGO_TARGET_DIR", guest_target_dir());
     ServerProcess::start(wrt, Ready::WRT).unwrap()
 }

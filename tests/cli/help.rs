@@ -7,9 +7,14 @@ use wrt_test_support::guests;
 use crate::binary::{run, wrt};
 
 /// Commands with the arguments and flags that users rely on.
-const COMMANDS: [(&str, &[&str]); 5] = [
-    ("dev", &["[PATH]", "--listen", "--json", "--release", "--no-add-target"]),
-    ("serve", &["[PATH]", "--listen", "--json", "--watch"]),
+const COMMANDS: [(&str, &[&str]); 10] = [
+    ("dev", &["[PATH]", "--listen", "--admin", "--json", "--release", "--no-add-target"]),
+    ("serve", &["[PATH]", "--listen", "--admin", "--json", "--watch"]),
+    ("ps", &["--admin", "--json"]),
+    ("swap", &["<HANDLER>", "<FILE.wasm>", "--fresh", "--cause", "--admin", "--json"]),
+    ("rollback", &["<HANDLER>", "--to", "--admin", "--json"]),
+    ("confirm", &["<HANDLER>", "--admin", "--json"]),
+    ("history", &["<HANDLER>", "--admin", "--json"]),
     ("build", &["[PATH]", "--release", "--json", "--no-add-target"]),
     ("cache", &["--json", "stat", "ls", "verify", "prune"]),
     ("completions", &["<SHELL>"]),

@@ -6,6 +6,7 @@ mod binary;
 mod build;
 mod cache;
 mod client;
+mod control;
 mod dev;
 mod editors;
 mod help;

@@ -10,7 +10,8 @@ use crate::project::Project;
 
 /// Runs `wrt serve` in the project, and expects how it ends but for paths, ports and digests.
 fn check(project: &Project, path: &str, code: i32, expected: &str) {
-    let ended = run(wrt(["serve", "--listen", "127.0.0.1:0"]).arg(project.path(path)));
+    let ended =
+        run(wrt(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).arg(project.path(path)));
     assert_eq!((ended.stdout.as_str(), filter(&ended.stderr, project).as_str()), ("", expected));
     assert_eq!(ended.code, Some(code), "{}", ended.stderr);
 }
@@ -73,7 +74,9 @@ fn html_page_is_rejected() {
 fn truncated_component_is_rejected() {
     let whole = fs::read(guests::guest("trap").unwrap()).unwrap();
     let project = with_component(&whole[..whole.len() / 2]);
-    let ended = run(wrt(["serve", "--listen", "127.0.0.1:0"]).arg(project.path("x.wasm")));
+    let ended = run(
+        wrt(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).arg(project.path("x.wasm"))
+    );
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let said = filter(&ended.stderr, &project);
     let size = whole.len() / 2;
@@ -202,14 +205,17 @@ fn path_that_leads_to_no_project_is_a_bad_argument() {
 fn port_in_use_is_told_with_the_flag_that_helps() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let ended = run(wrt(["serve", "--listen", &address]).arg(guests::guest("trap").unwrap()));
-    assert_eq!(
-        ended.stderr.replace(&address, "[ADDRESS]"),
-        "error: failed to listen on `[ADDRESS]`\n  \
-           caused by: Address already in use (os error 98)\n\
-         hint: pass `--listen :0` to let the system choose a free port\n"
-    );
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    for (taken, other) in [("--listen", ["--admin", "off"]), ("--admin", ["--listen", ":0"])] {
+        let flags = ["serve", taken, &address, other[0], other[1]];
+        let ended = run(wrt(flags).arg(guests::guest("trap").unwrap()));
+        assert_eq!(
+            ended.stderr.replace(&address, "[ADDRESS]").replace(taken, "[FLAG]"),
+            "error: failed to listen on `[ADDRESS]`\n  \
+               caused by: Address already in use (os error 98)\n\
+             hint: pass `[FLAG] :0` to let the system choose a free port\n"
+        );
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    }
 }
 
 #[test]

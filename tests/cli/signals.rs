@@ -13,7 +13,7 @@ use crate::client::Client;
 /// Starts `wrt serve` of a guest that streams.
 fn start() -> Signalled {
     let guest = guests::guest("slow_stream").unwrap();
-    let mut command = wrt(["serve", "--listen", ":0"]);
+    let mut command = wrt(["serve", "--listen", ":0", "--admin", "off"]);
     command.arg(guest);
     Signalled::start(command)
 }
@@ -64,7 +64,7 @@ fn second_signal_ends_at_once() {
 #[test]
 fn closed_pipe_is_no_error_and_serving_goes_on() {
     let guest = guests::guest("trap").unwrap();
-    let mut command = wrt(["serve", "--json", "--listen", ":0"]);
+    let mut command = wrt(["serve", "--json", "--listen", ":0", "--admin", "off"]);
     command.arg(guest).stdout(Stdio::piped());
     let mut server = Signalled::start(command);
     let mut stdout = BufReader::new(server.stdout());

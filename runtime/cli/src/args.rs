@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use wrt::config::ListenAddress;
+use wrt::HandlerName;
+use wrt::config::{InvalidListenAddress, ListenAddress};
 
 /// Said under the list of commands.
 const AFTER_HELP: &str = "\
@@ -12,8 +13,9 @@ Messages for people go to stderr, data to stdout. Colour is used on a terminal o
 
 Exit status:
   0  success, also after SIGINT or SIGTERM
-  1  the input is at fault: a handler does not build or does not fit, or the manifest is bad
-  2  bad arguments, or an unexpected failure";
+  1  the input is at fault: a handler does not build or does not fit, the manifest is bad, or a
+     running host refused what it was asked for
+  2  bad arguments, no running host, or an unexpected failure";
 
 /// Said under `dev`, `serve` and `build`.
 const PATH_HELP: &str = "\
@@ -39,6 +41,11 @@ impl Cli {
             Command::Serve(args) => args.project.json,
             Command::Build(args) => args.project.json,
             Command::Cache(args) => args.json,
+            Command::Ps(args) => args.client.json,
+            Command::Swap(args) => args.client.json,
+            Command::Rollback(args) => args.client.json,
+            Command::Confirm(args) => args.client.json,
+            Command::History(args) => args.client.json,
             Command::Completions(_) => false,
         }
     }
@@ -64,6 +71,21 @@ pub(crate) enum Command {
     /// `wrt serve` then starts without compiling anything.
     #[command(after_help = PATH_HELP)]
     Build(BuildArgs),
+    /// List the handlers of a running host.
+    ///
+    /// The host is a `wrt dev` or `wrt serve` of the same user; without `--admin`, it is the one at
+    /// 127.0.0.1:3001, or the only one.
+    Ps(PsArgs),
+    /// Replace what a handler of a running host runs.
+    ///
+    /// Prints what became of it. A component that is refused changes nothing.
+    Swap(SwapArgs),
+    /// Go back to an earlier version of a handler of a running host.
+    Rollback(RollbackArgs),
+    /// Make what a handler of a running host runs the version that a restart begins with.
+    Confirm(ConfirmArgs),
+    /// List what became of each version of a handler of a running host.
+    History(HistoryArgs),
     /// Look at the directory of compiled code, check it, or make it smaller.
     ///
     /// It is `$XDG_CACHE_HOME/wrt` or `~/.cache/wrt`, unless `cache.dir` of the manifest in PATH
@@ -93,6 +115,25 @@ pub(crate) struct ListenArgs {
     /// [default: 127.0.0.1:3000].
     #[arg(long, value_name = "HOST:PORT", value_parser = ListenAddress::parse)]
     pub(crate) listen: Option<ListenAddress>,
+    /// Address of the control plane that `wrt ps`, `wrt swap` and their like talk to, or `off`
+    /// [default: 127.0.0.1:3001, if it is free].
+    #[arg(long, value_name = "HOST:PORT", value_parser = AdminAddress::parse)]
+    pub(crate) admin: Option<AdminAddress>,
+}
+
+/// Where the control plane listens, if it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminAddress {
+    /// Nowhere.
+    Off,
+    /// There.
+    At(ListenAddress),
+}
+
+impl AdminAddress {
+    fn parse(text: &str) -> Result<Self, InvalidListenAddress> {
+        if text == "off" { Ok(Self::Off) } else { ListenAddress::parse(text).map(Self::At) }
+    }
 }
 
 /// How `dev` and `build` build.
@@ -136,6 +177,72 @@ pub(crate) struct BuildArgs {
     pub(crate) project: ProjectArgs,
     #[command(flatten)]
     pub(crate) compiler: CompilerArgs,
+}
+
+/// Which running host a command talks to, and how it reports.
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    /// Address of the host's control plane.
+    #[arg(long, value_name = "HOST:PORT", value_parser = ListenAddress::parse)]
+    pub(crate) admin: Option<ListenAddress>,
+    /// Write data to stdout as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `wrt ps`.
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `wrt swap`.
+#[derive(Debug, Args)]
+pub(crate) struct SwapArgs {
+    /// The handler.
+    pub(crate) handler: HandlerName,
+    /// The component.
+    #[arg(value_name = "FILE.wasm")]
+    pub(crate) file: PathBuf,
+    /// Begin without the state of the version before.
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Why, for the events and the history.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) cause: Option<String>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `wrt rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The handler.
+    pub(crate) handler: HandlerName,
+    /// The version, by its number in `wrt history` [default: the one before].
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<u64>,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `wrt confirm`.
+#[derive(Debug, Args)]
+pub(crate) struct ConfirmArgs {
+    /// The handler.
+    pub(crate) handler: HandlerName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `wrt history`.
+#[derive(Debug, Args)]
+pub(crate) struct HistoryArgs {
+    /// The handler.
+    pub(crate) handler: HandlerName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 /// `wrt cache`.
@@ -202,6 +309,18 @@ mod tests {
     }
 
     #[test]
+    fn control_plane_is_at_an_address_or_off() {
+        let admin = |flags: &str| match parse(&format!("wrt serve {flags}")).unwrap() {
+            Command::Serve(args) => args.listen.admin,
+            other => panic!("expected `serve`, found {other:?}"),
+        };
+        assert_eq!(admin(""), None);
+        assert_eq!(admin("--admin off"), Some(AdminAddress::Off));
+        let address = ListenAddress::parse("127.0.0.1:0").unwrap();
+        assert_eq!(admin("--admin :0"), Some(AdminAddress::At(address)));
+    }
+
+    #[test]
     fn bad_arguments_are_refused_with_status_2() {
         let check = |line: &str, expect: &str| {
             let error = parse(line).unwrap_err();
@@ -212,14 +331,30 @@ mod tests {
         check("wrt dev --listen localhost", "expected an address such as `127.0.0.1:3000`");
         check("wrt serve --release", "--release");
         check("wrt completions klingon", "bash");
+        check("wrt serve --admin on", "expected an address such as `127.0.0.1:3000`");
+        check("wrt ps --admin off", "expected an address");
+        check("wrt swap h", "<FILE.wasm>");
+        check("wrt swap a/b x.wasm", "expected a handler name");
+        check("wrt rollback h --to first", "--to");
     }
 
     #[test]
     fn help_names_every_command_and_the_exit_statuses() {
         let help = Cli::command().render_long_help().to_string();
-        for expect in
-            ["dev ", "serve ", "build ", "cache ", "completions ", "Exit status", "NO_COLOR"]
-        {
+        for expect in [
+            "dev ",
+            "serve ",
+            "build ",
+            "ps ",
+            "swap ",
+            "rollback ",
+            "confirm ",
+            "history ",
+            "cache ",
+            "completions ",
+            "Exit status",
+            "NO_COLOR",
+        ] {
             assert!(help.contains(expect), "`{expect}` in {help}");
         }
     }

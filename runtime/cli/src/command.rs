@@ -4,11 +4,19 @@ mod artifacts;
 pub(crate) mod bind;
 mod build;
 mod cache;
+pub(crate) mod client;
 mod completions;
+mod confirm;
+mod control;
+mod history;
 mod host;
 mod limits;
+mod ps;
+mod rollback;
 mod session;
 mod signals;
+mod state;
+mod swap;
 
 use std::future::Future;
 
@@ -32,6 +40,19 @@ pub(crate) fn run(
             let (project, build, runtime) = settings::build(&args, env)?;
             block_on(build::run(project, build, runtime, output))
         }
+        Command::Ps(args) => block_on(ps::run(settings::client(&args.client, env)?, output)),
+        Command::Swap(args) => {
+            block_on(swap::run(settings::client(&args.client, env)?, &args, output))
+        }
+        Command::Rollback(args) => {
+            block_on(rollback::run(settings::client(&args.client, env)?, &args, output))
+        }
+        Command::Confirm(args) => {
+            block_on(confirm::run(settings::client(&args.client, env)?, &args, output))
+        }
+        Command::History(args) => {
+            block_on(history::run(settings::client(&args.client, env)?, &args, output))
+        }
         Command::Cache(args) => cache::run(args.verb, &settings::cache(&args, env)?, output),
         Command::Completions(args) => completions::run(&args, output),
     }
@@ -46,4 +67,14 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // Not waited for: what is left is a compilation or a read whose result nobody wants.
     runtime.shutdown_background();
     result
+}
+
+/// A number of a host's answer, in a cell of a table.
+fn number(value: &serde_json::Value) -> String {
+    value.as_u64().map_or_else(|| "-".to_owned(), |number| number.to_string())
+}
+
+/// A digest of a host's answer as people read it: its first 12 digits.
+fn digest(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| "-".to_owned(), |digest| digest.chars().take(12).collect())
 }

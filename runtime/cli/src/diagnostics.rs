@@ -14,6 +14,7 @@ use wrt::manifest::{ManifestError, ProjectError};
 use wrt::{Hint, Rejected, StageError};
 
 use crate::command::bind::BindError;
+use crate::command::client::NoHost;
 use crate::exit::AtFault;
 use crate::output::style::{Style, escape};
 
@@ -45,8 +46,10 @@ impl Report {
             }
         }
         let message = if messages.is_empty() { String::new() } else { messages.remove(0) };
+        let faults = error.chain().filter_map(|cause| cause.downcast_ref::<AtFault>());
+        let notes = faults.flat_map(AtFault::notes).cloned().collect();
         let hints = error.chain().flat_map(hints_of).collect();
-        Self { message, causes: messages, notes: Vec::new(), hints }
+        Self { message, causes: messages, notes, hints }
     }
 
     /// The text, each line ended.
@@ -99,6 +102,7 @@ fn hints_of(cause: &(dyn Error + 'static)) -> Vec<String> {
     }
     of::<AtFault>(cause)
         .or_else(|| of::<BindError>(cause))
+        .or_else(|| of::<NoHost>(cause))
         .or_else(|| of::<ProjectError>(cause))
         .or_else(|| of::<StageError>(cause))
         // What keeps serving is a note of the event that a rejection also is; its hints are those
@@ -129,10 +133,10 @@ mod tests {
             render(&failed, Style::PLAIN),
             "error: failed to listen on `127.0.0.1:3000`\n  caused by: address in use\n"
         );
-        let refused = AtFault::new("nothing to build").hint("a").hint("b").hint("c");
+        let refused = AtFault::new("nothing to build").note("n").hint("a").hint("b").hint("c");
         assert_eq!(
             render(&refused.into(), Style::PLAIN),
-            "error: nothing to build\nhint: a\nhint: b\n"
+            "error: nothing to build\nnote: n\nhint: a\nhint: b\n"
         );
     }
 

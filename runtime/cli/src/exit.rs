@@ -59,13 +59,25 @@ fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
 #[derive(Debug)]
 pub(crate) struct AtFault {
     message: String,
+    notes: Vec<String>,
     hints: Vec<String>,
 }
 
 impl AtFault {
     /// A refusal that says `message`.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new() }
+        Self { message: message.into(), notes: Vec::new(), hints: Vec::new() }
+    }
+
+    /// The same with a fact, such as what keeps serving.
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+
+    /// Facts beside the message.
+    pub(crate) fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The same with a hint.

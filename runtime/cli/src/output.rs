@@ -7,6 +7,7 @@
 
 mod event;
 pub(crate) mod style;
+mod table;
 
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use wrt::id::HandlerName;
 
 use crate::diagnostics;
 use event::EventRenderer;
+pub(crate) use event::milliseconds;
 use style::{Style, escape};
 
 /// Writes what a command has to say.
@@ -110,6 +112,35 @@ impl<D: Write, P: Write> Output<D, P> {
     pub(crate) fn datum(&mut self, line: &str, data: &serde_json::Value) -> io::Result<()> {
         let text = if self.json { data.to_string() } else { line.to_owned() };
         self.data(&format!("{text}\n"))
+    }
+
+    /// Tells people `line` about what was done, and with `--json` programs `data`.
+    ///
+    /// # Errors
+    ///
+    /// When stdout takes no more data, other than by being closed.
+    pub(crate) fn done(&mut self, line: &str, data: &serde_json::Value) -> io::Result<()> {
+        self.say(line);
+        if self.json { self.data(&format!("{data}\n")) } else { Ok(()) }
+    }
+
+    /// A list that was asked for, to stdout: for people in columns under `header`, with `--json`
+    /// the data of each row on a line of its own.
+    ///
+    /// # Errors
+    ///
+    /// When stdout takes no more data, other than by being closed.
+    pub(crate) fn table(
+        &mut self,
+        header: &[&str],
+        rows: &[(Vec<String>, serde_json::Value)],
+    ) -> io::Result<()> {
+        let text = if self.json {
+            rows.iter().map(|(_, data)| format!("{data}\n")).collect()
+        } else {
+            table::render(header, rows.iter().map(|(cells, _)| &cells[..]))
+        };
+        self.data(&text)
     }
 
     /// Warns people of something that costs time only, with what can be done.

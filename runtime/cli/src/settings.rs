@@ -1,13 +1,14 @@
 //! Arguments and project, resolved into what a command does: arguments come before the manifest.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wrt::RuntimeConfig;
 use wrt::config::ListenAddress;
 use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
 
 use crate::args::{
-    BuildArgs, CacheArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs, ServeArgs,
+    AdminAddress, BuildArgs, CacheArgs, ClientArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs,
+    ServeArgs,
 };
 
 /// The manifest's file name.
@@ -25,6 +26,31 @@ pub(crate) struct BuildSettings {
     pub(crate) add_target: bool,
 }
 
+/// Where the control plane listens unless somebody says otherwise: beside the data plane's port.
+const ADMIN_PORT: u16 = 3001;
+
+/// The control plane of `wrt dev` and `wrt serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AdminSettings {
+    /// There is none.
+    Off,
+    /// There is one at the usual address, if that can be had.
+    IfFree(ListenAddress),
+    /// There is one at this address, which somebody asked for.
+    At(ListenAddress),
+}
+
+/// How a command finds a running host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClientSettings {
+    /// Its address, if somebody said which.
+    pub(crate) admin: Option<ListenAddress>,
+    /// The usual one.
+    pub(crate) usual: ListenAddress,
+    /// Where hosts leave their tokens; `None` where the user has no such place.
+    pub(crate) state_dir: Option<PathBuf>,
+}
+
 /// What `wrt dev` and `wrt serve` do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostSettings {
@@ -32,6 +58,10 @@ pub(crate) struct HostSettings {
     pub(crate) project: Project,
     /// Where to listen.
     pub(crate) listen: ListenAddress,
+    /// The control plane.
+    pub(crate) admin: AdminSettings,
+    /// Where the token of the control plane is left; `None` where the user has no such place.
+    pub(crate) state_dir: Option<PathBuf>,
     /// The runtime's own settings.
     pub(crate) runtime: RuntimeConfig,
     /// Whether a replaced file is swapped in.
@@ -46,8 +76,7 @@ pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectE
     // The header is there in `dev` whatever the manifest says: it is how an author sees a swap.
     let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest, env);
     let build = Some(build_settings(&args.compiler));
-    let listen = listen(&args.listen, &project.manifest.host);
-    Ok(HostSettings { project, listen, runtime, watch: true, build })
+    Ok(host(project, &args.listen, runtime, env, true, build))
 }
 
 /// Settings of `wrt serve`.
@@ -55,8 +84,7 @@ pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, Proj
     let project = open(&args.project, env)?;
     let mut runtime = runtime(RuntimeConfig::default(), &project.manifest, env);
     runtime.expose_generation = project.manifest.host.expose_generation.unwrap_or_default();
-    let listen = listen(&args.listen, &project.manifest.host);
-    Ok(HostSettings { project, listen, runtime, watch: args.watch, build: None })
+    Ok(host(project, &args.listen, runtime, env, args.watch, None))
 }
 
 /// Settings of `wrt build`; the runtime is the one that `serve` would have, so that it finds what
@@ -72,12 +100,45 @@ pub(crate) fn build(
 
 /// Settings of `wrt cache`: the cache directory of the project, or of the user where there is none.
 pub(crate) fn cache(args: &CacheArgs, env: Env<'_>) -> Result<RuntimeConfig, ProjectError> {
-    let manifest = if args.path.join(MANIFEST).is_file() {
-        Project::open(&args.path, env)?.manifest
+    Ok(runtime(RuntimeConfig::default(), &manifest_if_there(&args.path, env)?, env))
+}
+
+/// Settings of the commands that talk to a running host. A manifest in the current directory may
+/// name another place for tokens, as it does for the host.
+pub(crate) fn client(args: &ClientArgs, env: Env<'_>) -> Result<ClientSettings, ProjectError> {
+    let manifest = manifest_if_there(Path::new("."), env)?;
+    let state_dir = state_dir(&manifest.host, env);
+    Ok(ClientSettings { admin: args.admin.clone(), usual: usual_admin(), state_dir })
+}
+
+fn manifest_if_there(dir: &Path, env: Env<'_>) -> Result<Manifest, ProjectError> {
+    if dir.join(MANIFEST).is_file() {
+        Ok(Project::open(dir, env)?.manifest)
     } else {
-        Manifest::default()
+        Ok(Manifest::default())
+    }
+}
+
+fn host(
+    project: Project,
+    args: &ListenArgs,
+    runtime: RuntimeConfig,
+    env: Env<'_>,
+    watch: bool,
+    build: Option<BuildSettings>,
+) -> HostSettings {
+    let section = &project.manifest.host;
+    let (listen, state_dir) = (listen(args, section), state_dir(section, env));
+    let admin = match &args.admin {
+        Some(AdminAddress::Off) => AdminSettings::Off,
+        Some(AdminAddress::At(address)) => AdminSettings::At(address.clone()),
+        None => AdminSettings::IfFree(usual_admin()),
     };
-    Ok(runtime(RuntimeConfig::default(), &manifest, env))
+    HostSettings { project, listen, admin, state_dir, runtime, watch, build }
+}
+
+fn usual_admin() -> ListenAddress {
+    ListenAddress::loopback(ADMIN_PORT)
 }
 
 fn open(args: &ProjectArgs, env: Env<'_>) -> Result<Project, ProjectError> {
@@ -104,13 +165,23 @@ fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> Runt
     config
 }
 
-/// Where the user's programs keep what can be made again, by the convention of the XDG base
-/// directories: `$XDG_CACHE_HOME/wrt`, or `~/.cache/wrt`.
+/// Where the user's programs keep what can be made again: `$XDG_CACHE_HOME/wrt`, or `~/.cache/wrt`.
 fn user_cache_dir(env: Env<'_>) -> Option<PathBuf> {
+    user_dir(env, "XDG_CACHE_HOME", ".cache")
+}
+
+/// Where a host leaves what outlives a command: the manifest's directory, `$XDG_STATE_HOME/wrt`, or
+/// `~/.local/state/wrt`.
+fn state_dir(host: &HostSection, env: Env<'_>) -> Option<PathBuf> {
+    host.state_dir.clone().or_else(|| user_dir(env, "XDG_STATE_HOME", ".local/state"))
+}
+
+/// `wrt` in one of the XDG base directories: that of `variable`, or `below` the user's home.
+fn user_dir(env: Env<'_>, variable: &str, below: &str) -> Option<PathBuf> {
     // The convention says to ignore relative paths.
     let absolute = |name| env(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || Some(absolute("HOME")?.join(".cache"));
-    Some(absolute("XDG_CACHE_HOME").or_else(home)?.join("wrt"))
+    let home = || Some(absolute("HOME")?.join(below));
+    Some(absolute(variable).or_else(home)?.join("wrt"))
 }
 
 #[cfg(test)]
@@ -188,6 +259,26 @@ source = 'a.wasm'
         assert_eq!(dir("[cache]\ndir = 'c'", &[home]).unwrap(), "/project/c");
         assert_eq!(dir("[cache]\ndisk = '0B'", &[home]), None);
         assert_eq!(dir("", &[]), None);
+    }
+
+    #[test]
+    fn control_plane_is_at_the_usual_address_unless_somebody_says_otherwise() {
+        let admin = |flags| resolve("serve", flags, MANIFEST).admin;
+        assert_eq!(usual_admin().as_str(), "127.0.0.1:3001");
+        assert_eq!(admin(""), AdminSettings::IfFree(usual_admin()));
+        assert_eq!(admin("--admin 127.0.0.1:3001"), AdminSettings::At(usual_admin()));
+        assert_eq!(admin("--admin off"), AdminSettings::Off);
+    }
+
+    #[test]
+    fn state_directory_is_the_manifests_or_the_users() {
+        let home = |name: &str| (name == "HOME").then(|| "/users/me".to_owned());
+        let dir = |host: &HostSection| state_dir(host, &home).unwrap();
+        assert_eq!(dir(&HostSection::default()), Path::new("/users/me/.local/state/wrt"));
+        let with = MANIFEST.replace("[host]", "[host]\nstate_dir = 'state'");
+        let dir = resolve("serve", "", &with).state_dir.unwrap();
+        assert!(dir.ends_with("state") && dir.is_absolute(), "{dir:?}");
+        assert!(state_dir(&HostSection::default(), &|_| None).is_none());
     }
 
     #[test]

@@ -34,9 +34,7 @@ pub(super) async fn swap(
     let name = self::name(&name)?;
     let query = SwapQuery::parse(&query.unwrap_or_default())?;
     // Before the body: it may be long, and is not wanted then.
-    if shared.runtime.status(&name).is_none() {
-        return Err(Problem::unknown_handler(name.as_str()));
-    }
+    shared.runtime.expect_handler(&name)?;
     let (head, body) = request.into_parts();
     let component = read(&head.headers, body, shared.config.max_component).await?;
     let swap = shared.runtime.request_swap(&name, to_request(component, query)).await;

@@ -17,7 +17,10 @@ pub(super) async fn handler(
     State(shared): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let status = shared.runtime.status(&self::name(&name)?);
+    let known = self::name(&name)?;
+    shared.runtime.expect_handler(&known)?;
+    // Taken away meanwhile, perhaps.
+    let status = shared.runtime.status(&known);
     let status = status.ok_or_else(|| Problem::unknown_handler(&name))?;
     Ok(answer(StatusCode::OK, &status))
 }
@@ -26,7 +29,9 @@ pub(super) async fn history(
     State(shared): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let records = shared.runtime.history(&self::name(&name)?).await;
+    let known = self::name(&name)?;
+    shared.runtime.expect_handler(&known)?;
+    let records = shared.runtime.history(&known).await;
     let records = records.ok_or_else(|| Problem::unknown_handler(&name))?;
     Ok(answer(StatusCode::OK, &json!({ "handler": name, "records": records })))
 }

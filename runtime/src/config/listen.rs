@@ -1,4 +1,4 @@
-//! The address that the data plane listens on, as people write it.
+//! An address to listen on, as people write it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -40,6 +40,12 @@ impl ListenAddress {
         if fine { Ok(Self(format!("{host}:{port}"))) } else { Err(refuse()) }
     }
 
+    /// The loopback address with `port`.
+    #[must_use]
+    pub fn loopback(port: u16) -> Self {
+        Self(format!("127.0.0.1:{port}"))
+    }
+
     /// The address as text, in the form that [`std::net::ToSocketAddrs`] reads.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -50,7 +56,7 @@ impl ListenAddress {
 impl Default for ListenAddress {
     /// `127.0.0.1:3000`: loopback, and the port that people try first on a developer's machine.
     fn default() -> Self {
-        Self("127.0.0.1:3000".to_owned())
+        Self::loopback(3000)
     }
 }
 

@@ -53,6 +53,8 @@ pub struct HostSection {
     pub wasi03: Option<bool>,
     /// Longest time a compilation may take.
     pub compile_timeout: Option<Duration>,
+    /// Where the host leaves what outlives it.
+    pub state_dir: Option<PathBuf>,
 }
 
 /// `[cache]`: room for compiled code.
@@ -152,10 +154,10 @@ fn read_document(reader: &mut Reader<'_>, document: &DeTable<'_>) -> Manifest {
 
 fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
     let later = [
-        ("admin", "leave it out; the control plane comes with a later version"),
+        ("admin", "leave it out and pass `--admin HOST:PORT`"),
         ("tls", "leave it out and put a proxy that speaks TLS in front"),
     ];
-    let known = ["listen", "expose_generation", "wasi03", "compile_timeout"];
+    let known = ["listen", "expose_generation", "wasi03", "compile_timeout", "state_dir"];
     reader.refuse_unknown(host, &known, &later);
     HostSection {
         listen: reader.parsed(host, "listen", ListenAddress::parse),
@@ -163,6 +165,7 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         wasi03: reader.boolean(host, "wasi03"),
         compile_timeout: reader
             .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
+        state_dir: reader.path(host, "state_dir"),
     }
 }
 

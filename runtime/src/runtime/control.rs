@@ -306,6 +306,16 @@ impl Runtime {
         Some(self.controlled(name).ok()?.history().records().to_vec())
     }
 
+    /// Whether there is a handler called `name`.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Unknown`] when there is none.
+    #[cfg(feature = "admin")]
+    pub(crate) fn expect_handler(&self, name: &HandlerName) -> Result<(), ControlError> {
+        self.controlled(name).map(drop)
+    }
+
     fn controlled(&self, name: &HandlerName) -> Result<Arc<Controlled>, ControlError> {
         let handlers = self.handlers();
         handlers.get(name).cloned().ok_or_else(|| {

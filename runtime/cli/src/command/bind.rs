@@ -1,4 +1,4 @@
-//! Binds the socket of the data plane, and says what to do when its address is taken.
+//! Binds the sockets of both planes, and says what to do when an address is taken.
 
 use std::error::Error;
 use std::fmt;
@@ -12,12 +12,17 @@ use wrt::config::ListenAddress;
 #[derive(Debug)]
 pub(crate) struct BindError {
     address: ListenAddress,
+    flag: &'static str,
     source: io::Error,
 }
 
-pub(super) async fn bind(address: &ListenAddress) -> Result<TcpListener, BindError> {
+/// Listens at `address`, which `flag` chooses.
+pub(super) async fn bind(
+    address: &ListenAddress,
+    flag: &'static str,
+) -> Result<TcpListener, BindError> {
     let bound = TcpListener::bind(address.as_str()).await;
-    bound.map_err(|source| BindError { address: address.clone(), source })
+    bound.map_err(|source| BindError { address: address.clone(), flag, source })
 }
 
 impl fmt::Display for BindError {
@@ -36,7 +41,7 @@ impl Hint for BindError {
     fn hints(&self) -> Vec<String> {
         match self.source.kind() {
             io::ErrorKind::AddrInUse => {
-                vec!["pass `--listen :0` to let the system choose a free port".to_owned()]
+                vec![format!("pass `{} :0` to let the system choose a free port", self.flag)]
             }
             _ => Vec::new(),
         }

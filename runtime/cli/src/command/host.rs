@@ -13,6 +13,7 @@ use wrt::{
 };
 
 use super::bind::bind;
+use super::control::Control;
 use super::session::{self, Next};
 use super::signals::Signals;
 use super::{artifacts, limits};
@@ -39,7 +40,8 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     let mut events = runtime.events();
     let handlers = add_handlers(&settings, &runtime)?;
     output.align_to(handlers.keys());
-    let listener = bind(&settings.listen).await?;
+    let listener = bind(&settings.listen, "--listen").await?;
+    let control = Control::start(&settings.admin, settings.state_dir.as_deref(), &runtime).await?;
     let url = format!("http://{}", listener.local_addr().context("failed to read the address")?);
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
 
@@ -58,6 +60,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     // The line of the address comes first, whatever else there is to say.
     flush(&mut events, output)?;
     warn_of_cache(&runtime, output);
+    control.introduce(output);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
     let mut serving = tokio::spawn({

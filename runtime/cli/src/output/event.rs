@@ -209,7 +209,7 @@ fn steps(times: StageTimes) -> String {
 }
 
 /// A duration in three digits or so, with its unit.
-fn milliseconds(ms: f64) -> String {
+pub(crate) fn milliseconds(ms: f64) -> String {
     match ms {
         ..9.95 => format!("{ms:.1} ms"),
         ..999.5 => format!("{ms:.0} ms"),

@@ -1,0 +1,70 @@
+//! `wrt swap`: replace what a handler of a running host runs.
+
+use anyhow::Context as _;
+use form_urlencoded::Serializer;
+use hyper::Method;
+use serde_json::Value;
+use wrt::HandlerName;
+
+use super::client::Client;
+use crate::args::SwapArgs;
+use crate::exit::{AtFault, ExitStatus};
+use crate::output::Output;
+use crate::settings::ClientSettings;
+
+pub(crate) async fn run(
+    settings: ClientSettings,
+    args: &SwapArgs,
+    output: &mut Output,
+) -> anyhow::Result<ExitStatus> {
+    let file = args.file.display();
+    let component =
+        tokio::fs::read(&args.file).await.with_context(|| format!("failed to read `{file}`"))?;
+    let client = Client::find(&settings).await?;
+    let cause = args.cause.clone().unwrap_or_else(|| format!("`wrt swap` of `{file}`"));
+    let mut query = Serializer::new(String::new());
+    query.append_pair("cause", &cause);
+    if args.fresh {
+        query.append_pair("fresh", "true");
+    }
+    let path = format!("/v1/handlers/{}/swap?{}", args.handler, query.finish());
+    let answer = client.ask(Method::POST, &path, component).await?;
+    tell(&args.handler, &answer, output)
+}
+
+/// Says what became of a swap or a rollback.
+///
+/// # Errors
+///
+/// When it was not published.
+pub(super) fn tell(
+    handler: &HandlerName,
+    answer: &Value,
+    output: &mut Output,
+) -> anyhow::Result<ExitStatus> {
+    let serving = &answer["serving"];
+    let (number, digest) =
+        (super::number(&serving["generation"]), super::digest(&serving["digest"]));
+    match answer["outcome"].as_str() {
+        Some("swapped") => {
+            let from = match answer["from"].as_u64() {
+                Some(from) => format!(" in place of generation {from}"),
+                None => String::new(),
+            };
+            output
+                .done(&format!("{handler}  generation {number} serves {digest}{from}"), answer)?;
+        }
+        Some("unchanged") => {
+            let line =
+                format!("{handler}  unchanged ({digest}), generation {number} keeps serving");
+            output.done(&line, answer)?;
+        }
+        Some("superseded") => {
+            let message = format!("a newer request for `{handler}` came before this was published");
+            let note = format!("generation {number} serves now");
+            return Err(AtFault::new(message).note(note).into());
+        }
+        other => anyhow::bail!("expected the outcome of a swap from the host, found {other:?}"),
+    }
+    Ok(ExitStatus::Success)
+}

@@ -1,0 +1,269 @@
+//! A running host under the control of commands: what they print, refuse, and leave behind.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+use wrt_test_support::guests;
+use wrt_test_support::process::{Ready, ServerProcess};
+
+use crate::binary::{Ended, Signalled, run, wait, wrt};
+use crate::client::Client;
+use crate::project::Project;
+
+/// A user's state directory, and the commands of that user.
+struct User {
+    state: TempDir,
+}
+
+impl User {
+    fn new() -> Self {
+        Self { state: tempfile::tempdir().unwrap() }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = wrt(arguments);
+        // Away from any manifest, which might name another directory.
+        command.env("XDG_STATE_HOME", self.state.path()).current_dir(self.state.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        run(&mut self.command(arguments))
+    }
+
+    /// What `arguments --json` prints, a value for each line.
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let ended = self.run(&[arguments, &["--json"]].concat());
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        ended.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Serves a handler `h`; its control plane is where it is told in the end.
+    fn serve(&self, project: &Project) -> (ServerProcess, SocketAddr) {
+        let mut command = self.command(&["serve", "--json", "--listen", ":0", "--admin", ":0"]);
+        command.arg(project.root());
+        let server = ServerProcess::start(command, Ready::WRT).unwrap();
+        wait(&server, "h", "swapped", 0);
+        let line = server.wait_for_stderr("control plane on ").unwrap();
+        let address = line.strip_prefix("control plane on http://").unwrap().parse().unwrap();
+        (server, address)
+    }
+
+    /// The files that hosts have left.
+    fn files(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.state.path().join("wrt/hosts")).into_iter().flatten();
+        files.map(|file| file.unwrap().path()).collect()
+    }
+}
+
+/// A project whose handler `h` is the guest `trap`, with another version beside it.
+fn project() -> Project {
+    let project = Project::empty();
+    let component = fs::read(guests::guest("trap").unwrap()).unwrap();
+    fs::write(project.path("a.wasm"), &component).unwrap();
+    fs::write(project.path("b.wasm"), guests::variant(&component, 2)).unwrap();
+    fs::write(project.path("bad.wasm"), wat::parse_str("(component)").unwrap()).unwrap();
+    project.write(
+        "wrt.toml",
+        "[host]\nexpose_generation = true\n[handler.h]\nsource = 'a.wasm'\nroute = '/h/*'\n",
+    );
+    project
+}
+
+#[test]
+fn handlers_are_listed_and_swapped_while_they_serve() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let mut client = Client::connect(server.address());
+    assert_eq!(client.get("/h/").generation(), 1);
+
+    let ended = user.run(&["ps"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let [header, row] = ended.stdout.lines().collect::<Vec<_>>()[..] else {
+        panic!("expected two lines, found {}", ended.stdout)
+    };
+    assert!(header.starts_with("HANDLER  GENERATION  DIGEST "), "{header}");
+    let cells: Vec<_> = row.split_whitespace().collect();
+    assert_eq!((cells[0], cells[1], cells[2].len()), ("h", "1", 12), "{row}");
+    assert_eq!(cells[3..], ["published", "0", "fresh", "/h/*"]);
+
+    let from = server.n_events();
+    let b = project.path("b.wasm");
+    let ended = user.run(&["swap", "h", b.to_str().unwrap(), "--cause", "a better one & more"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("h  generation 2 serves "), "{}", ended.stderr);
+    assert!(ended.stderr.ends_with(" in place of generation 1\n"), "{}", ended.stderr);
+    assert_eq!(wait(&server, "h", "swapped", from).text("cause"), "a better one & more");
+    assert_eq!(client.get("/h/").generation(), 2);
+
+    let swap = ["swap", "h", b.to_str().unwrap(), "--fresh"];
+    let ended = user.run(&swap);
+    assert!(ended.stderr.contains("unchanged"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("generation 2 keeps serving"), "{}", ended.stderr);
+    let answer = &user.json(&swap)[0];
+    assert_eq!(
+        (&answer["outcome"], &answer["serving"]["generation"]),
+        (&"unchanged".into(), &2.into())
+    );
+    let status = &user.json(&["ps"])[0];
+    assert_eq!((&status["name"], &status["serving"]), (&"h".into(), &answer["serving"]));
+    assert_eq!(user.run(&["history", "h"]).code, Some(0));
+}
+
+#[test]
+fn refusal_says_why_what_serves_and_what_to_do() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let bad = project.path("bad.wasm");
+    let ended = user.run(&["swap", "h", bad.to_str().unwrap()]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        ended.stderr,
+        "error: failed to stage a new generation of `h`: the component does not fit world \
+         `wasi:http/proxy@0.2`: export `wasi:http/incoming-handler@0.2.x` or \
+         `wrt:plugin/handler@0.1.0` is missing; it exports nothing\n\
+         note: generation 1 keeps serving\n\
+         hint: mark the handler with `#[wrt_guest::http]` or `#[wrt_guest::event]`, or export the \
+         world by hand\n"
+    );
+    for command in [&["swap", "x", bad.to_str().unwrap()][..], &["history", "x"], &["confirm", "x"]]
+    {
+        let ended = user.run(command);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert_eq!(ended.stderr, "error: unknown handler `x`\nhint: there are `h`\n");
+    }
+    let ended = user.run(&["rollback", "h", "--to", "7"]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("note: generation 1 keeps serving\nhint: "), "{}", ended.stderr);
+    let ended = user.run(&["swap", "h", "no/such.wasm"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("error: failed to read `no/such.wasm`\n"), "{}", ended.stderr);
+    assert_eq!(Client::connect(server.address()).get("/h/").generation(), 1);
+}
+
+#[test]
+fn command_without_a_host_says_how_to_start_one() {
+    let user = User::new();
+    for command in [&["ps"][..], &["confirm", "h"], &["history", "h", "--json"]] {
+        let ended = user.run(command);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+        assert_eq!(
+            ended.stderr,
+            "error: no host of yours is running\nhint: start one with `wrt dev` or `wrt serve`\n"
+        );
+    }
+    let ended = user.run(&["ps", "--admin", "127.0.0.1:9"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("error: no host of yours runs at `127.0.0.1:9`\nhint: start"));
+}
+
+#[test]
+fn host_that_was_killed_is_no_host() {
+    let (user, project) = (User::new(), project());
+    let (server, address) = user.serve(&project);
+    server.kill().unwrap();
+    assert_eq!(user.files().len(), 1, "nobody was there to remove it");
+    let ended = user.run(&["ps", "--admin", &address.to_string()]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.contains("hint: start one with "), "{}", ended.stderr);
+    let (_server, _) = user.serve(&project);
+    assert_eq!(user.files().len(), 1, "the next host removes it");
+    assert_eq!(user.json(&["ps"]).len(), 1);
+}
+
+#[test]
+fn of_several_hosts_one_has_to_be_named() {
+    let (user, project) = (User::new(), project());
+    let (_one, first) = user.serve(&project);
+    let (_two, second) = user.serve(&project);
+    let ended = user.run(&["ps"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("error: more than one host of yours is running\nhint: "));
+    for address in [first, second] {
+        assert!(ended.stderr.contains(&format!("`{address}`")), "{}", ended.stderr);
+        assert_eq!(user.json(&["ps", "--admin", &address.to_string()]).len(), 1);
+        let by_name = format!("localhost:{}", address.port());
+        assert_eq!(user.json(&["ps", "--admin", &by_name]).len(), 1);
+    }
+}
+
+#[test]
+fn token_is_private_and_gone_with_its_host() {
+    let (user, project) = (User::new(), project());
+    let (server, address) = user.serve(&project);
+    let [file] = &user.files()[..] else { panic!("expected one file") };
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(file), mode(file.parent().unwrap())), (0o600, 0o700));
+    let left: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    assert_eq!(left["address"], address.to_string());
+    let token = left["token"].as_str().unwrap();
+    assert!(!server.stderr().contains(token), "the terminal is no place for it");
+
+    let answer = Client::connect(address).get("/healthz");
+    assert_eq!(answer.status, 403, "`test` is not a name of this machine");
+    assert!(server.terminate().unwrap().success());
+    assert!(user.files().is_empty());
+}
+
+#[test]
+fn manifest_may_keep_the_state_elsewhere() {
+    let (user, project) = (User::new(), project());
+    project.write(
+        "wrt.toml",
+        "[host]\nstate_dir = 'state'\n[handler.h]\nsource = 'a.wasm'\nroute = '/'\n",
+    );
+    let (_server, _) = user.serve(&project);
+    assert!(user.files().is_empty());
+    assert_eq!(fs::read_dir(project.path("state/hosts")).unwrap().count(), 1);
+    assert_eq!(user.run(&["ps"]).code, Some(2));
+    let ended = run(user.command(&["ps", "--json"]).current_dir(project.root()));
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[test]
+fn address_comes_first_and_the_control_plane_can_be_off() {
+    let (user, project) = (User::new(), project());
+    let mut command = user.command(&["serve", "--listen", ":0", "--admin", "off"]);
+    command.arg(project.root());
+    let server = Signalled::start(command);
+    assert_eq!(Client::connect(server.address).get("/h/").status, 200);
+    assert!(user.files().is_empty());
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code(), Some(0));
+}
+
+#[test]
+fn second_signal_leaves_no_token_behind() {
+    let (user, project) = (User::new(), project());
+    fs::copy(guests::guest("slow_stream").unwrap(), project.path("a.wasm")).unwrap();
+    let mut command = user.command(&["serve", "--listen", ":0", "--admin", ":0"]);
+    command.arg(project.root());
+    let mut server = Signalled::start(command);
+    server.wait_for_line("control plane on ");
+    let mut client = Client::connect(server.address);
+    // Longer than any test waits.
+    client.send("GET", "/h/?chunks=2&ms=600000", "", "");
+    assert_eq!(client.head().0, 200);
+    server.signal(Signal::TERM);
+    server.wait_for_line("stopping");
+    assert_eq!(user.json(&["ps"]).len(), 1, "while calls finish, it answers");
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code(), Some(0));
+    assert!(user.files().is_empty());
+}
+
+#[test]
+fn open_control_plane_is_announced_loudly() {
+    let (user, project) = (User::new(), project());
+    let mut command = user.command(&["serve", "--listen", ":0", "--admin", "0.0.0.0:0"]);
+    command.arg(project.root());
+    let mut server = Signalled::start(command);
+    server.wait_for_line("warning: the control plane is open to the network");
+    assert_eq!(user.json(&["ps"]).len(), 1, "its user reaches it over loopback");
+}
