@@ -148,6 +148,20 @@ fn refusal_says_why_what_serves_and_what_to_do() {
 }
 
 #[test]
+fn component_that_is_too_large_is_told_so_although_it_is_still_being_sent() {
+    let (user, project) = (User::new(), project());
+    let (_server, _) = user.serve(&project);
+    let large = fs::File::create(project.path("large.wasm")).unwrap();
+    large.set_len(90 << 20).unwrap();
+    let path = project.path("large.wasm");
+    for (handler, expected) in [("h", "more than 67108864 bytes"), ("x", "unknown handler `x`")] {
+        let ended = user.run(&["swap", handler, path.to_str().unwrap()]);
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn command_without_a_host_says_how_to_start_one() {
     let user = User::new();
     for command in [&["ps"][..], &["confirm", "h"], &["history", "h", "--json"]] {

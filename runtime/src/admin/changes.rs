@@ -22,6 +22,12 @@ use crate::supervisor::{Swap, SwapRequest};
 /// Longest time that a component may take to arrive: the largest one over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// Longest time, and most bytes in components of the largest size, that the rest of a body is waited
+/// for once the request is refused: a client that is still sending when the connection ends may lose
+/// the answer that says why.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(10);
+const DISCARD_COMPONENTS: usize = 4;
+
 /// The cause of a swap whose client gave none.
 const CAUSE: &str = "asked for over the control plane";
 
@@ -31,13 +37,23 @@ pub(super) async fn swap(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let name = self::name(&name)?;
-    let query = SwapQuery::parse(&query.unwrap_or_default())?;
-    // Before the body: it may be long, and is not wanted then.
-    shared.runtime.expect_handler(&name)?;
-    let (head, body) = request.into_parts();
-    let component = read(&head.headers, body, shared.config.max_component).await?;
-    let swap = shared.runtime.request_swap(&name, to_request(component, query)).await;
+    let (head, mut body) = request.into_parts();
+    let limit = shared.config.max_component;
+    let wanted = async {
+        let name = self::name(&name)?;
+        let query = SwapQuery::parse(&query.unwrap_or_default())?;
+        shared.runtime.expect_handler(&name)?;
+        let component = read(&head.headers, &mut body, limit).await?;
+        Ok((name, to_request(component, query)))
+    };
+    let (name, request) = match wanted.await {
+        Ok(wanted) => wanted,
+        Err(problem) => {
+            discard(body, limit.saturating_mul(DISCARD_COMPONENTS)).await;
+            return Err(problem);
+        }
+    };
+    let swap = shared.runtime.request_swap(&name, request).await;
     swapped(&shared.runtime, &name, swap)
 }
 
@@ -69,8 +85,8 @@ fn to_request(component: Bytes, query: SwapQuery) -> SwapRequest {
 }
 
 /// Reads a component of at most `limit` bytes.
-async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    // Asked first, so that what is too long is refused before it is sent.
+async fn read(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Bytes, Problem> {
+    // Asked first, so that what is too long is not kept.
     let stated = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if stated.is_some_and(|bytes: u64| bytes > limit as u64) {
         return Err(Problem::too_large(limit));
@@ -92,6 +108,20 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Pr
         return Err(Problem::incomplete_body("expected a component as the body, found nothing"));
     }
     Ok(bytes)
+}
+
+/// Reads what is left of `body`, at most `limit` bytes of it, for its sender to see the answer.
+async fn discard(mut body: Body, limit: usize) {
+    let discarded = async {
+        let mut n = 0;
+        while n < limit
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            n += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever sends more, or slower, has the connection end under it.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, discarded).await;
 }
 
 /// The truth about a swap.

@@ -10,7 +10,8 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 /// Random bytes of a token: beyond any guessing.
 const BYTES: usize = 32;
 
-/// See the [module](self). Cheap to clone; its debug form does not show it.
+/// What clients show in the header `authorization: Bearer TOKEN`. Cheap to clone; its debug form does
+/// not show it.
 #[derive(Clone)]
 pub struct Token {
     text: String,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::{Stage, StateOutcome, from_rfc3339, rfc3339};
 use crate::id::{Digest, GenerationNumber};
 
-/// See the [module](self). Its serialised form is what the control plane shows, and only grows.
+/// What is known of one version. Its serialised form is what the control plane shows, and only grows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Its number.

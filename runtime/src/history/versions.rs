@@ -9,7 +9,7 @@ use crate::id::{Digest, GenerationNumber};
 /// a file of some 20 KiB that is written whole at each swap.
 pub const MAX_RECORDS: usize = 50;
 
-/// See the [module](self).
+/// What became of the versions of one handler: a bounded list, newest first, without IO.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HandlerHistory {

@@ -37,8 +37,13 @@ pub(super) struct Client(Host);
 pub(crate) struct NoHost {
     message: String,
     hint: String,
-    source: Option<anyhow::Error>,
+    /// As text: a connection that broke must not pass for a reader of stdout that has seen enough.
+    source: Option<Broken>,
 }
+
+/// Why a host did not answer.
+#[derive(Debug)]
+struct Broken(String);
 
 impl Client {
     /// Finds the host that `settings` mean.
@@ -69,7 +74,7 @@ impl Client {
         let answered = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
         let (status, text) = answered
             .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {ANSWER_TIMEOUT:?}")))
-            .map_err(|source| self.unreachable(source))?;
+            .map_err(|source| self.unreachable(&source))?;
         let json: Value = serde_json::from_slice(&text)
             .with_context(|| format!("expected JSON from the host, found status {status}"))?;
         match status {
@@ -105,11 +110,11 @@ impl Client {
         Ok((status, text))
     }
 
-    fn unreachable(&self, source: anyhow::Error) -> NoHost {
+    fn unreachable(&self, source: &anyhow::Error) -> NoHost {
         NoHost {
             message: format!("failed to reach the host at `{}`", self.0.address),
             hint: START.to_owned(),
-            source: Some(source),
+            source: Some(Broken(format!("{source:#}"))),
         }
     }
 }
@@ -183,12 +188,78 @@ impl fmt::Display for NoHost {
 
 impl Error for NoHost {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+        self.source.as_ref().map(|source| source as &(dyn Error + 'static))
     }
 }
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Broken {}
 
 impl Hint for NoHost {
     fn hints(&self) -> Vec<String> {
         vec![self.hint.clone()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::diagnostics::render;
+    use crate::exit::ExitStatus;
+    use crate::output::style::Style;
+
+    fn host(address: &str) -> Host {
+        Host { address: address.parse().unwrap(), token: "t".to_owned(), pid: 1 }
+    }
+
+    #[test]
+    fn connection_that_breaks_is_a_failure() {
+        let broken = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        let error: anyhow::Error =
+            Client(host("127.0.0.1:3001")).unreachable(&broken.into()).into();
+        assert_eq!(ExitStatus::of(&error), ExitStatus::Unexpected);
+        assert_eq!(
+            render(&error, Style::PLAIN),
+            "error: failed to reach the host at `127.0.0.1:3001`\n  caused by: broken pipe\n\
+             hint: start one with `wrt dev` or `wrt serve`\n"
+        );
+    }
+
+    #[test]
+    fn host_is_the_one_asked_for_or_the_usual_or_the_only_one() {
+        let usual = ListenAddress::loopback(3001);
+        let choose = |hosts: &[&str], at: &str, is_asked_for| {
+            let hosts = hosts.iter().map(|address| host(address)).collect();
+            let chosen = choose(hosts, &usual, &[at.parse().unwrap()], is_asked_for);
+            chosen.map(|host| host.address.to_string()).map_err(|error| error.to_string())
+        };
+        let (first, second) = ("127.0.0.1:3001", "127.0.0.1:9");
+        assert_eq!(choose(&[second, first], first, false).unwrap(), first);
+        assert_eq!(choose(&[second], first, false).unwrap(), second);
+        assert!(choose(&[second], first, true).is_err());
+        assert!(
+            choose(&[second, "127.0.0.1:8"], first, false).unwrap_err().starts_with("more than")
+        );
+        assert!(choose(&[], first, false).unwrap_err().starts_with("no host of yours is running"));
+        assert_eq!(choose(&["0.0.0.0:3001"], first, true).unwrap(), "0.0.0.0:3001");
+        assert!(choose(&["0.0.0.0:3001"], "10.0.0.1:3001", true).is_err());
+        assert_eq!(reachable("[::]:5".parse().unwrap()).to_string(), "[::1]:5");
+    }
+
+    #[test]
+    fn problem_says_what_serves_where_it_is_about_one() {
+        let about = |serving: Value| {
+            refused(&json!({ "detail": "no", "serving": serving, "hints": ["a"] })).notes().to_vec()
+        };
+        assert_eq!(about(json!({ "generation": 3 })), ["generation 3 keeps serving"]);
+        assert_eq!(about(Value::Null), ["nothing is serving yet; requests wait"]);
+        assert!(refused(&json!({ "title": "x" })).notes().is_empty());
     }
 }

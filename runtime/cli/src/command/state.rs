@@ -20,7 +20,8 @@ pub(super) struct Host {
     pub(super) address: SocketAddr,
     /// What it wants to be shown.
     pub(super) token: String,
-    pid: u32,
+    /// Its process.
+    pub(super) pid: u32,
 }
 
 /// The file of this process's host; dropping it removes it.
