@@ -34,7 +34,26 @@
 //! # fn main() {}
 //! ```
 //!
-//! Both may be `async` or not, take what implements [`FromRequest`] or [`FromEvent`] and return
+//! With a [`State`], either keeps a value from call to call, in one long-lived instance, which is
+//! handed over when the handler is swapped. [`state`] has the whole chapter: what survives, how to add
+//! a field, how to migrate.
+//!
+//! ```
+//! # use serde::{Deserialize, Serialize};
+//! #[derive(Default, Serialize, Deserialize, wrt_guest::State)]
+//! struct Counter {
+//!     count: u64,
+//! }
+//!
+//! #[wrt_guest::http(state = Counter)]
+//! fn handle(counter: &mut Counter) -> String {
+//!     counter.count += 1;
+//!     counter.count.to_string()
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! All may be `async` or not, take what implements [`FromRequest`] or [`FromEvent`] and return
 //! what implements [`IntoResponse`] or [`IntoAnswer`]; `?` works on every error. The attribute
 //! leaves the function as it is, and the exports and imports of the component exist only on
 //! `wasm32`. Natively, host calls go to the fakes in `testing`:
@@ -51,10 +70,6 @@
 //! let answer = host.call(handle, Request::new(Body::empty()));
 //! assert_eq!(answer.text(), "hi /");
 //! ```
-//!
-//! A handler with one long-lived instance may keep a [`State`] in it, which is handed over when the
-//! handler is swapped. [`state`] has the whole chapter: what survives, how to add a field, how to
-//! migrate.
 //!
 //! # A fast dev profile
 //!

@@ -308,6 +308,9 @@ pub struct RuntimeConfig {
     /// Bytes that this directory may take, beyond which what was not used for longest goes.
     /// Default 2 GiB.
     pub cache_disk: u64,
+    /// Directory of what became of each version of each handler, for one process at a time. Default
+    /// `None`: it is forgotten with the process, and a start boots what it is given.
+    pub state_dir: Option<PathBuf>,
     /// Longest time a compilation may take. Default 5 min: a script engine takes some 15 s on two
     /// processors, and a debug build of a large handler 4 s.
     pub compile_timeout: Duration,
@@ -332,6 +335,7 @@ impl Default for RuntimeConfig {
             cache_functions: 64 * MIB,
             cache_dir: None,
             cache_disk: 2048 * MIB,
+            state_dir: None,
             compile_timeout: Duration::from_secs(300),
             expose_generation: false,
             wasi03: false,

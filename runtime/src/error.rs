@@ -105,7 +105,7 @@ pub enum StageError {
         /// The path that was asked for.
         path: String,
         /// What came instead of a good answer.
-        source: ProbeError,
+        source: Box<ProbeError>,
     },
     /// The state of the active generation could not be had.
     #[error("failed to save the state of the generation that serves")]

@@ -87,6 +87,9 @@ pub enum EventKind {
         total_ms: f64,
         /// Milliseconds callers were held; 0 for a stateless swap.
         pause_ms: f64,
+        /// Milliseconds of the publication itself: the pointer store, and the end of the old
+        /// generation's admissions.
+        publish_ms: f64,
         /// What became of the state.
         state: StateOutcome,
     },

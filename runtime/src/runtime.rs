@@ -23,6 +23,7 @@ use crate::error::StageError;
 use crate::events::{Event, EventBus};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Handler, RequestIds};
+use crate::history::{HistoryStore, HistoryUnavailable};
 use crate::host::{self, HostState};
 use crate::id::HandlerName;
 use crate::ingress::{self, DataPlane, HttpService};
@@ -30,6 +31,7 @@ use crate::instance::StoreCount;
 use crate::stage::served::ServedGuest;
 use crate::stage::typed::TypedGuest;
 use crate::stage::{Linkers, Shared};
+use crate::supervisor::book::Book;
 use crate::supervisor::{Guest, Mismatch, Orders, SupervisorHandle};
 
 pub use control::{ControlError, HandlerStatus};
@@ -69,6 +71,9 @@ struct Inner {
     shared: Shared,
     /// Why there is no cache directory although one was asked for.
     cache_problem: Option<CacheUnavailable>,
+    history: Option<HistoryStore>,
+    /// Why there is no history on disk although one was asked for.
+    history_problem: Option<HistoryUnavailable>,
     /// Everything that wrt offers, for the components it serves.
     linkers: Arc<Linkers<HostState>>,
     plane: Arc<DataPlane>,
@@ -157,6 +162,11 @@ impl Runtime {
             },
             None => (None, None),
         };
+        let (history, history_problem) = match config.state_dir.as_deref().map(HistoryStore::open) {
+            Some(Ok(store)) => (Some(store), None),
+            Some(Err(problem)) => (None, Some(problem)),
+            None => (None, None),
+        };
         let artifacts = Artifacts::new(engines.clone(), disk, &config);
         let everywhere = Arc::new(Semaphore::new(config.max_concurrent_calls));
         let (config, bus) = (Arc::new(config), EventBus::new());
@@ -170,6 +180,8 @@ impl Runtime {
         let inner = Inner {
             shared,
             cache_problem,
+            history,
+            history_problem,
             linkers: Arc::new(linkers),
             plane,
             everywhere,
@@ -297,6 +309,13 @@ impl Runtime {
         self.inner.cache_problem.as_ref()
     }
 
+    /// Why the history is not kept in [`RuntimeConfig::state_dir`] although it was asked for; a
+    /// restart then knows nothing of it.
+    #[must_use]
+    pub fn history_problem(&self) -> Option<&HistoryUnavailable> {
+        self.inner.history_problem.as_ref()
+    }
+
     /// What the cache of compiled code holds in memory, and what its layers did.
     #[must_use]
     pub fn cache_report(&self) -> CacheReport {
@@ -331,7 +350,7 @@ impl Runtime {
     }
 
     /// Ends the runtime: publishes nothing further, drains every handler within its deadline, and
-    /// finishes what is to be written to the cache directory.
+    /// finishes what is to be written to the cache directory and the history.
     ///
     /// # Cancel safety
     ///
@@ -341,6 +360,14 @@ impl Runtime {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.shared.artifacts.flush().await;
+        if let Some(store) = &self.inner.history {
+            // What no history names will not be booted, nor gone back to.
+            let known: Vec<_> = self.handlers().values().cloned().collect();
+            let kept = known.iter().flat_map(|known| known.digests()).collect();
+            store.prune(&kept);
+            // Each supervisor has told of what it could not write.
+            let _ = store.flush().await;
+        }
     }
 
     /// Starts the supervisors of new handlers once `announce` has accepted all of them.
@@ -376,6 +403,7 @@ impl Runtime {
                 bus: inner.shared.bus.clone(),
                 max_draining: config.max_draining,
                 mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
+                book: Book::open(handler.name().clone(), inner.history.clone()),
                 stop: stop.clone(),
             };
             let supervisor = Arc::new(SupervisorHandle::start(

@@ -14,10 +14,13 @@ use wrt_test_support::process::{Event, Ready, ServerProcess};
 pub(crate) fn wrt<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wrt"));
     command.args(arguments).stdin(Stdio::null()).env_remove("WRT_LOG").env_remove("NO_COLOR");
-    // Not the user's, and shared by the tests as they are by a user's processes.
+    // Not the user's, and shared by the tests as it is by a user's processes.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));
     command.env("XDG_CACHE_HOME", shared.join("cache"));
-    command.env("XDG_STATE_HOME", shared.join("state"));
+    // A host begins with what an earlier one of the same project confirmed, so each has its own.
+    // A new name is enough: wrt makes the directory when it needs one.
+    let own = tempfile::tempdir_in(shared).unwrap().path().to_owned();
+    command.env("XDG_STATE_HOME", own);
     command
 }
 

@@ -91,7 +91,7 @@ fn handlers_are_listed_and_swapped_while_they_serve() {
     assert!(header.starts_with("HANDLER  GENERATION  DIGEST "), "{header}");
     let cells: Vec<_> = row.split_whitespace().collect();
     assert_eq!((cells[0], cells[1], cells[2].len()), ("h", "1", 12), "{row}");
-    assert_eq!(cells[3..], ["published", "0", "fresh", "/h/*"]);
+    assert_eq!(cells[3..], ["confirmed", "0", "fresh", "/h/*"]);
 
     let from = server.n_events();
     let b = project.path("b.wasm");
@@ -114,6 +114,36 @@ fn handlers_are_listed_and_swapped_while_they_serve() {
     let status = &user.json(&["ps"])[0];
     assert_eq!((&status["name"], &status["serving"]), (&"h".into(), &answer["serving"]));
     assert_eq!(user.run(&["history", "h"]).code, Some(0));
+
+    let ended = user.run(&["rollback", "h"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("h  generation 3 serves "), "{}", ended.stderr);
+    assert_eq!(client.get("/h/").generation(), 3);
+    let ended = user.run(&["swap", "h", b.to_str().unwrap()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("was rolled back"), "{}", ended.stderr);
+    let ended = user.run(&["confirm", "h"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let history = user.run(&["history", "h"]);
+    for outcome in ["confirmed", "rolled-back", "rejected"] {
+        assert!(history.stdout.contains(outcome), "{outcome} in {}", history.stdout);
+    }
+}
+
+#[test]
+fn host_that_starts_again_begins_with_what_was_confirmed() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    server.terminate().unwrap();
+    // The build that comes next is broken, and the handler serves all the same.
+    fs::write(project.path("a.wasm"), "no component").unwrap();
+    let (server, _) = user.serve(&project);
+    wait(&server, "h", "rejected", 0);
+    let mut client = Client::connect(server.address());
+    assert_eq!(client.get("/h/").generation(), 2);
+    let history = user.json(&["history", "h"]);
+    let outcomes: Vec<_> = history.iter().map(|record| record["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["rejected", "confirmed", "confirmed"]);
 }
 
 #[test]

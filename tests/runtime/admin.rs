@@ -110,7 +110,7 @@ async fn handlers_are_shown_as_they_stand() {
     assert_eq!((&status["route"], &status["instances"]), (&"/*".into(), &"fresh".into()));
     assert_eq!(status["serving"]["generation"], 1);
     assert_eq!(status["serving"]["digest"], serving.digest.to_string());
-    assert_eq!((&status["in_flight"], &status["is_confirmed"]), (&0.into(), &false.into()));
+    assert_eq!((&status["in_flight"], &status["is_confirmed"]), (&0.into(), &true.into()));
     assert_eq!(json(&admin.get("/v1/handlers").await)["handlers"], serde_json::json!([status]));
     let history = json(&admin.get("/v1/handlers/h/history").await);
     assert!(history["handler"] == "h" && history["records"].is_array(), "{history}");
@@ -201,11 +201,32 @@ async fn nothing_but_the_probes_is_shown_without_the_token() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_done_yet_says_so_and_what_serves() {
-    let (_fixture, admin, _) = serving().await;
+async fn handlers_are_rolled_back_and_confirmed() {
+    let (fixture, admin, component) = serving().await;
+    let answer = admin.post("/v1/handlers/h/rollback", "").await;
+    problem(&answer, 409, "nothing-to-roll-back-to");
+    let answer = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
+    assert_eq!(json(&answer)["serving"]["generation"], 2);
+    let answer = admin.post("/v1/handlers/h/rollback", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(json(&answer)["serving"]["generation"], 3);
+    // What was taken back does not come again.
+    let answer = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
+    assert_eq!(problem(&answer, 422, "rejected")["serving"]["generation"], 3);
+    let answer = admin.post("/v1/handlers/h/rollback?to=77", "").await;
+    problem(&answer, 409, "nothing-to-roll-back-to");
+    let answer = admin.post("/v1/handlers/h/confirm", "").await;
+    assert_eq!(json(&answer)["serving"]["generation"], 3);
+    assert!(fixture.runtime.status(&name("h")).unwrap().is_confirmed);
+    let records = json(&admin.get("/v1/handlers/h/history").await);
+    let outcomes: Vec<_> = records["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|record| record["outcome"].as_str().unwrap())
+        .collect();
+    assert_eq!(outcomes, ["rejected", "confirmed", "rolled-back", "confirmed"]);
     for path in ["rollback", "rollback?to=1", "confirm"] {
-        let answer = admin.post(&format!("/v1/handlers/h/{path}"), "").await;
-        assert_eq!(problem(&answer, 501, "not-yet")["serving"]["generation"], 1);
         let answer = admin.post(&format!("/v1/handlers/none/{path}"), "").await;
         problem(&answer, 404, "unknown-handler");
     }

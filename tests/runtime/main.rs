@@ -10,6 +10,7 @@ mod embedding;
 mod events;
 mod failures;
 mod fixture;
+mod history;
 mod host;
 mod leaks;
 mod pool;

@@ -8,6 +8,7 @@ use super::source::{Source, is_word};
 /// A new arrow is a decision; it changes the picture in `ARCHITECTURE.md` too.
 pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("id", &[]),
+    ("snapshot", &[]),
     ("files", &[]),
     ("cloudevent", &[]),
     ("config", &["id"]),
@@ -16,7 +17,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("host", &["config", "events", "id"]),
     // These two know each other: a refused component is one of the reasons to refuse a candidate.
     ("error", &["cloudevent", "contract", "events", "id"]),
-    ("contract", &["cloudevent", "error", "host"]),
+    ("contract", &["cloudevent", "error", "host", "id", "snapshot"]),
     ("manifest", &["config", "error", "id"]),
     ("history", &["error", "events", "files", "id"]),
     ("artifact", &["config", "engine", "error", "events", "files", "id"]),
@@ -34,10 +35,14 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "generation",
             "host",
             "id",
+            "snapshot",
         ],
     ),
     ("handler", &["config", "error", "events", "generation", "id"]),
-    ("supervisor", &["artifact", "error", "events", "generation", "handler", "id"]),
+    (
+        "supervisor",
+        &["artifact", "error", "events", "generation", "handler", "history", "id", "snapshot"],
+    ),
     (
         "stage",
         &[
@@ -51,6 +56,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "host",
             "id",
             "instance",
+            "snapshot",
             "supervisor",
         ],
     ),

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use wrt::RuntimeConfig;
 use wrt::config::ListenAddress;
 use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
+use wrt::{Digest, RuntimeConfig};
 
 use crate::args::{
     AdminAddress, BuildArgs, CacheArgs, ClientArgs, CompilerArgs, DevArgs, ListenArgs, ProjectArgs,
@@ -84,6 +84,9 @@ pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, Proj
     let project = open(&args.project, env)?;
     let mut runtime = runtime(RuntimeConfig::default(), &project.manifest, env);
     runtime.expose_generation = project.manifest.host.expose_generation.unwrap_or_default();
+    // A developer's host begins with what the sources give; one that serves, with what was confirmed.
+    let state_dir = state_dir(&project.manifest.host, env);
+    runtime.state_dir = state_dir.map(|dir| project_dir(&dir, &args.project.path));
     Ok(host(project, &args.listen, runtime, env, args.watch, None))
 }
 
@@ -174,6 +177,14 @@ fn user_cache_dir(env: Env<'_>) -> Option<PathBuf> {
 /// `~/.local/state/wrt`.
 fn state_dir(host: &HostSection, env: Env<'_>) -> Option<PathBuf> {
     host.state_dir.clone().or_else(|| user_dir(env, "XDG_STATE_HOME", ".local/state"))
+}
+
+/// Where the history of the project at `path` is kept: one directory for each, below `state_dir`.
+fn project_dir(state_dir: &Path, path: &Path) -> PathBuf {
+    // A path that leads nowhere is told when it is opened.
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let digest = Digest::of(path.as_os_str().as_encoded_bytes());
+    state_dir.join("projects").join(digest.short())
 }
 
 /// `wrt` in one of the XDG base directories: that of `variable`, or `below` the user's home.

@@ -77,11 +77,12 @@ pub(super) async fn confirm(
     Ok(answer(StatusCode::OK, &json!({ "outcome": "confirmed", "serving": serving })))
 }
 
-/// The request that the client's words stand for. No handler carries state over a swap yet, so each
-/// swap is a fresh one.
+/// The request that the client's words stand for.
 fn to_request(component: Bytes, query: SwapQuery) -> SwapRequest {
-    let SwapQuery { cause, is_fresh: _ } = query;
-    SwapRequest::new(Source::bytes(component), cause.unwrap_or_else(|| CAUSE.to_owned()))
+    let SwapQuery { cause, is_fresh } = query;
+    let cause = cause.unwrap_or_else(|| CAUSE.to_owned());
+    let request = SwapRequest::new(Source::bytes(component), cause);
+    if is_fresh { request.fresh() } else { request }
 }
 
 /// Reads a component of at most `limit` bytes.

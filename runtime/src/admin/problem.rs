@@ -121,19 +121,16 @@ impl From<ControlError> for Problem {
                 (StatusCode::NOT_FOUND, "unknown-handler", "Unknown handler")
             }
             ControlError::Rejected(rejected) => match rejected.source {
+                StageError::NoWayBack { .. } => {
+                    (StatusCode::CONFLICT, "nothing-to-roll-back-to", "Nothing to roll back to")
+                }
                 StageError::ShuttingDown => {
                     (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down")
                 }
                 _ => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "Rejected"),
             },
-            ControlError::NothingToRollBackTo { .. } => {
-                (StatusCode::CONFLICT, "nothing-to-roll-back-to", "Nothing to roll back to")
-            }
             ControlError::NothingToConfirm { .. } => {
                 (StatusCode::CONFLICT, "nothing-to-confirm", "Nothing to confirm")
-            }
-            ControlError::NotYet { .. } => {
-                (StatusCode::NOT_IMPLEMENTED, "not-yet", "Not available yet")
             }
         };
         let (stage, is_about_one) = match &error {

@@ -41,6 +41,12 @@ impl Components {
         fs::symlink_metadata(&path).is_ok_and(|file| file.is_file()).then_some(path)
     }
 
+    /// Removes the component of `digest`, if it is kept.
+    pub(super) fn remove(&self, digest: &Digest) {
+        // What cannot be removed is found again by the next prune.
+        let _ = fs::remove_file(self.path(digest));
+    }
+
     /// Removes the components whose digests are not in `kept`; returns how many went.
     pub(super) fn prune(&self, kept: &BTreeSet<Digest>) -> usize {
         let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();

@@ -1,10 +1,10 @@
 //! `HistoryStore`: histories and components in a directory, for the next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use super::HandlerHistory;
@@ -28,6 +28,8 @@ pub struct HistoryStore {
 struct Inner {
     writer: Writer,
     components: Components,
+    /// How often each component is kept by this process.
+    claims: Mutex<BTreeMap<Digest, usize>>,
 }
 
 impl HistoryStore {
@@ -48,7 +50,8 @@ impl HistoryStore {
         let writer = Writer::start(histories)
             .map_err(|source| HistoryUnavailable::Create { dir, source })?;
         let components = Components { dir: components };
-        Ok(Self { inner: Arc::new(Inner { writer, components }) })
+        let inner = Inner { writer, components, claims: Mutex::default() };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The history of `handler` as it was last written; empty when there is none, or none that can
@@ -95,13 +98,32 @@ impl HistoryStore {
         self.inner.writer.flush().await
     }
 
-    /// Keeps the `bytes` of the component `digest`, unless they are there. Blocks.
+    /// Keeps the `bytes` of the component `digest`, unless they are there, until as many
+    /// [releases](Self::release) as calls of this. Blocks.
     ///
     /// # Errors
     ///
     /// [`HistoryWriteError`] when they cannot be written; nothing of them is left.
     pub fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
-        self.inner.components.keep(digest, bytes)
+        self.inner.components.keep(digest, bytes)?;
+        *self.claims().entry(*digest).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes one [`keep`](Self::keep) of this process back; the last one removes the file. Blocks.
+    pub fn release(&self, digest: &Digest) {
+        let mut claims = self.claims();
+        let Some(n) = claims.get_mut(digest) else { return };
+        *n -= 1;
+        if *n == 0 {
+            claims.remove(digest);
+            self.inner.components.remove(digest);
+        }
+    }
+
+    fn claims(&self) -> MutexGuard<'_, BTreeMap<Digest, usize>> {
+        // Counts are changed in one step, so a panic elsewhere leaves them sound.
+        self.inner.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file with the component `digest`, if it is kept. Whoever reads it checks its digest, as

@@ -12,8 +12,8 @@ use crate::error::{Hint, Rejected};
 use crate::events::Serving;
 use crate::handler::Handler;
 use crate::history::{HandlerHistory, Record};
-use crate::id::{GenerationNumber, HandlerName};
-use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+use crate::id::{Digest, GenerationNumber, HandlerName};
+use crate::supervisor::{Condition, SupervisorHandle, Swap, SwapRequest};
 
 /// Names that a hint lists at most: more is no hint.
 const MAX_NAMES: usize = 10;
@@ -34,6 +34,8 @@ pub struct HandlerStatus {
     pub serving: Option<Serving>,
     /// Calls inside the active generation, streamed responses included.
     pub in_flight: usize,
+    /// Replaced generations whose calls have not ended yet.
+    pub draining: usize,
     /// Whether what serves is the version to start with.
     pub is_confirmed: bool,
     /// Whether its first component waits for a first call, so that it is ready without one.
@@ -63,31 +65,11 @@ pub enum ControlError {
     /// The candidate was refused.
     #[error(transparent)]
     Rejected(Rejected),
-    /// There is no version to go back to.
-    #[error("`{handler}` has no {} to roll back to", wanted(*to))]
-    NothingToRollBackTo {
-        /// The handler.
-        handler: HandlerName,
-        /// The version that was asked for; none stands for the one before.
-        to: Option<GenerationNumber>,
-        /// What answers its calls now.
-        serving: Option<Serving>,
-    },
     /// Nothing is active that could be confirmed.
     #[error("`{handler}` has no active generation to confirm")]
     NothingToConfirm {
         /// The handler.
         handler: HandlerName,
-    },
-    /// This version of wrt cannot do it.
-    #[error("this version of wrt does not {operation} yet")]
-    NotYet {
-        /// The handler.
-        handler: HandlerName,
-        /// What was asked for.
-        operation: &'static str,
-        /// What answers its calls now.
-        serving: Option<Serving>,
     },
 }
 
@@ -97,7 +79,6 @@ impl ControlError {
     pub fn serving(&self) -> Option<Serving> {
         match self {
             Self::Rejected(rejected) => rejected.serving,
-            Self::NothingToRollBackTo { serving, .. } | Self::NotYet { serving, .. } => *serving,
             Self::Unknown { .. } | Self::NothingToConfirm { .. } => None,
         }
     }
@@ -118,22 +99,12 @@ impl Hint for ControlError {
                 format!("there are {}{others}", names.join(", "))
             }
             Self::Rejected(rejected) => return rejected.source.hints(),
-            Self::NothingToRollBackTo { handler, .. } => {
-                format!(
-                    "`wrt history {handler}` lists the versions; or swap the component in again"
-                )
-            }
             Self::NothingToConfirm { .. } => {
                 "load a component first, or wait until its first one is ready".to_owned()
             }
-            Self::NotYet { .. } => "swap the earlier component in again".to_owned(),
         };
         vec![hint]
     }
-}
-
-fn wanted(to: Option<GenerationNumber>) -> String {
-    to.map_or_else(|| "earlier version".to_owned(), |to| format!("version {to}"))
 }
 
 /// What is read of a handler whatever its calls look like.
@@ -197,13 +168,14 @@ impl Controlled {
 
     fn status(&self) -> HandlerStatus {
         let (config, serving) = (self.handler.config(), self.handler.serving());
-        let confirmed = self.history().confirmed().map(|record| record.generation);
+        let Condition { confirmed, draining } = self.supervisor.condition();
         HandlerStatus {
             name: config.name.clone(),
             route: config.route.clone(),
             instances: config.instances,
             serving,
             in_flight: self.handler.in_flight(),
+            draining,
             is_confirmed: serving.is_some_and(|it| Some(it.generation) == confirmed),
             is_lazy: self.is_lazy.is_set(),
         }
@@ -213,23 +185,24 @@ impl Controlled {
         self.supervisor.swap(request).await.map_err(ControlError::Rejected)
     }
 
-    // The supervisor keeps no history yet. These three are all that waits for it.
+    /// The components that its history names.
+    pub(super) fn digests(&self) -> Vec<Digest> {
+        self.history().records().iter().filter_map(|record| record.digest).collect()
+    }
 
     fn history(&self) -> HandlerHistory {
-        HandlerHistory::new()
+        self.supervisor.history()
     }
 
-    fn rollback(&self, _to: Option<GenerationNumber>) -> Result<Swap, ControlError> {
-        Err(self.not_yet("roll back"))
+    async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, ControlError> {
+        let cause = "a roll-back was asked for".to_owned();
+        self.supervisor.roll_back(to, cause).await.map_err(ControlError::Rejected)
     }
 
-    fn confirm(&self) -> Result<Serving, ControlError> {
-        Err(self.not_yet("confirm"))
-    }
-
-    fn not_yet(&self, operation: &'static str) -> ControlError {
-        let (handler, serving) = (self.handler.config().name.clone(), self.handler.serving());
-        ControlError::NotYet { handler, operation, serving }
+    async fn confirm(&self) -> Result<Serving, ControlError> {
+        let handler = || self.handler.config().name.clone();
+        let confirmed = self.supervisor.confirm().await;
+        confirmed.ok_or_else(|| ControlError::NothingToConfirm { handler: handler() })
     }
 }
 
@@ -280,7 +253,7 @@ impl Runtime {
         name: &HandlerName,
         to: Option<GenerationNumber>,
     ) -> Result<Swap, ControlError> {
-        self.controlled(name)?.rollback(to)
+        self.controlled(name)?.roll_back(to).await
     }
 
     /// Makes what serves the version to start with.
@@ -293,7 +266,7 @@ impl Runtime {
     ///
     /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
     pub async fn confirm(&self, name: &HandlerName) -> Result<Serving, ControlError> {
-        self.controlled(name)?.confirm()
+        self.controlled(name)?.confirm().await
     }
 
     /// What became of each version of the handler, newest first; `None` when there is no such
@@ -337,5 +310,6 @@ fn instances<S: Serializer>(mode: &InstanceMode, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(match mode {
         InstanceMode::Fresh => "fresh",
         InstanceMode::Pooled { .. } => "pooled",
+        InstanceMode::Singleton => "singleton",
     })
 }

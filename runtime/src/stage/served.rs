@@ -155,7 +155,7 @@ impl Guest for ServedGuest {
             ServedKind::Http(http) => http.probe(path).await,
             ServedKind::Event(_) => Err(ProbeError::NotHttp),
         };
-        passed.map_err(|source| StageError::Probe { path: path.clone(), source })
+        passed.map_err(|source| StageError::Probe { path: path.clone(), source: Box::new(source) })
     }
 
     async fn close(&self, ready: &Served) {

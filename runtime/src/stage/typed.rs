@@ -105,7 +105,8 @@ impl<C: Contract> Guest for TypedGuest<C> {
     async fn probe(&self, _: &Instances<C>) -> Result<(), StageError> {
         match &self.config.probe {
             Some(path) => {
-                Err(StageError::Probe { path: path.clone(), source: ProbeError::NotHttp })
+                let source = Box::new(ProbeError::NotHttp);
+                Err(StageError::Probe { path: path.clone(), source })
             }
             None => Ok(()),
         }

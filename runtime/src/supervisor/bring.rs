@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::book::Published;
 use super::past::Version;
 use super::protocol::{Found, Protocol, Step, Terms};
 use super::task::{Task, condemned, log_panic, milliseconds};
@@ -27,6 +28,10 @@ pub(super) struct Bring {
     pub(super) since: Instant,
     pub(super) build_time: Option<Duration>,
     pub(super) is_fresh: bool,
+    /// Whether it is one of very many that nobody has called before.
+    pub(super) is_lazy: bool,
+    /// Whether it has proved itself before, and so is not on trial.
+    pub(super) is_proved: bool,
     /// The generation that is taken back with this.
     pub(super) back_from: Option<GenerationNumber>,
     /// The state from before that generation.
@@ -51,17 +56,18 @@ impl From<StageError> for Ended {
 struct Story<'a> {
     cause: &'a str,
     since: Instant,
-    state: StateOutcome,
-    /// Why state was lost, if it was not asked for.
-    loss: Option<&'a StageError>,
+    build_time: Option<Duration>,
+    compile_time: Duration,
+    is_lazy: bool,
 }
 
 impl<G: Guest> Task<G> {
     pub(super) async fn bring(&mut self, bring: Bring) -> Result<Swap, Ended> {
-        let Bring { candidate, cause, since, build_time, is_fresh, back_from, kept } = bring;
+        let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
+        let Bring { is_lazy, is_proved, back_from, kept, .. } = bring;
         let digest = candidate.digest;
-        let number = self.number;
-        self.number = number.next();
+        let number = self.take_number();
+        self.candidate = Some((number, digest));
         let retirement = Retirement::default();
         let own = retirement.of_code();
         let staged = {
@@ -79,7 +85,7 @@ impl<G: Guest> Task<G> {
             self.wait_for_place().await?;
         }
 
-        let is_baseline = staged.tier == Tier::Baseline;
+        let (is_baseline, compile_time) = (staged.tier == Tier::Baseline, staged.compile_time);
         let new = self.guest.keeps(&staged.ready);
         let active = self.handler.active().current();
         let old = active.as_ref().map(|active| {
@@ -101,7 +107,8 @@ impl<G: Guest> Task<G> {
         // What an instance keeps would be gone with its code.
         let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
-        let swap = self.walk(terms, generation, kept, &cause, since).await?;
+        let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
+        let swap = self.walk(terms, generation, kept, &story).await?;
 
         let version = Version { number, candidate: spare, lease: None, snapshot: None };
         if let Some(mut before) = self.active.replace(version) {
@@ -113,7 +120,9 @@ impl<G: Guest> Task<G> {
             let kind = EventKind::RolledBack { generation: number, from };
             self.emit(&cause, kind);
         }
-        self.begin_trial(number, active.as_deref(), back_from.is_some());
+        // The code of very many is in the cache directory, and copies of all would fill the disk.
+        let to_keep = (!is_lazy).then(|| candidate.clone());
+        self.begin_trial(number, active.as_deref(), is_proved, to_keep);
         self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
         Ok(swap)
     }
@@ -124,8 +133,7 @@ impl<G: Guest> Task<G> {
         terms: Terms,
         next: Arc<Generation<G::Ready>>,
         kept: Option<Snapshot>,
-        cause: &str,
-        since: Instant,
+        story: &Story<'_>,
     ) -> Result<Swap, StageError> {
         let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
         let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
@@ -158,9 +166,8 @@ impl<G: Guest> Task<G> {
                 Step::Start => guest.start(ready).await.map(|()| Found::Done),
                 Step::Probe => guest.probe(ready).await.map(|()| Found::Done),
                 Step::Publish(state) => {
-                    let loss = problem.as_ref();
-                    let story = Story { cause, since, state, loss };
-                    swap = Some(self.publish(Arc::clone(&next), hold.take(), &story));
+                    let (next, hold) = (Arc::clone(&next), hold.take());
+                    swap = Some(self.publish(next, hold, story, state, problem.as_ref()));
                     Ok(Found::Done)
                 }
                 Step::Release => {
@@ -193,30 +200,46 @@ impl<G: Guest> Task<G> {
         next: Arc<Generation<G::Ready>>,
         hold: Option<Hold<'_, G::Ready>>,
         story: &Story<'_>,
+        state: StateOutcome,
+        // Why state was lost, if it was not asked for.
+        loss: Option<&StageError>,
     ) -> Swap {
         let serving = next.serving();
         let pause = hold.as_ref().map_or(Duration::ZERO, Hold::lasted);
+        let started = Instant::now();
         let previous = self.handler.active().publish(next);
         if let Some(previous) = &previous {
             // Before the hold ends: nobody enters it again.
             previous.close();
         }
         drop(hold);
+        let publish_ms = milliseconds(started.elapsed());
         let from = previous.as_ref().map(|previous| previous.serving().generation);
+        let total = story.since.elapsed();
+        self.book.published(Published {
+            generation: serving.generation,
+            digest: serving.digest,
+            cause: story.cause,
+            build: story.build_time,
+            compile: story.compile_time,
+            total,
+            pause,
+            state,
+            is_lazy: story.is_lazy,
+        });
         self.emit(
             story.cause,
             EventKind::Swapped {
                 generation: serving.generation,
                 from,
                 digest: serving.digest,
-                total_ms: milliseconds(story.since.elapsed()),
+                total_ms: milliseconds(total),
                 pause_ms: milliseconds(pause),
-                state: story.state,
+                publish_ms,
+                state,
             },
         );
-        if let (StateOutcome::Reset | StateOutcome::Reverted, Some(loss)) =
-            (story.state, story.loss)
-        {
+        if let (StateOutcome::Reset | StateOutcome::Reverted, Some(loss)) = (state, loss) {
             let (generation, reason) = (serving.generation, chain(loss));
             self.emit(story.cause, EventKind::StateLost { generation, reason });
         }
@@ -232,18 +255,19 @@ impl<G: Guest> Task<G> {
         &mut self,
         number: GenerationNumber,
         before: Option<&Generation<G::Ready>>,
-        is_back: bool,
+        is_proved: bool,
+        to_keep: Option<Candidate>,
     ) {
         let config = self.handler.config();
-        // What was gone back to has proved itself before.
-        if config.probation.is_zero() || is_back {
+        if config.probation.is_zero() || is_proved {
             self.trial = None;
-            self.trust(number);
+            self.trust(number, to_keep);
             return;
         }
+        let can_go_back = before.is_some();
         let before = before.map_or(Counts::default(), |before| before.tally().counts());
         let budget = Budget { max_failures: config.max_failures, before };
-        self.trial = Some(Trial::new(number, config.probation, budget));
+        self.trial = Some(Trial::new(number, config.probation, budget, can_go_back));
     }
 
     /// How the code of a generation is made again, by a call that finds it gone.

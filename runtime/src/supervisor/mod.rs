@@ -2,12 +2,11 @@
 //!
 //! The core is generic over [`Guest`], so that tests run it on fakes.
 
+pub(crate) mod book;
 mod bring;
 mod mailbox;
 mod past;
 mod protocol;
-#[cfg(test)]
-mod simulation;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -27,8 +26,10 @@ use crate::error::{HandOverError, Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
 use crate::handler::Handler;
+use crate::history::HandlerHistory;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::snapshot::{Keeps, Restored, Snapshot};
+use book::Book;
 use mailbox::{Mailbox, Put};
 pub(crate) use protocol::Mismatch;
 #[cfg(test)]
@@ -220,6 +221,8 @@ pub(crate) struct Orders {
     pub(crate) max_draining: usize,
     /// What happens to state that a candidate cannot read.
     pub(crate) mismatch: Mismatch,
+    /// What is written down about the handler.
+    pub(crate) book: Book,
     /// Ends the task: the active generation is then drained, and no further one published.
     pub(crate) stop: CancellationToken,
 }
@@ -230,6 +233,7 @@ pub(crate) struct SupervisorHandle {
     mailbox: Arc<Mailbox<Operation>>,
     confirms: mpsc::Sender<Confirm>,
     condition: watch::Receiver<Condition>,
+    book: Book,
 }
 
 impl SupervisorHandle {
@@ -269,8 +273,9 @@ impl SupervisorHandle {
         let name = handler.name().clone();
         let (confirms, confirming) = mpsc::channel(MAX_CONFIRMS);
         let (told, condition) = watch::channel(Condition::default());
+        let book = orders.book.clone();
         let task = task::Task::new(guest, handler, orders, Arc::clone(&mailbox), confirming, told);
-        (Self { name, mailbox, confirms, condition }, task)
+        (Self { name, mailbox, confirms, condition, book }, task)
     }
 
     /// Replaces what the handler runs, when the running operation is done; the latest request wins.
@@ -322,6 +327,11 @@ impl SupervisorHandle {
     /// How the handler is.
     pub(crate) fn condition(&self) -> Condition {
         *self.condition.borrow()
+    }
+
+    /// What became of each version.
+    pub(crate) fn history(&self) -> HandlerHistory {
+        self.book.history()
     }
 
     fn put(&self, request: Request) -> oneshot::Receiver<Answer> {

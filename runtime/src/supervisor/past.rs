@@ -1,4 +1,4 @@
-//! The versions that a handler ran before, for the way back, and those that must not come back.
+//! The versions that a handler ran before, for the way back.
 
 use std::collections::VecDeque;
 
@@ -7,18 +7,15 @@ use crate::id::{Digest, GenerationNumber};
 use crate::snapshot::Snapshot;
 
 /// Versions that can be gone back to by number. The code of the latest is in memory; that of the
-/// others is in the cache directory, or is compiled again.
-const MAX_VERSIONS: usize = 10;
-
-/// Digests that are refused, latest last; as many as anybody tries in turn.
-const MAX_REFUSED: usize = 16;
+/// others is in the cache directory, or is compiled again, for which a component that came without a
+/// file stays in memory. So they are few.
+const MAX_VERSIONS: usize = 4;
 
 /// See the [module](self).
 #[derive(Default)]
 pub(super) struct Past {
     /// Latest first.
     versions: VecDeque<Version>,
-    refused: VecDeque<Digest>,
 }
 
 /// A version that was published.
@@ -41,12 +38,17 @@ impl Past {
         self.versions.truncate(MAX_VERSIONS);
     }
 
-    /// The version of generation `to`, or the latest.
-    pub(super) fn find(&self, to: Option<GenerationNumber>) -> Option<&Version> {
-        match to {
-            Some(to) => self.versions.iter().find(|version| version.number == to),
-            None => self.versions.front(),
-        }
+    /// The version of generation `to`, or the latest that was not taken back itself.
+    pub(super) fn find(
+        &self,
+        to: Option<GenerationNumber>,
+        is_refused: impl Fn(Digest) -> bool,
+    ) -> Option<&Version> {
+        let is_wanted = |version: &&Version| match to {
+            Some(to) => version.number == to,
+            None => !is_refused(version.candidate.digest),
+        };
+        self.versions.iter().find(is_wanted)
     }
 
     /// The active generation has proved itself, so that no state is kept for the way back.
@@ -54,25 +56,6 @@ impl Past {
         if let Some(latest) = self.versions.front_mut() {
             latest.snapshot = None;
         }
-    }
-
-    /// `digest` was taken back.
-    pub(super) fn refuse(&mut self, digest: Digest) {
-        self.allow(digest);
-        self.refused.push_back(digest);
-        if self.refused.len() > MAX_REFUSED {
-            self.refused.pop_front();
-        }
-    }
-
-    /// `digest` was asked for by name, and so is welcome again.
-    pub(super) fn allow(&mut self, digest: Digest) {
-        self.refused.retain(|it| *it != digest);
-    }
-
-    /// Whether `digest` was taken back.
-    pub(super) fn is_refused(&self, digest: Digest) -> bool {
-        self.refused.contains(&digest)
     }
 
     /// Lets go of everything.

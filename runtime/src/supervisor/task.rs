@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::book::Book;
 use super::bring::{Bring, Ended};
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
@@ -23,7 +24,7 @@ use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventBus, EventKind, Serving};
 use crate::generation::{Generation, Loaded, Retirement};
 use crate::handler::Handler;
-use crate::id::{GenerationNumber, HandlerName};
+use crate::id::{Digest, GenerationNumber, HandlerName};
 use crate::snapshot::Snapshot;
 
 pub(super) struct Task<G: Guest> {
@@ -34,6 +35,7 @@ pub(super) struct Task<G: Guest> {
     pub(super) mismatch: Mismatch,
     pub(super) mailbox: Arc<Mailbox<Operation>>,
     pub(super) stop: CancellationToken,
+    pub(super) book: Book,
     /// Number of the next candidate.
     pub(super) number: GenerationNumber,
     pub(super) draining: JoinSet<()>,
@@ -42,6 +44,8 @@ pub(super) struct Task<G: Guest> {
     /// What the active generation was made of.
     pub(super) active: Option<Version>,
     pub(super) past: Past,
+    /// The candidate that the running operation has staged, or is about to.
+    pub(super) candidate: Option<(GenerationNumber, Digest)>,
     /// The state that the generation before the active one handed over.
     pub(super) handed_over: Option<Snapshot>,
     /// The active generation's probation.
@@ -71,7 +75,7 @@ impl<G: Guest> Task<G> {
         confirms: mpsc::Receiver<Confirm>,
         condition: watch::Sender<Condition>,
     ) -> Self {
-        let Orders { bus, max_draining, mismatch, stop } = orders;
+        let Orders { bus, max_draining, mismatch, book, stop } = orders;
         Self {
             guest: Arc::new(guest),
             handler,
@@ -81,10 +85,12 @@ impl<G: Guest> Task<G> {
             mailbox,
             stop,
             number: GenerationNumber::FIRST,
+            book,
             draining: JoinSet::new(),
             optimizing: None,
             active: None,
             past: Past::default(),
+            candidate: None,
             handed_over: None,
             trial: None,
             confirms,
@@ -109,13 +115,15 @@ impl<G: Guest> Task<G> {
                     self.take_back().await;
                     continue;
                 }
-                () = passed(self.trial) => {
-                    self.confirm();
+                trial = over(self.trial) => {
+                    self.judge(trial);
                     continue;
                 }
                 Some(told) = self.confirms.recv() => {
+                    let confirmed = self.confirm();
+                    self.tell_condition();
                     // Whoever asked may be gone.
-                    let _ = told.send(self.confirm());
+                    let _ = told.send(confirmed);
                     continue;
                 }
                 operation = self.mailbox.take() => operation,
@@ -138,6 +146,8 @@ impl<G: Guest> Task<G> {
                 Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
                 Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop).await,
             };
+            // Before the answer, so that whoever hears of it finds it.
+            self.tell_condition();
             // The caller may have gone, which cancels nothing.
             let _ = answer.send(outcome);
         }
@@ -183,7 +193,11 @@ impl<G: Guest> Task<G> {
             };
             match ended {
                 Ok(swap) | Err(Ended::Answered(swap)) => return Ok(swap),
-                Err(Ended::Failed(source)) => return Err(self.reject(source, &cause)),
+                Err(Ended::Failed(source)) => {
+                    let rejected = self.reject(source, &cause);
+                    self.book.flush().await;
+                    return Err(rejected);
+                }
                 // What serves is bad: that is mended first, in no time, and then this goes on.
                 Err(Ended::Condemned) => self.take_back().await,
             }
@@ -191,14 +205,19 @@ impl<G: Guest> Task<G> {
     }
 
     async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
-        let SwapRequest { source, cause, since, build_time, is_fresh, .. } = request;
-        let candidate = self.guest.open(source).await?;
+        let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy } = request;
+        self.candidate = None;
+        let opened = self.guest.open(source).await;
+        if self.handler.serving().is_none() {
+            self.boot(opened.as_ref().ok().map(|candidate| candidate.digest)).await;
+        }
+        let candidate = opened?;
         let digest = candidate.digest;
         if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
             self.emit(&cause, EventKind::Unchanged { digest });
             return Ok(Swap::Unchanged { serving });
         }
-        if self.past.is_refused(digest) {
+        if self.book.is_refused(digest) {
             return Err(StageError::RolledBack { digest: digest.short() }.into());
         }
         self.bring(Bring {
@@ -207,10 +226,47 @@ impl<G: Guest> Task<G> {
             since,
             build_time,
             is_fresh,
+            is_lazy,
+            is_proved: false,
             back_from: None,
             kept: None,
         })
         .await
+    }
+
+    /// Publishes the last version that proved itself before this start, unless that is what is to
+    /// come anyway: a candidate that fails then finds something serving.
+    async fn boot(&mut self, next: Option<Digest>) {
+        let Some((digest, source)) = self.book.to_boot() else { return };
+        if Some(digest) == next {
+            return;
+        }
+        let booted = async {
+            let candidate = self.guest.open(source).await?;
+            if candidate.digest != digest {
+                let (digest, found) = (digest.short(), candidate.digest.short());
+                return Err(StageError::Changed { digest, found }.into());
+            }
+            let cause = "the last confirmed version, after a restart".to_owned();
+            let since = std::time::Instant::now();
+            self.bring(Bring {
+                candidate,
+                cause,
+                since,
+                build_time: None,
+                is_fresh: false,
+                is_lazy: false,
+                is_proved: true,
+                back_from: None,
+                kept: None,
+            })
+            .await
+        };
+        if let Err(Ended::Failed(error)) = booted.await {
+            // The candidate decides alone, as without a history.
+            let error = chain(&error);
+            tracing::warn!(handler = %self.handler.name(), %error, "the confirmed version is lost");
+        }
     }
 
     /// Goes back to generation `to`, or to the one before.
@@ -228,7 +284,12 @@ impl<G: Guest> Task<G> {
         };
         match ended {
             Ok(swap) | Err(Ended::Answered(swap)) => Ok(swap),
-            Err(Ended::Failed(source)) => Err(self.reject(source, cause)),
+            Err(Ended::Failed(source)) => {
+                let rejected = self.reject(source, cause);
+                self.book.flush().await;
+                Err(rejected)
+            }
+            // Nobody is judged during a roll-back.
             Err(Ended::Condemned) => Err(self.reject(StageError::ShuttingDown, cause)),
         }
     }
@@ -241,7 +302,8 @@ impl<G: Guest> Task<G> {
         let Some(from) = self.handler.serving() else {
             return Err(no_way_back("nothing is active that could be rolled back").into());
         };
-        let Some(version) = self.past.find(to) else {
+        let is_refused = |digest| self.book.is_refused(digest);
+        let Some(version) = self.past.find(to, is_refused) else {
             let problem = match to {
                 Some(to) => format!("generation {to} is not among those that can be gone back to"),
                 None => "there is no generation before the active one".to_owned(),
@@ -253,9 +315,8 @@ impl<G: Guest> Task<G> {
             return Ok(Swap::Unchanged { serving: from });
         }
         let since = std::time::Instant::now();
-        let cause = cause.to_owned();
+        let (cause, reason) = (cause.to_owned(), cause.to_owned());
         let back_from = Some(from.generation);
-        self.past.allow(candidate.digest);
         let swap = self
             .bring(Bring {
                 candidate,
@@ -263,11 +324,13 @@ impl<G: Guest> Task<G> {
                 since,
                 build_time: None,
                 is_fresh: false,
+                is_lazy: false,
+                is_proved: true,
                 back_from,
                 kept,
             })
             .await?;
-        self.past.refuse(from.digest);
+        self.book.rolled_back(from.generation, &reason);
         Ok(swap)
     }
 
@@ -285,12 +348,25 @@ impl<G: Guest> Task<G> {
         let _ = self.roll_back(None, &cause, &stop).await;
     }
 
+    /// The time of the active generation's trial is over.
+    fn judge(&mut self, trial: Trial) {
+        let counts = self.handler.active().current().map(|it| it.tally().counts());
+        if trial.is_passed(counts.unwrap_or_default()) {
+            self.confirm();
+        } else {
+            // There was nothing to go back to. Somebody may still vouch for it.
+            self.trial = None;
+        }
+    }
+
     /// The active generation has proved itself, or somebody says so.
     fn confirm(&mut self) -> Option<Serving> {
         let was_on_trial = self.trial.take().is_some();
         let serving = self.handler.serving()?;
         self.past.forget_snapshot();
         let is_new = self.confirmed.replace(serving.generation) != Some(serving.generation);
+        self.book
+            .confirmed(serving.generation, self.active.as_ref().map(|it| it.candidate.clone()));
         if was_on_trial || is_new {
             let generation = serving.generation;
             self.bus.emit(Some(self.handler.name()), None, EventKind::Confirmed { generation });
@@ -298,9 +374,17 @@ impl<G: Guest> Task<G> {
         Some(serving)
     }
 
+    /// A number for a candidate: never used twice, not even over restarts.
+    pub(super) fn take_number(&mut self) -> GenerationNumber {
+        let number = self.number.max(self.book.next_number());
+        self.number = number.next();
+        number
+    }
+
     /// The active generation counts as good without a trial.
-    pub(super) fn trust(&mut self, generation: GenerationNumber) {
+    pub(super) fn trust(&mut self, generation: GenerationNumber, kept: Option<Candidate>) {
         self.confirmed = Some(generation);
+        self.book.confirmed(generation, kept);
         self.past.forget_snapshot();
     }
 
@@ -363,8 +447,16 @@ impl<G: Guest> Task<G> {
         self.draining.spawn(drain(guest, previous, deadline, bus, name));
     }
 
-    fn reject(&self, source: StageError, cause: &str) -> Rejected {
+    fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
+        // Neither is about a version.
+        if !matches!(source, StageError::ShuttingDown | StageError::NoWayBack { .. }) {
+            let (number, digest) = match self.candidate.take() {
+                Some((number, digest)) => (number, Some(digest)),
+                None => (self.take_number(), None),
+            };
+            self.book.rejected(number, digest, cause, &source);
+        }
         self.emit(
             cause,
             EventKind::Rejected {
@@ -394,6 +486,7 @@ impl<G: Guest> Task<G> {
         while let Some(drained) = self.draining.join_next().await {
             log_panic(drained);
         }
+        self.book.flush().await;
     }
 }
 
@@ -437,10 +530,13 @@ pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
     std::future::pending().await
 }
 
-/// Waits for the good end of a trial, for ever without one.
-async fn passed(trial: Option<Trial>) {
+/// Waits for the end of a trial's time, for ever without one.
+async fn over(trial: Option<Trial>) -> Trial {
     match trial {
-        Some(trial) => tokio::time::sleep_until(trial.until).await,
+        Some(trial) => {
+            tokio::time::sleep_until(trial.until).await;
+            trial
+        }
         None => std::future::pending().await,
     }
 }

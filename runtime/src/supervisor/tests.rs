@@ -1,5 +1,7 @@
 //! The supervisor on fake guests: outcomes, coalescing, rejection, the bound on draining.
 
+mod simulation;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, broadcast};
@@ -91,7 +93,8 @@ fn harness(max_draining: usize) -> Harness {
     let events = bus.subscribe();
     let guest = Fake { go: Arc::clone(&go), staged: Arc::clone(&staged) };
     let mismatch = Mismatch::Refuse;
-    let orders = Orders { bus, max_draining, mismatch, stop: stop.clone() };
+    let book = Book::open(handler.name().clone(), None);
+    let orders = Orders { bus, max_draining, mismatch, book, stop: stop.clone() };
     let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
     Harness { handle: Arc::new(handle), handler, go, staged, events, tasks, stop }
 }

@@ -12,9 +12,11 @@ use crate::id::GenerationNumber;
 pub(super) struct Trial {
     /// Which one.
     pub(super) generation: GenerationNumber,
-    /// When it has passed.
+    /// When it is over.
     pub(super) until: Instant,
     budget: Budget,
+    /// Whether there is a generation to go back to.
+    can_go_back: bool,
 }
 
 /// How many failures a generation may have.
@@ -27,13 +29,23 @@ pub(super) struct Budget {
 }
 
 impl Trial {
-    pub(super) fn new(generation: GenerationNumber, length: Duration, budget: Budget) -> Self {
-        Self { generation, until: Instant::now() + length, budget }
+    pub(super) fn new(
+        generation: GenerationNumber,
+        length: Duration,
+        budget: Budget,
+        can_go_back: bool,
+    ) -> Self {
+        Self { generation, until: Instant::now() + length, budget, can_go_back }
     }
 
-    /// Whether these calls of it end the trial.
+    /// Whether with these calls it is to be taken back.
     pub(super) fn is_failed(&self, counts: Counts) -> bool {
-        self.budget.is_exceeded(counts)
+        self.can_go_back && self.budget.is_exceeded(counts)
+    }
+
+    /// Whether with these calls it has proved itself when its time is over.
+    pub(super) fn is_passed(&self, counts: Counts) -> bool {
+        !self.budget.is_exceeded(counts)
     }
 }
 
@@ -70,6 +82,16 @@ mod tests {
         assert!(!budget(3, 100, 50).is_exceeded(Counts { calls: 10, failures: 6 }));
         assert!(!budget(3, 100, 100).is_exceeded(Counts { calls: 10, failures: 10 }));
         assert!(budget(3, 100, 10).is_exceeded(Counts { calls: 10, failures: 3 }));
+    }
+
+    #[tokio::test]
+    async fn a_first_generation_is_neither_taken_back_nor_confirmed_for_its_failures() {
+        let number = GenerationNumber::FIRST;
+        let trial = |can_go_back| Trial::new(number, Duration::ZERO, budget(1, 0, 0), can_go_back);
+        let bad = Counts { calls: 1, failures: 1 };
+        assert!(!trial(false).is_failed(bad) && !trial(false).is_passed(bad));
+        assert!(trial(true).is_failed(bad));
+        assert!(trial(false).is_passed(Counts { calls: 9, failures: 0 }));
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) async fn run(
     let options = session::options(settings, false);
     output.align_to(project.manifest.handlers.iter().map(|entry| &entry.config.name));
     let runtime = Runtime::new(config)?;
-    host::warn_of_cache(&runtime, output);
+    host::warn_of_directories(&runtime, output);
     let mut builds = JoinSet::new();
     for entry in &project.manifest.handlers {
         let (name, source) = (entry.config.name.clone(), artifacts::to_build(entry, &project.root));

@@ -59,7 +59,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     }
     // The line of the address comes first, whatever else there is to say.
     flush(&mut events, output)?;
-    warn_of_cache(&runtime, output);
+    warn_of_directories(&runtime, output);
     control.introduce(output);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut stop = Some(stop);
@@ -101,7 +101,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                     }
                 }
             }
-            Happened::Swapped(Err(_)) if final_verdict => {
+            Happened::Swapped(Err(rejected)) if final_verdict && rejected.serving.is_none() => {
                 // The rejection is an event too, which says why.
                 flush(&mut events, output)?;
                 return Ok(ExitStatus::Input);
@@ -120,8 +120,11 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
 }
 
 /// Says why compiled code is not kept, if it is not.
-pub(crate) fn warn_of_cache(runtime: &Runtime, output: &mut Output) {
+pub(crate) fn warn_of_directories(runtime: &Runtime, output: &mut Output) {
     if let Some(problem) = runtime.cache_problem() {
+        output.warn(&chain(problem), &problem.hints());
+    }
+    if let Some(problem) = runtime.history_problem() {
         output.warn(&chain(problem), &problem.hints());
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use wrt::events::{Diagnostic, Event, EventKind, LogLevel, Serving, Stage};
+use wrt::events::{Diagnostic, Event, EventKind, LogLevel, Serving, Stage, StateOutcome};
 use wrt::id::{GenerationNumber, HandlerName};
 
 use super::style::{Style, escape};
@@ -55,7 +55,7 @@ impl EventRenderer {
                 }
                 String::new()
             }
-            EventKind::Swapped { generation, from, digest, total_ms, .. } => {
+            EventKind::Swapped { generation, from, digest, total_ms, pause_ms, state, .. } => {
                 let times = event.handler.as_ref().and_then(|name| self.staged.remove(name));
                 if let Some(name) = &event.handler {
                     self.active.insert(name.clone(), *generation);
@@ -64,7 +64,28 @@ impl EventRenderer {
                     self.style.good(&format!("generation {generation} serves {}", digest.short()));
                 let since = if from.is_some() { "after the save" } else { "after the start" };
                 let parts = times.map_or_else(String::new, steps);
-                self.line(event, &format!("{serves}, {} {since}{parts}", milliseconds(*total_ms)))
+                let state = state_words(*state, *pause_ms);
+                let total = milliseconds(*total_ms);
+                self.line(event, &format!("{serves}, {total} {since}{parts}{state}"))
+            }
+            EventKind::StateLost { generation, reason } => {
+                let warning = self.style.warning("warning:");
+                let reason = block(reason, "  ");
+                let text =
+                    format!("{warning} generation {generation} began without the state: {reason}");
+                self.lines(event, &text)
+            }
+            EventKind::Confirmed { generation } => {
+                self.line(event, &format!("generation {generation} is confirmed"))
+            }
+            EventKind::RolledBack { generation, from } => {
+                let warning = self.style.warning("warning:");
+                let text = format!(
+                    "{warning} generation {from} was rolled back, generation {generation} runs what \
+                     was there before{}",
+                    cause(event)
+                );
+                self.lines(event, &text)
             }
             EventKind::Unchanged { digest } => self.unchanged(event, &digest.short()),
             EventKind::Rejected { stage, error, hints, serving } => {
@@ -196,8 +217,23 @@ fn during(stage: Stage) -> &'static str {
         Stage::Compile => " while compiling its component",
         Stage::Check => " while checking what it imports and exports",
         Stage::Init => " while starting its first instance",
+        Stage::Probe => " while probing it",
+        Stage::Save => " while saving the state",
+        Stage::Restore => " while restoring the state",
         _ => "",
     }
+}
+
+/// What became of the state, if there was any.
+fn state_words(state: StateOutcome, pause_ms: f64) -> String {
+    let words = match state {
+        StateOutcome::None => return String::new(),
+        StateOutcome::Carried => "state carried",
+        StateOutcome::Migrated => "state migrated",
+        StateOutcome::Reset => "state reset",
+        StateOutcome::Reverted => "state as before the swap",
+    };
+    format!("; {words}, callers held {}", milliseconds(pause_ms))
 }
 
 fn steps(times: StageTimes) -> String {

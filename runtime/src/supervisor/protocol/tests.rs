@@ -95,10 +95,9 @@ fn violation(terms: Terms, path: &Path) -> Option<&'static str> {
     if publish.is_some() != (last == Step::Published) {
         return Some("who is told of a publication has one");
     }
-    if publish.is_some() && terms.new != Keeps::Nothing {
-        if begun.iter().filter(|it| before_publish(**it)).count() != 1 {
-            return Some("a kept instance begins in one way before it is published");
-        }
+    let n_begun = begun.iter().filter(|it| before_publish(**it)).count();
+    if publish.is_some() && terms.new != Keeps::Nothing && n_begun != 1 {
+        return Some("a kept instance begins in one way before it is published");
     }
     if publish.is_some() && !before_publish(done(Step::Probe)) {
         return Some("a candidate is asked before it is published");

@@ -47,6 +47,7 @@ fn swapped(from: Option<u64>, to: u64, total_ms: f64) -> EventKind {
         digest: digest(),
         total_ms,
         pause_ms: 0.0,
+        publish_ms: 0.0,
         state: StateOutcome::None,
     }
 }
@@ -201,4 +202,38 @@ fn duration_keeps_about_three_digits() {
     check(999.4, "999 ms");
     check(999.6, "1.00 s");
     check(12_345.0, "12.3 s");
+}
+
+#[test]
+fn state_and_its_loss_are_told_with_the_swap() {
+    let short = digest().short();
+    let carried = EventKind::Swapped {
+        generation: generation(4),
+        from: Some(generation(3)),
+        digest: digest(),
+        total_ms: 12.0,
+        pause_ms: 2.1,
+        publish_ms: 0.0,
+        state: StateOutcome::Carried,
+    };
+    let lost = EventKind::StateLost { generation: generation(4), reason: "no reader".to_owned() };
+    assert_eq!(
+        render([carried, lost]),
+        format!(
+            "hello  generation 4 serves {short}, 12 ms after the save; state carried, callers held \
+             2.1 ms\n\
+             hello  warning: generation 4 began without the state: no reader\n"
+        )
+    );
+}
+
+#[test]
+fn verdicts_on_a_generation_are_told() {
+    let back = EventKind::RolledBack { generation: generation(5), from: generation(4) };
+    assert_eq!(
+        render([EventKind::Confirmed { generation: generation(4) }, back]),
+        "hello  generation 4 is confirmed\n\
+         hello  warning: generation 4 was rolled back, generation 5 runs what was there before \
+         (`src/lib.rs` changed)\n"
+    );
 }

@@ -177,7 +177,9 @@ impl World {
             n_lost: Arc::clone(&n_lost),
         };
         let mismatch = if random.one_in(2) { Mismatch::Refuse } else { Mismatch::Reset };
-        let orders = Orders { bus, max_draining: MAX_DRAINING, mismatch, stop: stop.clone() };
+        let book = Book::open(handler.name().clone(), None);
+        let stopped = stop.clone();
+        let orders = Orders { bus, max_draining: MAX_DRAINING, mismatch, book, stop: stopped };
         let handle =
             SupervisorHandle::start_with(self.bug, guest, Arc::clone(&handler), orders, &tasks);
         let shared = Arc::new(Shared {

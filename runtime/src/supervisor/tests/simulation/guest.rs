@@ -132,8 +132,6 @@ pub(super) struct Instance {
     pub(super) count: u64,
     /// Whether a call is inside.
     pub(super) is_busy: bool,
-    /// Whether its state was given away for good.
-    pub(super) is_handed_over: bool,
 }
 
 /// Counts the nodes that are alive.
@@ -187,7 +185,7 @@ impl Counting {
         let bytes = candidate.bytes().expect("it is in memory");
         let plan = Plan::parse(std::str::from_utf8(&bytes).expect("plans are text"));
         let begun = if plan.keeps == Keeps::Nothing { Begun::Anew } else { Begun::No };
-        let instance = Instance { begun, count: 0, is_busy: false, is_handed_over: false };
+        let instance = Instance { begun, count: 0, is_busy: false };
         let ready = Node { number, plan, instance: Mutex::new(instance), _alive: self.alive.one() };
         let (compile_time, compiled_by, tier) =
             (Duration::ZERO, CompiledBy::Compiler, Tier::Optimized);

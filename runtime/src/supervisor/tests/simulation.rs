@@ -10,7 +10,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::Bug;
+use crate::supervisor::Bug;
 use world::World;
 
 /// Schedules that each run of the tests tries.

@@ -1,0 +1,178 @@
+//! What a supervisor writes down about its handler, and finds again at the next start.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::task::milliseconds;
+use crate::artifact::{Candidate, Source};
+use crate::error::{StageError, chain};
+use crate::events::StateOutcome;
+use crate::history::{HandlerHistory, HistoryStore, Outcome, Record};
+use crate::id::{Digest, GenerationNumber, HandlerName};
+
+/// See the [module](self). Cheap to clone; all clones are one book.
+#[derive(Debug, Clone)]
+pub(crate) struct Book {
+    handler: HandlerName,
+    /// Read when it is first needed: with thousands of handlers most are never called.
+    history: Arc<OnceLock<Mutex<HandlerHistory>>>,
+    /// Without one, everything is forgotten with the process.
+    store: Option<HistoryStore>,
+    /// The components that were kept, latest last.
+    kept: Arc<Mutex<VecDeque<Digest>>>,
+}
+
+/// Components kept of one handler: the one to boot, and the one before, should it be wanted back.
+const KEPT: usize = 2;
+
+/// A publication, as it is written down.
+pub(super) struct Published<'a> {
+    pub(super) generation: GenerationNumber,
+    pub(super) digest: Digest,
+    pub(super) cause: &'a str,
+    pub(super) build: Option<Duration>,
+    pub(super) compile: Duration,
+    pub(super) total: Duration,
+    pub(super) pause: Duration,
+    pub(super) state: StateOutcome,
+    /// Whether it is the first version of one of very many: the same after each start, and written
+    /// with the next thing that differs.
+    pub(super) is_lazy: bool,
+}
+
+impl Book {
+    /// The book of `handler`, as far as `store` has it.
+    pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>) -> Self {
+        Self { handler, history: Arc::default(), store, kept: Arc::default() }
+    }
+
+    /// What is written in it.
+    pub(crate) fn history(&self) -> HandlerHistory {
+        self.with(|history| history.clone())
+    }
+
+    /// The number after the last one that was given out.
+    pub(super) fn next_number(&self) -> GenerationNumber {
+        let last = self.with(|history| history.last_number());
+        last.map_or(GenerationNumber::FIRST, GenerationNumber::next)
+    }
+
+    /// Whether the bytes of `digest` were taken back, so that they do not come by themselves.
+    pub(super) fn is_refused(&self, digest: Digest) -> bool {
+        self.with(|history| history.is_refused(&digest))
+    }
+
+    /// The last version that proved itself, if its component was kept.
+    pub(super) fn to_boot(&self) -> Option<(Digest, Source)> {
+        let digest = self.with(|history| history.confirmed().and_then(|record| record.digest))?;
+        Some((digest, Source::File(self.store.as_ref()?.component(&digest)?)))
+    }
+
+    pub(super) fn published(&self, published: Published<'_>) {
+        let record = Record {
+            generation: published.generation,
+            digest: Some(published.digest),
+            cause: published.cause.to_owned(),
+            time: SystemTime::now(),
+            build_ms: published.build.map(milliseconds),
+            compile_ms: Some(milliseconds(published.compile)),
+            total_ms: Some(milliseconds(published.total)),
+            pause_ms: Some(milliseconds(published.pause)),
+            state: published.state,
+            outcome: Outcome::Published,
+        };
+        self.change(!published.is_lazy, |history| history.add(record));
+    }
+
+    pub(super) fn rejected(
+        &self,
+        generation: GenerationNumber,
+        digest: Option<Digest>,
+        cause: &str,
+        error: &StageError,
+    ) {
+        let outcome = Outcome::Rejected { stage: error.stage(), error: chain(error) };
+        let record = Record {
+            generation,
+            digest,
+            cause: cause.to_owned(),
+            time: SystemTime::now(),
+            build_ms: None,
+            compile_ms: None,
+            total_ms: None,
+            pause_ms: None,
+            state: StateOutcome::None,
+            outcome,
+        };
+        self.change(true, |history| history.add(record));
+    }
+
+    /// `generation` is the version to boot; `candidate` is what it runs, and is kept for that. Without
+    /// one there is nothing to boot but what comes anyway.
+    pub(super) fn confirmed(&self, generation: GenerationNumber, candidate: Option<Candidate>) {
+        self.change(candidate.is_some(), |history| {
+            history.set_outcome(generation, Outcome::Confirmed);
+        });
+        let (Some(store), Some(candidate)) = (self.store.clone(), candidate) else { return };
+        let (handler, kept) = (self.handler.clone(), Arc::clone(&self.kept));
+        tokio::task::spawn_blocking(move || {
+            let Ok(bytes) = candidate.bytes() else {
+                // Its file has changed since. The version before stays the one to boot.
+                return tracing::debug!(%handler, "the confirmed component was not kept");
+            };
+            if let Err(error) = store.keep(&candidate.digest, &bytes) {
+                return tracing::warn!(%handler, %error, "the confirmed component was not kept");
+            }
+            // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.push_back(candidate.digest);
+            while kept.len() > KEPT {
+                if let Some(oldest) = kept.pop_front() {
+                    store.release(&oldest);
+                }
+            }
+        });
+    }
+
+    pub(super) fn rolled_back(&self, generation: GenerationNumber, reason: &str) {
+        let outcome = Outcome::RolledBack { reason: reason.to_owned() };
+        self.change(true, |history| {
+            history.set_outcome(generation, outcome);
+        });
+    }
+
+    /// Ready when what was written before is on the disk.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub(super) async fn flush(&self) {
+        let Some(store) = &self.store else { return };
+        if let Err(error) = store.flush().await {
+            tracing::warn!(handler = %self.handler, %error, "the history was not written");
+        }
+    }
+
+    /// Changes the history, and its file unless that can wait for the next change.
+    fn change(&self, is_urgent: bool, change: impl FnOnce(&mut HandlerHistory)) {
+        let changed = self.with(|history| {
+            change(history);
+            history.clone()
+        });
+        if let Some(store) = self.store.as_ref().filter(|_| is_urgent) {
+            store.save(&self.handler, &changed);
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut HandlerHistory) -> T) -> T {
+        let history = self.history.get_or_init(|| {
+            // A small file, once for each handler that is used.
+            Mutex::new(
+                self.store.as_ref().map(|store| store.load(&self.handler)).unwrap_or_default(),
+            )
+        });
+        // Records are replaced whole, so a panic elsewhere leaves the history sound.
+        look(&mut history.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
