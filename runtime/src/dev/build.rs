@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use super::package::Package;
-use super::process::Tools;
+use super::process::{Rest, Tools};
 use super::session::{absolute, lock};
 use super::{BuildFailure, Built, Options, Source, cargo, command, package, target};
 use crate::events::Diagnostic;
@@ -45,18 +45,19 @@ impl Workshop {
         Self { options: Arc::new(options), tools: Tools::default(), permits }
     }
 
-    /// Does `job`; `tell` hears what is done besides.
+    /// Does `job`; `tell` hears what is done besides. The result may come while the tool that built
+    /// it still ends.
     ///
     /// Cancel-safe: dropping the future ends all its processes.
     pub(super) async fn build(
         self,
         job: Job,
         tell: impl Fn(String),
-    ) -> Result<Built, BuildFailure> {
+    ) -> Result<(Built, Option<Rest>), BuildFailure> {
         // The semaphore is never closed; if it were, building without bound would do no harm.
         let _permit = self.permits.acquire().await.ok();
         let start = Instant::now();
-        let built = match &job.source {
+        let (built, rest) = match &job.source {
             Source::Cargo { dir } => {
                 if !job.has_target {
                     target::ensure(dir, &self.tools, self.options.add_target, tell).await?;
@@ -65,15 +66,16 @@ impl Workshop {
                 cargo::build(dir, job.package.as_ref(), &self.options, &self.tools).await?
             }
             Source::Command { command, dir, output, .. } => {
-                command::build(command, dir, output, &self.options).await?
+                (command::build(command, dir, output, &self.options).await?, None)
             }
-            Source::Wasm { path } if path.is_file() => return Ok(Built::found(path)),
+            Source::Wasm { path } if path.is_file() => return Ok((Built::found(path), None)),
             Source::Wasm { path } => {
                 let message = format!("`{}` does not exist", path.display());
                 return Err(BuildFailure { message, ..BuildFailure::default() });
             }
         };
-        Ok(Built { build_ms: Some(start.elapsed().as_secs_f64() * 1000.0), ..built })
+        let build_ms = Some(start.elapsed().as_secs_f64() * 1000.0);
+        Ok((Built { build_ms, ..built }, rest))
     }
 
     async fn distrust_times(&self, job: &Job) {
@@ -111,7 +113,10 @@ pub async fn build_once(source: &Source, options: &Options) -> Result<Built, Bui
     let notes = Mutex::new(Vec::new());
     let job = Job { source, package, unnoticeable: Vec::new(), has_target: false };
     let tell = |note| lock(&notes).push(note);
-    let built = workshop.build(job, tell).await?;
+    let (built, rest) = workshop.build(job, tell).await?;
+    if let Some(rest) = rest {
+        rest.end().await;
+    }
     let notes = std::mem::take(&mut *lock(&notes));
     Ok(Built { notes, ..built })
 }

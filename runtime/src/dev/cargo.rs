@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
@@ -9,7 +10,7 @@ use cargo_metadata::{CompilerMessage, CrateType, Message};
 
 use super::capped::Capped;
 use super::package::Package;
-use super::process::{self, Stream, Tools};
+use super::process::{self, Ran, Rest, Stream, Tools};
 use super::target::TARGET;
 use super::text::clean;
 use super::{BuildFailure, Built, Options};
@@ -23,7 +24,8 @@ const MAX_LINE: usize = 1024 * 1024;
 const MAX_DIAGNOSTICS: usize = 200;
 const MAX_RENDERED: usize = 256 * 1024;
 
-/// Runs `cargo build` for the package in `dir`.
+/// Runs `cargo build` for the package in `dir`, until the component is there. Cargo itself may then
+/// have some last steps to do, such as writing down what the compiler read.
 ///
 /// Cancel-safe: dropping the future kills cargo and its compilers.
 pub(super) async fn build(
@@ -31,7 +33,7 @@ pub(super) async fn build(
     package: Option<&Package>,
     options: &Options,
     tools: &Tools,
-) -> Result<Built, BuildFailure> {
+) -> Result<(Built, Option<Rest>), BuildFailure> {
     let mut command = process::command(&tools.cargo, dir);
     let ansi = if options.color { "json-diagnostic-rendered-ansi" } else { "json" };
     command.args(["build", "--target", TARGET, "--message-format", ansi]);
@@ -47,29 +49,37 @@ pub(super) async fn build(
     }
     let mut report = Report { color: options.color, ..Report::default() };
     let mut errors = Capped::default();
-    let on_output = |stream, piece: &[u8]| match stream {
-        Stream::Stdout => report.push(piece),
-        Stream::Stderr => errors.push(piece),
+    // The component is there when cargo says so; what it does until its exit need not be waited for.
+    let on_output = |stream, piece: &[u8]| {
+        match stream {
+            Stream::Stdout => report.push(piece),
+            Stream::Stderr => errors.push(piece),
+        }
+        if report.is_built { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let status = process::run(&mut command, on_output)
+    let ran = process::run_until(&mut command, on_output)
         .await
         .map_err(|error| BuildFailure::not_started("cargo", &error))?;
+    let rest = match ran {
+        Ran::SaidEnough(rest) => Ok(rest),
+        Ran::Ended(status) => Err(status),
+    };
 
     let profile = if options.release { " --release" } else { "" };
     let command_line = format!("cargo build --target {TARGET}{profile}");
-    if !status.success() {
+    if let Err(status) = rest
+        && !status.success()
+    {
         let message = format!("`{command_line}` ended with {status}");
         return Err(report.into_failure(message, &clean(&errors.into_text(), false)));
     }
     let manifest = dir.join("Cargo.toml");
     match report.artifact_of(&manifest) {
-        Some(path) => Ok(Built {
-            path,
-            build_ms: None,
-            diagnostics: report.diagnostics,
-            rendered: report.rendered,
-            notes: Vec::new(),
-        }),
+        Some(path) => {
+            let (diagnostics, rendered) = (report.diagnostics, report.rendered);
+            let built = Built { path, build_ms: None, diagnostics, rendered, notes: Vec::new() };
+            Ok((built, rest.ok()))
+        }
         None => Err(BuildFailure {
             message: format!("`{command_line}` built no component from `{}`", manifest.display()),
             hints: vec!["add `[lib]` with `crate-type = [\"cdylib\"]` to the manifest".to_owned()],
@@ -110,6 +120,8 @@ struct Report {
     diagnostics: Vec<Diagnostic>,
     rendered: String,
     n_left_out: usize,
+    /// Whether cargo says that everything is built.
+    is_built: bool,
 }
 
 #[derive(Debug)]
@@ -154,6 +166,7 @@ impl Report {
                 }
             }
             Message::CompilerMessage(message) => self.take_diagnostic(message),
+            Message::BuildFinished(finished) => self.is_built = finished.success,
             _ => {}
         }
     }

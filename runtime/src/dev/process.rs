@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
 
 /// How long output is still read after the child has ended. What it wrote is in the pipe already;
@@ -57,6 +58,34 @@ pub(super) enum Stream {
     Stderr,
 }
 
+/// How a run came back.
+pub(super) enum Ran {
+    /// The child has ended.
+    Ended(ExitStatus),
+    /// It has said enough, and is still ending.
+    SaidEnough(Rest),
+}
+
+/// A child that has said enough. Dropping it kills the whole group.
+pub(super) struct Rest {
+    // Dropped in this order; see `run`.
+    group: Group,
+    child: Child,
+    _pipes: (Option<ChildStdout>, Option<ChildStderr>),
+}
+
+/// How long a child may take to end after it has said enough: it has its work done.
+const LAST_STEPS: Duration = Duration::from_secs(5);
+
+impl Rest {
+    /// Waits for the child's end, bounded.
+    pub(super) async fn end(mut self) {
+        // What it says or how it ends matters to nobody any more.
+        let _ = tokio::time::timeout(LAST_STEPS, self.child.wait()).await;
+        drop(self.group);
+    }
+}
+
 /// Runs `command` to its end, and gives its output to `on_output` piece by piece.
 ///
 /// Cancel-safe: dropping the future kills the whole group.
@@ -64,6 +93,23 @@ pub(super) async fn run(
     command: &mut Command,
     mut on_output: impl FnMut(Stream, &[u8]),
 ) -> io::Result<ExitStatus> {
+    let ran = run_until(command, |stream, piece| {
+        on_output(stream, piece);
+        ControlFlow::Continue(())
+    });
+    match ran.await? {
+        Ran::Ended(status) => Ok(status),
+        Ran::SaidEnough(mut rest) => rest.child.wait().await,
+    }
+}
+
+/// [`run`], until `on_output` has heard enough.
+///
+/// Cancel-safe: as `run`.
+pub(super) async fn run_until(
+    command: &mut Command,
+    mut on_output: impl FnMut(Stream, &[u8]) -> ControlFlow<()>,
+) -> io::Result<Ran> {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -82,11 +128,15 @@ pub(super) async fn run(
         tokio::select! {
             n = read(&mut stdout, &mut out), if stdout.is_some() => match n {
                 0 => stdout = None,
-                n => on_output(Stream::Stdout, &out[..n]),
+                n => if on_output(Stream::Stdout, &out[..n]).is_break() {
+                    return Ok(Ran::SaidEnough(Rest { group, child, _pipes: (stdout, stderr) }));
+                },
             },
             n = read(&mut stderr, &mut err), if stderr.is_some() => match n {
                 0 => stderr = None,
-                n => on_output(Stream::Stderr, &err[..n]),
+                n => if on_output(Stream::Stderr, &err[..n]).is_break() {
+                    return Ok(Ran::SaidEnough(Rest { group, child, _pipes: (stdout, stderr) }));
+                },
             },
             ended = child.wait(), if status.is_none() => {
                 status = Some(ended?);
@@ -97,10 +147,10 @@ pub(super) async fn run(
     }
     drop(group);
     // The loop ends only with a status; waiting again gives the same one.
-    match status {
-        Some(status) => Ok(status),
-        None => child.wait().await,
-    }
+    Ok(Ran::Ended(match status {
+        Some(status) => status,
+        None => child.wait().await?,
+    }))
 }
 
 /// Reads a piece; 0 at the end, which a failing pipe is taken for.
@@ -114,6 +164,17 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, chunk: &mut [u8]) -> us
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_has_said_enough_ends_by_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = command("sh", dir.path());
+        command.args(["-c", "echo enough; sleep 0.01; echo more > file"]);
+        let ran = run_until(&mut command, |_, _| ControlFlow::Break(())).await.unwrap();
+        let Ran::SaidEnough(rest) = ran else { panic!("it ended before it said anything") };
+        rest.end().await;
+        assert!(dir.path().join("file").is_file(), "it was not left to its end");
+    }
 
     async fn shell(script: &str, dir: &Path) -> (ExitStatus, String) {
         let mut out = Vec::new();

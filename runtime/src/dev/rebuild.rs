@@ -15,6 +15,7 @@ use super::hints::{Hints, Inbox};
 use super::hub::Hub;
 use super::inputs::Inputs;
 use super::package::{self, Package};
+use super::process::Rest;
 use super::session::{Gone, Post, lock, look_around_interval, with};
 use super::settle::{Settle, Step};
 use super::snapshot::{Contents, changed, describe};
@@ -39,7 +40,7 @@ enum Event {
     LookAround,
 }
 
-type Outcome = Result<Built, BuildFailure>;
+type Outcome = Result<(Built, Option<Rest>), BuildFailure>;
 
 /// A build that was started and whose outcome is not reported yet.
 struct Running {
@@ -290,14 +291,18 @@ impl Rebuild {
     /// Reports how the running build ended.
     async fn report(&mut self, outcome: Outcome) -> Result<(), Gone> {
         let Some(running) = self.running.take() else { return Ok(()) };
-        let artifact = outcome.as_ref().ok().map(|built| built.path.clone());
+        let artifact = outcome.as_ref().ok().map(|(built, _)| built.path.clone());
         self.has_target |= artifact.is_some();
-        let kind = match outcome {
-            Ok(built) => NoticeKind::Built(built),
-            Err(failure) => NoticeKind::BuildFailed(failure),
+        let (kind, rest) = match outcome {
+            Ok((built, rest)) => (NoticeKind::Built(built), rest),
+            Err(failure) => (NoticeKind::BuildFailed(failure), None),
         };
         self.reported = Some(running.inputs);
         self.post.send(running.since, &running.cause, kind).await?;
+        if let Some(rest) = rest {
+            // What the compiler read is written down by then.
+            rest.end().await;
+        }
         match artifact {
             Some(artifact) if self.package.is_some() => self.learn_inputs(artifact).await,
             _ => Ok(()),

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use super::git::GitState;
 use super::hints::Touch;
 
-/// Quiet that ends an ordinary save. Editors write, rename and delete within 1 to 3 ms; being
-/// wrong costs little, because newer content cancels the build. Below bacon's 15 ms, far below the
-/// usual 50 to 300.
-const QUIET: Duration = Duration::from_millis(5);
+/// Quiet that ends an ordinary save. Editors write, rename and delete within 1 to 3 ms, one step
+/// after another; being wrong costs little, because newer content cancels the build. Below bacon's
+/// 15 ms, far below the usual 50 to 300.
+const QUIET: Duration = Duration::from_millis(2);
 /// Quiet that ends the writing of a file that nobody closes (memory-mapped, or kept open): twice
 /// the pause of a writer that sends a block every 50 ms.
 const OPEN_QUIET: Duration = Duration::from_millis(100);
@@ -93,8 +93,8 @@ mod tests {
 
     #[test]
     fn a_closed_save_waits_for_a_short_quiet() {
-        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 3), Some(8));
-        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 8), None);
+        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 3), Some(5));
+        assert_eq!(ask((0, 3), Touch::Complete, false, GitState::Idle, 5), None);
     }
 
     #[test]
