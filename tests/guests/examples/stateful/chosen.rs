@@ -115,9 +115,9 @@ mod exports {
                 Some(size) => size,
                 None => number("payload", 0)?,
             };
-            // The count, what was ordered, and blanks for the rest.
+            // A line with the count and what was ordered, and blanks for the rest.
             let restore = restore.unwrap_or_default();
-            let mut payload = format!("{count} {restore}").into_bytes();
+            let mut payload = format!("{count} {restore}\n").into_bytes();
             payload.resize(size.max(payload.len()), b' ');
             Ok(WireSnapshot { schema: ":count".into(), version: number("version", 1)?, payload })
         }
@@ -125,7 +125,8 @@ mod exports {
         fn restore(snapshot: WireSnapshot) -> Result<WireRestored, WireRestoreError> {
             let failed = WireRestoreError::Failed;
             let text = String::from_utf8_lossy(&snapshot.payload);
-            let mut words = text.split_whitespace();
+            // To look for words among the blanks would take longer than all the rest.
+            let mut words = text.lines().next().unwrap_or_default().split_whitespace();
             let count = words.next().and_then(|count| count.parse().ok());
             let ordered = words.next().map(str::to_owned);
             if turn("restore", ordered).map_err(failed)? == Turn::Incompatible {
