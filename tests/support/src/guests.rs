@@ -32,8 +32,17 @@ pub enum Profile {
 ///
 /// When the guests do not build, or none has this name.
 pub fn guest(name: &str) -> Result<PathBuf> {
-    build(&["-p", GUESTS, "--examples"], Profile::Dev)?;
-    existing(output_dir(Profile::Dev).join("examples").join(format!("{name}.wasm")))
+    guest_as(name, Profile::Dev)
+}
+
+/// The same in `profile`: what a guest takes for its own work is no figure of the host's.
+///
+/// # Errors
+///
+/// As [`guest`].
+pub fn guest_as(name: &str, profile: Profile) -> Result<PathBuf> {
+    build(&["-p", GUESTS, "--examples"], profile)?;
+    existing(output_dir(profile).join("examples").join(format!("{name}.wasm")))
 }
 
 /// Path of the component of the example plugin `name`, for example `hello`.

@@ -100,6 +100,8 @@ pub struct CallId(usize);
 pub struct ConnectionLog {
     /// Every call begun, in order.
     pub calls: Vec<Call>,
+    /// The numbers that answered calls which asked for one, in order.
+    pub counts: Vec<u64>,
 }
 
 impl ConnectionLog {

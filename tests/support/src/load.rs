@@ -39,7 +39,15 @@ pub struct Shape {
     path: String,
     n_chunks: usize,
     chunk_len: usize,
-    echoes: bool,
+    answer: Answer,
+}
+
+/// What the body of a response has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Any,
+    Echo,
+    Number,
 }
 
 impl Shape {
@@ -47,27 +55,34 @@ impl Shape {
     #[must_use]
     pub fn get(path: &str) -> Self {
         let (kind, method, path) = ("GET", Method::GET, path.to_owned());
-        Self { kind, method, path, n_chunks: 0, chunk_len: 0, echoes: false }
+        Self { kind, method, path, n_chunks: 0, chunk_len: 0, answer: Answer::Any }
     }
 
     /// A POST of `len` bytes at once, with their length, that must come back as they are.
     #[must_use]
     pub fn post(path: &str, len: usize) -> Self {
         let (kind, method, path) = ("POST", Method::POST, path.to_owned());
-        Self { kind, method, path, n_chunks: 1, chunk_len: len, echoes: true }
+        Self { kind, method, path, n_chunks: 1, chunk_len: len, answer: Answer::Echo }
     }
 
     /// A POST whose body is sent chunk by chunk without a length, and must come back as it is.
     #[must_use]
     pub fn upload(path: &str, n_chunks: usize, chunk_len: usize) -> Self {
         let (kind, method, path) = ("upload", Method::POST, path.to_owned());
-        Self { kind, method, path, n_chunks, chunk_len, echoes: true }
+        Self { kind, method, path, n_chunks, chunk_len, answer: Answer::Echo }
     }
 
     /// The same request to a server that answers its body with something else.
     #[must_use]
     pub fn without_echo(self) -> Self {
-        Self { echoes: false, ..self }
+        Self { answer: Answer::Any, ..self }
+    }
+
+    /// The same request to a server that answers with a number, which is kept in
+    /// [`ConnectionLog::counts`].
+    #[must_use]
+    pub fn with_number(self) -> Self {
+        Self { answer: Answer::Number, ..self }
     }
 
     fn request(&self, host: &str, pattern: Pattern) -> Result<Request<PatternBody>> {
@@ -258,7 +273,10 @@ impl Connection {
             let outcome = timeout(plan.call_timeout, self.call(shape, pattern, &mut named)).await;
             let at = Instant::now();
             let outcome = match outcome {
-                Ok(Ok(status)) => Outcome::Answered(status),
+                Ok(Ok((status, number))) => {
+                    log.counts.extend(number);
+                    Outcome::Answered(status)
+                }
                 Ok(Err(error)) => Outcome::Failed(format!("{error:#}").into()),
                 Err(_) => {
                     let why = format!("no whole answer within {:?}", plan.call_timeout);
@@ -277,27 +295,40 @@ impl Connection {
         log
     }
 
-    /// One request and its whole response; gives the status.
-    async fn call(&mut self, shape: &Shape, pattern: Pattern, named: &mut Named) -> Result<u16> {
+    /// One request and its whole response; gives the status, and the number if one was asked for.
+    async fn call(
+        &mut self,
+        shape: &Shape,
+        pattern: Pattern,
+        named: &mut Named,
+    ) -> Result<(u16, Option<u64>)> {
         let request = shape.request(&self.host, pattern)?;
         let sender = self.connected().await?;
         let response = sender.send_request(request).await.context("failed to get a response")?;
         let (head, body) = response.into_parts();
         self.note_generations(&head.headers, named)?;
-        // The body of a refusal is a message, not an echo.
-        let echoes = shape.echoes && head.status.is_success();
-        let (mut body, mut n_read) = (pin!(body), 0);
+        // The body of a refusal is a message, not what was asked for.
+        let answer = if head.status.is_success() { shape.answer } else { Answer::Any };
+        let echoes = answer == Answer::Echo;
+        let (mut body, mut n_read, mut text) = (pin!(body), 0, vec![]);
         while let Some(frame) = body.frame().await {
             let frame = frame.context("failed to read the response's body")?;
             if let Some(trailers) = frame.trailers_ref() {
                 self.note_generations(trailers, named)?;
-            } else if let (true, Some(data)) = (echoes, frame.data_ref()) {
-                ensure!(pattern.has_at(n_read, data), "wrong echo near byte {n_read}");
-                n_read += data.len();
+            } else if let Some(data) = frame.data_ref() {
+                match answer {
+                    Answer::Any => {}
+                    Answer::Echo => {
+                        ensure!(pattern.has_at(n_read, data), "wrong echo near byte {n_read}");
+                        n_read += data.len();
+                    }
+                    Answer::Number => text.extend_from_slice(data),
+                }
             }
         }
         ensure!(!echoes || n_read == pattern.len(), "echo of {n_read} of {} bytes", pattern.len());
-        Ok(head.status.as_u16())
+        let number = if answer == Answer::Number { Some(number(&text)?) } else { None };
+        Ok((head.status.as_u16(), number))
     }
 
     /// The connection, opened when there is none or the server has closed it.
@@ -343,6 +374,15 @@ impl Connection {
         }
         Ok(())
     }
+}
+
+/// The number that a response's body is.
+fn number(body: &[u8]) -> Result<u64> {
+    let number = std::str::from_utf8(body).ok().and_then(|text| text.trim().parse().ok());
+    number.with_context(|| {
+        let found = String::from_utf8_lossy(body);
+        format!("expected a number, found `{:.80}`", found.escape_debug().to_string())
+    })
 }
 
 /// The beats of connection `index`, shifted so that all connections together make an even rate.
