@@ -19,6 +19,14 @@ pub(crate) fn get(path: &str, host: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
 }
 
+/// The bytes of a POST of `body` with these further lines of its head.
+pub(crate) fn post(path: &str, host: &str, lines: &str, body: &[u8]) -> Vec<u8> {
+    let len = body.len();
+    let head =
+        format!("POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len}\r\n{lines}\r\n");
+    [head.as_bytes(), body].concat()
+}
+
 /// The response at the start of `buffer`; `None` while it is not whole.
 pub(crate) fn find_response(buffer: &[u8]) -> Result<Option<Found>> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
@@ -40,6 +48,14 @@ pub(crate) fn find_response(buffer: &[u8]) -> Result<Option<Found>> {
     };
     let len = body_len.map(|body_len: usize| head_len + body_len);
     Ok(len.filter(|len| *len <= buffer.len()).map(|len| Found { status, len }))
+}
+
+/// The body of `response`, which is whole.
+pub(crate) fn body(response: &[u8]) -> Result<Vec<u8>> {
+    let head_len = memchr::memmem::find(response, b"\r\n\r\n").context("expected a head")? + 4;
+    let head = String::from_utf8_lossy(&response[..head_len]).to_ascii_lowercase();
+    let is_chunked = head.lines().any(|line| line.starts_with("transfer-encoding:"));
+    if is_chunked { chunked_body(response) } else { Ok(response[head_len..].to_vec()) }
 }
 
 /// The body of `response`, which is whole and chunked.
@@ -111,6 +127,21 @@ mod tests {
         assert_eq!(body("5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n").unwrap(), b"hello!");
         assert_eq!(body("0\r\n\r\n").unwrap(), b"");
         assert!(body("5\r\nhel").is_err());
+    }
+
+    #[test]
+    fn body_follows_the_head_in_both_forms() {
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+        assert_eq!(body(chunked).unwrap(), b"hi");
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").unwrap(), b"hi");
+        assert!(body(b"HTTP/1.1 200 OK\r\n").is_err());
+    }
+
+    #[test]
+    fn request_states_its_length_and_ends_its_head() {
+        let request = post("/x", "h", "a: b\r\n", b"body");
+        let head = "POST /x HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\na: b\r\n\r\n";
+        assert_eq!(String::from_utf8(request).unwrap(), format!("{head}body"));
     }
 
     #[test]

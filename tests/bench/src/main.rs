@@ -10,7 +10,9 @@
 //! The server is the `wrt` binary named in `WRT_BIN`, else built now with this program's profile.
 //! Exit status: 0 when every bar is met, 1 when one is missed, 2 when something went wrong.
 
+mod admin;
 mod bare;
+mod counts;
 mod damage;
 mod http1;
 mod machine;
@@ -84,6 +86,11 @@ enum Scenario {
     Flight(scenarios::flight::Args),
     /// Does a damaged cache, or a killed writer, ever reach a caller?
     Corruption(scenarios::corruption::Args),
+    /// What do swaps over the control plane cost, keep and leave behind? Five questions.
+    State(scenarios::state::Args),
+    /// One of them.
+    #[command(skip)]
+    StatePart(scenarios::state::Args, scenarios::state::Part),
     /// All of the above with their defaults.
     All,
 }
@@ -102,7 +109,20 @@ impl Scenario {
             Self::Scale(Default::default()),
             Self::Flight(Default::default()),
             Self::Corruption(Default::default()),
+            Self::State(Default::default()),
         ]
+    }
+
+    /// What this stands for: one scenario for each figure.
+    fn parts(self) -> Vec<Self> {
+        match self {
+            Self::All => Self::all().into_iter().flat_map(Self::parts).collect(),
+            Self::State(args) => {
+                let part = |part| Self::StatePart(args.clone(), part);
+                args.parts().into_iter().map(part).collect()
+            }
+            one => vec![one],
+        }
     }
 
     fn run(&self, tools: &Tools) -> Result<Figure> {
@@ -120,7 +140,8 @@ impl Scenario {
             Self::Scale(args) => Ok(scenarios::scale::run(args)?.with_settings(args)),
             Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
             Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
-            Self::All => unreachable!("`all` was replaced by its parts before"),
+            Self::StatePart(args, part) => args.run(*part),
+            Self::State(_) | Self::All => unreachable!("replaced by its parts before"),
         }
     }
 }
@@ -141,14 +162,10 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<bool> {
     build_wrt_if_needed()?;
     let tools = Tools::new(args.tools);
-    let scenarios = match args.scenario {
-        Scenario::All => Scenario::all(),
-        one => vec![one],
-    };
     // Before anything that takes long, as it may fail.
     let machine = Machine::this()?;
     let mut report = Report::default();
-    for scenario in scenarios {
+    for scenario in args.scenario.parts() {
         report.add(scenario.run(&tools)?)?;
     }
     if let Some(path) = args.json {
@@ -174,4 +191,25 @@ fn build_wrt_if_needed() -> Result<()> {
     let status = command.status().context("failed to run `cargo`")?;
     ensure!(status.success(), "failed to build `wrt`: {status}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn flags_of_all_scenarios_fit_together() {
+        Args::command().debug_assert();
+        let args = Args::try_parse_from(["wrt-bench", "state", "pause", "bad", "--swaps", "7"]);
+        assert_eq!(args.unwrap().scenario.parts().len(), 2);
+        assert!(Args::try_parse_from(["wrt-bench", "state-part"]).is_err());
+    }
+
+    #[test]
+    fn all_has_every_scenario() {
+        let n_commands = Args::command().get_subcommands().count();
+        // `all` itself is none of them.
+        assert_eq!(Scenario::all().len(), n_commands - 1);
+    }
 }

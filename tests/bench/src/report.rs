@@ -18,7 +18,7 @@ pub(crate) enum Unit {
     Ms,
     /// How many times as much.
     Times,
-    /// Bytes, written in MiB.
+    /// Bytes, written in MiB where there are many.
     Bytes,
     /// A share of one, written in percent.
     Share,
@@ -39,9 +39,12 @@ impl Unit {
 
     fn text(self, value: f64) -> String {
         match self {
+            // Steps of microseconds, with the unit that is read for them.
+            Self::Ms if value != 0.0 && value.abs() < 0.1 => format!("{:.1} µs", value * 1e3),
             Self::Ms if value.abs() < 10.0 => format!("{value:.2} ms"),
             Self::Ms => format!("{value:.1} ms"),
             Self::Times => format!("{value:.2} x"),
+            Self::Bytes if value.abs() < f64::from(1 << 16) => format!("{value:.0} bytes"),
             Self::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Self::Share => format!("{:.1} %", value * 100.0),
             Self::Count => format!("{value:.0}"),
@@ -261,6 +264,14 @@ mod tests {
         assert!(figure.has_passed());
         figure.row(Row::low("y", "y", 2.0, Unit::Count).bar(1.0));
         assert!(!figure.has_passed());
+    }
+
+    #[test]
+    fn small_values_keep_their_digits() {
+        assert_eq!(Unit::Ms.text(0.05), "50.0 µs");
+        assert_eq!((Unit::Ms.text(0.0), Unit::Ms.text(0.1)), ("0.00 ms".into(), "0.10 ms".into()));
+        assert_eq!(Unit::Bytes.text(-1023.6), "-1024 bytes");
+        assert_eq!(Unit::Bytes.text(f64::from(1 << 20)), "1.0 MiB");
     }
 
     #[test]

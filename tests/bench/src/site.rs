@@ -17,6 +17,9 @@ use crate::work;
 /// The handler's name in a site that has one.
 pub(crate) const HANDLER: &str = "measured";
 
+/// Where a site's hosts leave their tokens, and what they know of their handlers.
+pub(crate) const STATE_HOME: &str = "state-home";
+
 /// What the manifest says of one handler.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Handler<'a> {
@@ -29,9 +32,14 @@ impl<'a> Handler<'a> {
     pub(crate) fn new(name: &'a str, route: &'a str) -> Self {
         Self { name, route, settings: "" }
     }
+
+    /// With these lines of settings.
+    pub(crate) fn with(self, settings: &'a str) -> Self {
+        Self { settings, ..self }
+    }
 }
 
-/// The directory; its server keeps its cache there too, so that sites share nothing.
+/// The directory; its server keeps its cache and its state there too, so that sites share nothing.
 #[derive(Debug)]
 pub(crate) struct Site {
     root: PathBuf,
@@ -48,7 +56,7 @@ impl Site {
     /// The same with these lines of settings for its handler.
     pub(crate) fn with(component: &[u8], settings: &str) -> Result<Self> {
         let site = Self::temporary()?;
-        site.write_manifest(&[Handler { settings, ..Handler::new(HANDLER, "/*") }], "")?;
+        site.write_manifest(&[Handler::new(HANDLER, "/*").with(settings)], "")?;
         site.replace(component)?;
         Ok(site)
     }
@@ -100,6 +108,7 @@ impl Site {
         let mut command = Command::new(wrt_binary()?);
         command.args(arguments.iter().map(AsRef::as_ref)).current_dir(&self.root);
         command.env("XDG_CACHE_HOME", self.root.join("cache-home"));
+        command.env("XDG_STATE_HOME", self.path(STATE_HOME));
         Ok(command)
     }
 
@@ -123,6 +132,11 @@ impl Site {
         let mut command = self.wrt(arguments)?;
         command.args(["--listen", "127.0.0.1:0", "--json"]);
         ServerProcess::start(command, Ready::WRT)
+    }
+
+    /// Starts `wrt serve` with a control plane and waits for the same.
+    pub(crate) fn control(&self) -> Result<ServerProcess> {
+        self.start_and_ask(&["serve", "--admin", "127.0.0.1:0"])
     }
 
     fn start_and_ask(&self, arguments: &[&str]) -> Result<ServerProcess> {

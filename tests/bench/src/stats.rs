@@ -1,4 +1,4 @@
-//! Medians and percentiles of a few dozen measurements.
+//! Medians and percentiles of measurements, and how they grow.
 
 /// Measurements of one thing, in any order.
 #[derive(Debug, Clone, Default)]
@@ -27,11 +27,31 @@ impl Samples {
         sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
     }
 
+    /// The largest sample.
+    pub(crate) fn max(&self) -> f64 {
+        self.percentile(100)
+    }
+
     /// `p50 … ms, p90 … ms over N`, for samples in milliseconds.
     pub(crate) fn in_ms(&self) -> String {
         let (p50, p90) = (self.median(), self.percentile(90));
         format!("p50 {p50:.1} ms, p90 {p90:.1} ms over {}", self.len())
     }
+}
+
+/// How much `y` grows for each 1 of `x`, by the line that fits the points best (least squares); NaN
+/// unless two points differ in `x`.
+pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+    let n = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / n;
+    let (x_mean, y_mean) = (mean(|(x, _)| *x), mean(|(_, y)| *y));
+    // From the means, so that large values do not drown small differences.
+    let (mut both, mut squares) = (0.0, 0.0);
+    for (x, y) in points {
+        both += (x - x_mean) * (y - y_mean);
+        squares += (x - x_mean).powi(2);
+    }
+    both / squares
 }
 
 #[cfg(test)]
@@ -44,6 +64,23 @@ mod tests {
         (1..=10).rev().for_each(|value| samples.push(f64::from(value)));
         let at = |percent| samples.percentile(percent);
         assert_eq!((at(50), at(90), at(100), at(0)), (5.0, 9.0, 10.0, 1.0));
+    }
+
+    #[test]
+    fn slope_is_that_of_the_best_line() {
+        let line = |x: f64| (x, 7e9 + 3.0 * x);
+        let points: Vec<_> = (0..40).map(|i| line(f64::from(i) * 250.0)).collect();
+        assert!((slope(&points) - 3.0).abs() < 1e-6, "{}", slope(&points));
+        // Above and below the line in turns, which does not turn it.
+        let off = [(0.0, 1.0), (1.0, -1.0), (2.0, -1.0), (3.0, 1.0)];
+        assert!(slope(&off).abs() < 1e-9, "{}", slope(&off));
+        assert!((slope(&[(0.0, 10.0), (1.0, 10.0), (2.0, 4.0)]) + 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn slope_of_one_place_is_no_number() {
+        assert!(slope(&[]).is_nan() && slope(&[(1.0, 2.0)]).is_nan());
+        assert!(slope(&[(1.0, 2.0), (1.0, 2.0)]).is_nan());
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub(crate) mod growth;
 pub(crate) mod large;
 pub(crate) mod scale;
 pub(crate) mod source;
+pub(crate) mod state;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
 pub(crate) mod today;
@@ -17,7 +18,7 @@ use tokio::runtime::Runtime;
 use wrt_test_support::process::ServerProcess;
 
 /// A runtime for the load; the scenarios themselves are plain sequential code.
-fn load_runtime() -> Result<Runtime> {
+pub(crate) fn load_runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         // The load shares the machine with the server; one thread of it is plenty.
         .worker_threads(1)

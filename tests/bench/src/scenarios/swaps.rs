@@ -13,7 +13,7 @@ use wrt_test_support::load::{Load, LoadPlan, Shape};
 use wrt_test_support::process::{Event, ServerProcess};
 
 use crate::report::{Figure, Row, Unit, say};
-use crate::site::{HANDLER, Site, short, swap};
+use crate::site::{Site, short, swap};
 use crate::stats::Samples;
 use crate::stream;
 
@@ -144,10 +144,10 @@ impl Streams {
 }
 
 /// The publication that a `swapped` event tells of.
-fn published(event: &Event) -> Option<Milestone> {
+pub(super) fn published(event: &Event) -> Option<Milestone> {
     let generation = event.is("swapped").then(|| event.json["generation"].as_u64())??;
     let digest = short(event.text("digest")).into();
-    let generation = ServedBy { handler: HANDLER.into(), generation, digest };
+    let generation = ServedBy { handler: event.text("handler").into(), generation, digest };
     Some(Milestone::Published { at: event.heard_at, generation })
 }
 
