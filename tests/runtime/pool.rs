@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wrt::{CallError, InstanceMode, Plugin};
+use wrt::events::StateOutcome;
+use wrt::{CallError, EventKind, HandlerConfig, InstanceMode, Plugin};
 
 use crate::fixture::{
-    Fixture, bytes, config, guest, label, limited, next_drained, swapped, variant, wait_until,
+    Fixture, bytes, config, guest, label, limited, next_drained, next_event, swapped, variant,
+    wait_until,
 };
 
 /// Calls that show that something never happens.
@@ -31,6 +33,7 @@ struct Settings(Arc<HashMap<String, String>>);
 
 impl bindings::acme::filters::host::Host for Settings {
     fn lookup(&mut self, key: String) -> Option<String> {
+        assert!(!self.0.contains_key("panic"), "the host's own function panics");
         self.0.get(&key).cloned()
     }
 }
@@ -223,6 +226,58 @@ async fn typed_instances_go_with_their_generation() {
     fixture.wait_for_stores(1).await;
     assert_eq!(filter.serving(), Some(second));
     assert_eq!(count(&filter).await, 0);
+}
+
+#[tokio::test]
+async fn typed_singleton_keeps_its_memory_until_a_swap() {
+    let (fixture, filter) = filter(InstanceMode::Singleton).await;
+    let mut events = fixture.runtime.events();
+    for expected in 1..=3 {
+        transform(&filter, "hello").await.unwrap();
+        assert_eq!(count(&filter).await, expected);
+    }
+    assert_eq!(fixture.runtime.live_stores(), 1);
+    let calls = (0..16).map(|_| transform(&filter, "hello"));
+    for answer in futures::future::join_all(calls).await {
+        answer.unwrap();
+    }
+    assert_eq!(count(&filter).await, 19, "one call at a time, in the same memory");
+    // It exports no state, so there is nothing to hand over.
+    swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
+    let state = next_event(&mut events, "a swap", |event| match event {
+        EventKind::Swapped { state, .. } => Some(state),
+        _ => None,
+    })
+    .await;
+    assert_eq!(state, StateOutcome::Reset);
+    assert_eq!(count(&filter).await, 0);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_hosts_own_function_ends_its_call_and_no_other() {
+    let fixture = Fixture::start().await;
+    let plugin = |name: &str, settings: HashMap<String, String>| {
+        let settings = Arc::new(settings);
+        let config = HandlerConfig::new(crate::fixture::name(name));
+        let config = config.with_instances(InstanceMode::pooled()).with_concurrency(1);
+        let make_host = move || Settings(Arc::clone(&settings));
+        fixture.runtime.add_plugin::<Filters>(config, make_host).unwrap()
+    };
+    let suffix = || ("suffix".to_owned(), "!".to_owned());
+    let bad = plugin("bad", HashMap::from([suffix(), ("panic".to_owned(), String::new())]));
+    let good = plugin("good", HashMap::from([suffix()]));
+    for filter in [&bad, &good] {
+        swapped(filter.load(bytes(&guest("own_world"))).await);
+    }
+    // More often than it has places.
+    for _ in 0..3 {
+        let filter = bad.clone();
+        let call = tokio::spawn(async move { transform(&filter, "hello").await.map(drop) });
+        assert!(call.await.is_err_and(|error| error.is_panic()), "the caller hears of it");
+    }
+    assert!(transform(&good, "hello").await.is_ok());
+    swapped(bad.swap(variant(&guest("own_world"), 2), "new").await);
+    assert_eq!(count(&bad).await, 0, "its places are free");
 }
 
 #[tokio::test]

@@ -285,6 +285,59 @@ async fn a_call_that_outstays_the_hand_over_keeps_the_old_version() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_takes_no_state_along() {
+    let (fixture, handler) = Fixture::serving_as(singleton(), &guest("stateful_http")).await;
+    let mut leaving = fixture.client().await;
+    let request = tokio::spawn(async move { leaving.get("/?do=pause").await });
+    crate::fixture::wait_until(|| handler.in_flight() == 1, || "a call inside".to_owned()).await;
+    request.abort();
+    let counted: Counted = serde_json::from_slice(&fixture.get("/").await.body).unwrap();
+    assert_eq!(counted.count, 2, "the call of the one who left went on to its end");
+    let event = guest("stateful");
+    swapped(handler.request_swap(SwapRequest::new(bytes(&event), "events").fresh()).await);
+    let call = CloudEvent::new("1", "/test", "pause");
+    let calling = tokio::spawn({
+        let handler = handler.clone();
+        async move { handler.call(call).await }
+    });
+    crate::fixture::wait_until(|| handler.in_flight() == 1, || "a call inside".to_owned()).await;
+    calling.abort();
+    let answer = handler.call(CloudEvent::new("2", "/test", "count")).await.unwrap().unwrap();
+    let counted: Counted = serde_json::from_slice(&answer.data.unwrap()).unwrap();
+    assert_eq!(counted.count, 2);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_candidate_that_finds_no_place_is_refused_and_nobody_notices() {
+    // As many places as the pool of instances has in spare, and one call beside them.
+    const PLACES: usize = 257;
+    let mut config = RuntimeConfig::default();
+    config.max_concurrent_calls = 1;
+    let fixture = Fixture::with(config).await;
+    let component = guest("stateful");
+    let names = (0..PLACES).map(|i| HandlerConfig::new(crate::fixture::name(&format!("h{i}"))));
+    let singletons = names.map(|config| config.with_instances(InstanceMode::Singleton));
+    let handlers = fixture.runtime.add_handlers(singletons).unwrap();
+    for handler in &handlers {
+        swapped(handler.load(bytes(&component)).await);
+    }
+    assert_eq!(fixture.runtime.live_stores(), PLACES);
+    let call = |i: usize| handlers[i].call(CloudEvent::new("1", "/test", "count"));
+    assert!(call(0).await.unwrap().is_some());
+    let next = variant(&component, 2);
+    let refused = handlers[0].swap(next.clone(), "one too many").await.unwrap_err();
+    assert_eq!(refused.source.stage(), Stage::Init);
+    assert_eq!(refused.serving, handlers[0].serving());
+    assert!(call(0).await.unwrap().is_some() && call(PLACES - 1).await.unwrap().is_some());
+    // As soon as there is a place, it comes in.
+    assert!(fixture.runtime.remove(handlers[PLACES - 1].name()));
+    fixture.wait_for_stores(PLACES - 1).await;
+    swapped(handlers[0].swap(next, "there is room").await);
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn an_init_that_fails_refuses_the_candidate() {
     for turn in ["error", "trap", "loop"] {
         for mode in [InstanceMode::Singleton, InstanceMode::Fresh, InstanceMode::pooled()] {
@@ -329,6 +382,11 @@ async fn a_shutdown_that_fails_is_told_and_changes_nothing() {
 async fn pooled_instances_begin_and_end_in_order() {
     let settings = config().with_instances(InstanceMode::pooled()).with_hand_over(STEP, MAX_STATE);
     let mut stateful = Stateful::start(settings).await;
+    next_event(&mut stateful.events, "a word about the state", |event| match event {
+        EventKind::Log { message, .. } if message.contains("singleton") => Some(()),
+        _ => None,
+    })
+    .await;
     assert_eq!(stateful.send("count", "").await.begun, "init");
     // Which instance a call gets is nobody's promise, so there is no state to lose.
     assert_eq!(stateful.swap().await, Ok(StateOutcome::None));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
@@ -28,15 +29,17 @@ pub(crate) struct Keeper<C: Contract> {
     retirement: Retirement,
     /// Never locked across an await.
     shelf: Mutex<Shelf<C>>,
-    /// Told when the one instance of a singleton is back, or gone.
+    /// Told when an instance that is used again is back, or gone.
     back: Notify,
+    /// Instances that are told of their end, aside.
+    ending: TaskTracker,
 }
 
 struct Shelf<C: Contract> {
     /// Least recently used first.
     idle: VecDeque<Live<C>>,
-    /// Whether the one instance of a singleton is with a call.
-    is_lent: bool,
+    /// Instances that are with calls; not counted when each serves one call only.
+    n_lent: usize,
 }
 
 /// The right to an instance that was taken: given back with it, or dropped when it is gone.
@@ -49,8 +52,8 @@ pub(crate) struct Lent<C: Contract> {
 
 impl<C: Contract> Drop for Lent<C> {
     fn drop(&mut self) {
-        if self.keeper.mode == InstanceMode::Singleton {
-            self.keeper.shelf().is_lent = false;
+        if self.keeper.mode != InstanceMode::Fresh {
+            self.keeper.shelf().n_lent -= 1;
             self.keeper.back.notify_waiters();
         }
     }
@@ -82,9 +85,9 @@ impl<C: Contract> Lent<C> {
 
 impl<C: Contract> Keeper<C> {
     pub(crate) fn new(maker: Maker<C>, mode: InstanceMode, retirement: Retirement) -> Arc<Self> {
-        let shelf = Mutex::new(Shelf { idle: VecDeque::new(), is_lent: false });
-        let (maker, back) = (Arc::new(maker), Notify::new());
-        Arc::new(Self { maker, mode, retirement, shelf, back })
+        let shelf = Mutex::new(Shelf { idle: VecDeque::new(), n_lent: 0 });
+        let (maker, back, ending) = (Arc::new(maker), Notify::new(), TaskTracker::new());
+        Arc::new(Self { maker, mode, retirement, shelf, back, ending })
     }
 
     /// What is kept from call to call.
@@ -103,6 +106,9 @@ impl<C: Contract> Keeper<C> {
     ///
     /// [`MakeError`], within the time allowed.
     pub(crate) async fn stock(&self) -> Result<(), MakeError> {
+        if self.mode != InstanceMode::Singleton {
+            self.maker.warn_of_state();
+        }
         let live = match self.mode {
             InstanceMode::Singleton => self.maker.make_bare().await?,
             InstanceMode::Fresh => return self.maker.make().await.map(drop),
@@ -141,7 +147,11 @@ impl<C: Contract> Keeper<C> {
     pub(crate) async fn take(self: &Arc<Self>) -> Result<(Live<C>, Lent<C>), CallFailure> {
         let mut lent = match self.mode {
             InstanceMode::Singleton => self.turn().await,
-            InstanceMode::Fresh | InstanceMode::Pooled { .. } => self.lend(),
+            InstanceMode::Fresh => self.lend(),
+            InstanceMode::Pooled { .. } => {
+                self.shelf().n_lent += 1;
+                self.lend()
+            }
         };
         let live = match self.pop() {
             Some(live) => live,
@@ -223,17 +233,15 @@ impl<C: Contract> Keeper<C> {
         Ok(restored)
     }
 
-    /// Ends the idle instances in order. To be called when the generation is drained.
+    /// Ends the instances in order. To be called when the generation is drained.
     pub(crate) async fn close(&self) {
-        let limit = self.maker.hand_over();
-        if self.mode == InstanceMode::Singleton {
-            // What it does after its last answer may take as long as the rest of its end.
-            let _ = tokio::time::timeout(limit, self.at_rest()).await;
-        }
-        loop {
-            let Some(live) = self.pop() else { return };
+        // What an instance does after its last answer may take as long as the rest of its end.
+        let _ = tokio::time::timeout(self.maker.hand_over(), self.at_rest()).await;
+        while let Some(live) = self.pop() {
             self.maker.shut_down(live).await;
         }
+        self.ending.close();
+        self.ending.wait().await;
     }
 
     /// Waits for the one instance of a singleton, or for the right to make it.
@@ -242,18 +250,26 @@ impl<C: Contract> Keeper<C> {
             // Registered before the look, so that a return in between is not missed.
             let mut back = std::pin::pin!(self.back.notified());
             back.as_mut().enable();
-            if !std::mem::replace(&mut self.shelf().is_lent, true) {
+            if self.take_turn() {
                 return self.lend();
             }
             back.await;
         }
     }
 
+    fn take_turn(&self) -> bool {
+        let mut shelf = self.shelf();
+        let is_free = shelf.n_lent == 0;
+        shelf.n_lent = 1;
+        is_free
+    }
+
+    /// Waits until no instance that is used again is with a call.
     async fn at_rest(&self) {
         loop {
             let mut back = std::pin::pin!(self.back.notified());
             back.as_mut().enable();
-            if !self.shelf().is_lent {
+            if self.shelf().n_lent == 0 {
                 return;
             }
             back.await;
@@ -316,7 +332,7 @@ impl<C: Contract> Keeper<C> {
             return;
         }
         let maker = Arc::clone(&self.maker);
-        tokio::spawn(async move {
+        self.ending.spawn(async move {
             for live in spent {
                 maker.shut_down(live).await;
             }

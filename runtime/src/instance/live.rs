@@ -1,5 +1,6 @@
 //! A live instance with its store, and what makes one, starts it, moves its state and ends it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,7 +11,7 @@ use super::{StoreFactory, failure};
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
 use crate::error::{CallFailure, HandOverError, chain};
-use crate::events::{EventBus, EventKind};
+use crate::events::{EventBus, EventKind, LogLevel};
 use crate::host::HostState;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::snapshot::{Keeps, Restored, Snapshot};
@@ -99,6 +100,21 @@ impl<C: Contract> Maker<C> {
     /// What a long-lived instance keeps.
     pub(super) fn keeps(&self) -> Keeps {
         if self.hooks.has_state() { Keeps::State } else { Keeps::Memory }
+    }
+
+    /// Says that a component which keeps state is used as if it did not.
+    pub(super) fn warn_of_state(&self) {
+        if !self.hooks.has_state() {
+            return;
+        }
+        let message = "its state is not kept: set `instances = \"singleton\"` of the handler";
+        let kind = EventKind::Log {
+            level: LogLevel::Warn,
+            message: message.to_owned(),
+            fields: BTreeMap::from([("context", "wrt".to_owned())]),
+            generation: self.identity.generation,
+        };
+        self.identity.bus.emit(Some(&self.identity.handler), None, kind);
     }
 
     /// Longest time of `save`, of `restore` and of `shutdown`, each.

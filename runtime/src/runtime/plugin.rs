@@ -10,7 +10,7 @@ use crate::error::{CallError, Rejected};
 use crate::events::{EventBus, Serving};
 use crate::handler::{CallReport, Handler};
 use crate::host::HostState;
-use crate::id::HandlerName;
+use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Bounds, Instances};
 use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 
@@ -75,6 +75,28 @@ impl<C: Contract> Plugin<C> {
     /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
     pub async fn swap(&self, source: Source, cause: impl Into<String>) -> Result<Swap, Rejected> {
         self.supervisor.swap(SwapRequest::new(source, cause)).await
+    }
+
+    /// [`HandlerHandle::roll_back`](crate::HandlerHandle::roll_back) of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Plugin::swap`].
+    pub async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
+        self.supervisor.roll_back(to, "a roll-back was asked for".to_owned()).await
+    }
+
+    /// [`HandlerHandle::confirm`](crate::HandlerHandle::confirm) of a plugin.
+    ///
+    /// # Cancel safety
+    ///
+    /// The confirmation may or may not happen.
+    pub async fn confirm(&self) -> Option<Serving> {
+        self.supervisor.confirm().await
     }
 
     /// Lends an instance of the active generation to `call`: a fresh one, or a warm one when the

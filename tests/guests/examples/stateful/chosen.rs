@@ -38,12 +38,19 @@ thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
-/// Counts a call and answers with all that is in memory, as JSON. `order` is `trap` or `loop`, or
-/// anything else for a call that ends; `size` is that of later snapshots.
+/// How long a call lasts that is told to `pause`.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Counts a call and answers with all that is in memory, as JSON. `order` is `trap` or `loop`,
+/// `pause` for a call that takes a while, or anything else; `size` is that of later snapshots.
 pub(crate) fn call(order: &str, size: Option<usize>) -> String {
     match order {
         "trap" => panic!("asked to trap"),
         "loop" => spin(),
+        "pause" => {
+            std::thread::sleep(PAUSE);
+            call("count", size)
+        }
         _ => MEMORY.with_borrow_mut(|memory| {
             memory.count += 1;
             memory.size = size.or(memory.size);
