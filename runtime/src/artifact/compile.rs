@@ -81,7 +81,7 @@ impl Compilers {
 
     fn pool(&self, goal: Goal) -> &Pool {
         match goal {
-            Goal::Soon => &self.awaited,
+            Goal::Soon | Goal::BestSoon => &self.awaited,
             Goal::Best => &self.ahead,
         }
     }

@@ -51,6 +51,8 @@ pub(crate) struct Staged<R> {
 pub(crate) enum Goal {
     /// What can be had first; somebody waits.
     Soon,
+    /// Optimized code; somebody waits.
+    BestSoon,
     /// Optimized code; nobody waits.
     Best,
 }

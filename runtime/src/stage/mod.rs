@@ -71,10 +71,10 @@ struct Plan<'a> {
     retirement: &'a Retirement,
 }
 
-/// Code that a handler's instances run. A long-lived instance begins on optimized code: it could
+/// Code that a candidate's instances run. A long-lived instance begins on optimized code: it could
 /// not change to it later without a hand-over.
-fn goal_of(config: &HandlerConfig, wanted: Goal) -> Goal {
-    if config.instances == InstanceMode::Singleton { Goal::Best } else { wanted }
+fn goal_of(config: &HandlerConfig) -> Goal {
+    if config.instances == InstanceMode::Singleton { Goal::BestSoon } else { Goal::Soon }
 }
 
 /// Idle instances go within half their allowed time after it has passed.

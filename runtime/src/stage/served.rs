@@ -96,7 +96,7 @@ impl Guest for ServedGuest {
         number: GenerationNumber,
         retirement: Retirement,
     ) -> Result<Staged<Served>, StageError> {
-        let goal = goal_of(&self.config, Goal::Soon);
+        let goal = goal_of(&self.config);
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
         let (served, kind) = self.link(&obtained.artifact, number, &retirement)?;
         let stocked = match &served {

@@ -56,7 +56,7 @@ impl<C: Contract> Guest for TypedGuest<C> {
         number: GenerationNumber,
         retirement: Retirement,
     ) -> Result<Staged<Instances<C>>, StageError> {
-        let goal = goal_of(&self.config, Goal::Soon);
+        let goal = goal_of(&self.config);
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
         let instances = self.link(&obtained.artifact, number, &retirement)?;
         let component = obtained.artifact.component();

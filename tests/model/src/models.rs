@@ -7,7 +7,7 @@ use loom::sync::Arc;
 use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::thread;
 
-use crate::gate::{After, Gate};
+use crate::gate::{After, Entry, Gate};
 use crate::gates::{Door, HeldAside, HoldableDoor, TellsEveryCloser, TwoAtomics, Unordered};
 
 /// A generation as the gate sees it: calls use its stores, and who finds it empty drops them.
@@ -140,6 +140,69 @@ fn call_against_hold<D: HoldableDoor>(replaces: bool) {
     });
 }
 
+/// The cell that says which generation is active, as the runtime's has it: a call loads it, and loads
+/// it again when the gate does not let it in.
+struct Cell {
+    active: AtomicUsize,
+    generations: [Arc<Generation<Gate>>; 2],
+}
+
+impl Cell {
+    fn new() -> Arc<Self> {
+        let generations = [Generation::new(), Generation::new()];
+        Arc::new(Self { active: AtomicUsize::new(0), generations })
+    }
+
+    /// A call that comes in sooner or later, and uses the state of the generation it is in.
+    fn call(&self) {
+        loop {
+            let generation = &self.generations[self.active.load(Ordering::Acquire)];
+            if generation.gate.try_enter() == Entry::Inside {
+                generation.stores.with(|_| ());
+                let _ = generation.gate.leave();
+                return;
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// Takes the state out of the first generation and publishes the second one with it. With
+    /// `releases_early` the callers of the first are let in again before it is closed, which is wrong.
+    fn hand_over(&self, releases_early: bool) {
+        let [old, new] = &self.generations;
+        old.gate.hold();
+        while old.gate.inside() > 0 {
+            thread::yield_now();
+        }
+        new.stores.with_mut(|_| ());
+        self.active.store(1, Ordering::Release);
+        if releases_early {
+            old.gate.release();
+            old.stores.with_mut(|_| ());
+        }
+        let _ = old.gate.close();
+        // Whoever enters the old one from here on would work on a state that was given away.
+        old.stores.with_mut(|_| ());
+        old.gate.release();
+    }
+}
+
+fn calls_against_hand_over(releases_early: bool) {
+    let mut model = loom::model::Builder::new();
+    // Every order with up to this many switches at places where nobody waits; all of them would take
+    // hours, and each known mistake shows with two.
+    model.preemption_bound = Some(3);
+    model.check(move || {
+        let cell = Cell::new();
+        let call = thread::spawn({
+            let cell = Arc::clone(&cell);
+            move || cell.call()
+        });
+        cell.hand_over(releases_early);
+        call.join().expect("the call does not panic");
+    });
+}
+
 fn finds_a_fault(model: impl FnOnce()) -> bool {
     catch_unwind(AssertUnwindSafe(model)).is_err()
 }
@@ -169,6 +232,16 @@ fn two_calls_and_a_close_leave_the_gate_empty() {
 fn nobody_is_inside_a_held_gate_that_was_found_empty() {
     call_against_hold::<Gate>(false);
     call_against_hold::<Gate>(true);
+}
+
+#[test]
+fn a_call_uses_no_state_that_was_given_away() {
+    calls_against_hand_over(false);
+}
+
+#[test]
+fn a_hold_that_ends_before_the_close_is_caught() {
+    assert!(finds_a_fault(|| calls_against_hand_over(true)));
 }
 
 #[test]
