@@ -53,7 +53,7 @@ impl Workshop {
         self,
         job: Job,
         tell: impl Fn(String),
-    ) -> Result<(Built, Option<Rest>), BuildFailure> {
+    ) -> Result<(Built, Option<Box<Rest>>), BuildFailure> {
         // The semaphore is never closed; if it were, building without bound would do no harm.
         let _permit = self.permits.acquire().await.ok();
         let start = Instant::now();

@@ -33,7 +33,7 @@ pub(super) async fn build(
     package: Option<&Package>,
     options: &Options,
     tools: &Tools,
-) -> Result<(Built, Option<Rest>), BuildFailure> {
+) -> Result<(Built, Option<Box<Rest>>), BuildFailure> {
     let mut command = process::command(&tools.cargo, dir);
     let ansi = if options.color { "json-diagnostic-rendered-ansi" } else { "json" };
     command.args(["build", "--target", TARGET, "--message-format", ansi]);

@@ -63,7 +63,7 @@ pub(super) enum Ran {
     /// The child has ended.
     Ended(ExitStatus),
     /// It has said enough, and is still ending.
-    SaidEnough(Rest),
+    SaidEnough(Box<Rest>),
 }
 
 /// A child that has said enough. Dropping it kills the whole group.
@@ -79,7 +79,7 @@ const LAST_STEPS: Duration = Duration::from_secs(5);
 
 impl Rest {
     /// Waits for the child's end, bounded.
-    pub(super) async fn end(mut self) {
+    pub(super) async fn end(mut self: Box<Self>) {
         // What it says or how it ends matters to nobody any more.
         let _ = tokio::time::timeout(LAST_STEPS, self.child.wait()).await;
         drop(self.group);
@@ -129,13 +129,13 @@ pub(super) async fn run_until(
             n = read(&mut stdout, &mut out), if stdout.is_some() => match n {
                 0 => stdout = None,
                 n => if on_output(Stream::Stdout, &out[..n]).is_break() {
-                    return Ok(Ran::SaidEnough(Rest { group, child, _pipes: (stdout, stderr) }));
+                    return Ok(Ran::SaidEnough(Box::new(Rest { group, child, _pipes: (stdout, stderr) })));
                 },
             },
             n = read(&mut stderr, &mut err), if stderr.is_some() => match n {
                 0 => stderr = None,
                 n => if on_output(Stream::Stderr, &err[..n]).is_break() {
-                    return Ok(Ran::SaidEnough(Rest { group, child, _pipes: (stdout, stderr) }));
+                    return Ok(Ran::SaidEnough(Box::new(Rest { group, child, _pipes: (stdout, stderr) })));
                 },
             },
             ended = child.wait(), if status.is_none() => {

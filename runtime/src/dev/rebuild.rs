@@ -40,7 +40,7 @@ enum Event {
     LookAround,
 }
 
-type Outcome = Result<(Built, Option<Rest>), BuildFailure>;
+type Outcome = Result<(Built, Option<Box<Rest>>), BuildFailure>;
 
 /// A build that was started and whose outcome is not reported yet.
 struct Running {
