@@ -15,8 +15,9 @@ use crate::fixture::{
     Fixture, bytes, config, guest, limited, next_event, plugin, swapped, variant,
 };
 
-/// One step of a hand-over; a guest that loops is ended after it.
-const STEP: Duration = Duration::from_millis(300);
+/// One step of a hand-over; a guest that loops is ended after it. Long enough for one that does not,
+/// on a machine that has much else to do.
+const STEP: Duration = Duration::from_secs(2);
 
 /// Largest state.
 const MAX_STATE: u64 = 1 << 20;
@@ -269,7 +270,8 @@ async fn requests_that_a_restore_sends_are_refused() {
 
 #[tokio::test]
 async fn a_call_that_outstays_the_hand_over_keeps_the_old_version() {
-    let settings = singleton().with_timeout(Duration::from_secs(3));
+    // Far longer than the test: only the drain of the last step ends the call.
+    let settings = singleton().with_timeout(Duration::from_secs(600)).with_drain(STEP);
     let mut stateful = Stateful::start(settings).await;
     let endless = tokio::spawn({
         let handler = stateful.handler.clone();
@@ -278,8 +280,10 @@ async fn a_call_that_outstays_the_hand_over_keeps_the_old_version() {
     crate::fixture::wait_until(|| stateful.handler.in_flight() == 1, || "a call inside".to_owned())
         .await;
     assert_eq!(stateful.swap().await, Err(Stage::Save));
-    assert!(limited("the call's own end", endless).await.unwrap().is_err());
-    // It took the instance along, and a new one has begun.
+    assert!(!endless.is_finished(), "a hand-over cuts nothing");
+    let request = stateful.next().fresh();
+    assert_eq!(stateful.request(request).await, Ok(StateOutcome::Reset));
+    assert!(limited("the cut", endless).await.unwrap().is_err());
     assert_eq!(stateful.count().await, 1);
     assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried));
 }
@@ -438,7 +442,7 @@ async fn a_version_that_fails_in_its_probation_is_taken_back() {
         handler.serving().unwrap().generation.get()
     })
     .await;
-    assert!((2..=5).contains(&n_failed), "{n_failed} calls failed");
+    assert!(n_failed >= 2, "{n_failed} calls failed");
     assert_eq!(generation, 3);
     let cause = next_event(&mut events, "a roll-back", |event| match event {
         EventKind::RolledBack { from, .. } => Some(from.get()),

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio_util::task::TaskTracker;
+
 use super::task::milliseconds;
 use crate::artifact::{Candidate, Source};
 use crate::error::{StageError, chain};
@@ -21,6 +23,8 @@ pub(crate) struct Book {
     store: Option<HistoryStore>,
     /// The components that were kept, latest last.
     kept: Arc<Mutex<VecDeque<Digest>>>,
+    /// Components that are being written.
+    keeping: TaskTracker,
 }
 
 /// Components kept of one handler: the one to boot, and the one before, should it be wanted back.
@@ -44,7 +48,8 @@ pub(super) struct Published<'a> {
 impl Book {
     /// The book of `handler`, as far as `store` has it.
     pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>) -> Self {
-        Self { handler, history: Arc::default(), store, kept: Arc::default() }
+        let (history, kept) = (Arc::default(), Arc::default());
+        Self { handler, history, store, kept, keeping: TaskTracker::new() }
     }
 
     /// What is written in it.
@@ -116,7 +121,7 @@ impl Book {
         });
         let (Some(store), Some(candidate)) = (self.store.clone(), candidate) else { return };
         let (handler, kept) = (self.handler.clone(), Arc::clone(&self.kept));
-        tokio::task::spawn_blocking(move || {
+        self.keeping.spawn_blocking(move || {
             let Ok(bytes) = candidate.bytes() else {
                 // Its file has changed since. The version before stays the one to boot.
                 return tracing::debug!(%handler, "the confirmed component was not kept");
@@ -142,13 +147,17 @@ impl Book {
         });
     }
 
-    /// Ready when what was written before is on the disk.
+    /// Ready when what was written before, and the component of what was confirmed, is on the disk.
     ///
     /// # Cancel safety
     ///
     /// Everything is written all the same.
     pub(super) async fn flush(&self) {
         let Some(store) = &self.store else { return };
+        // Waited for once; those that begin meanwhile are the next flush's.
+        self.keeping.close();
+        self.keeping.wait().await;
+        self.keeping.reopen();
         if let Err(error) = store.flush().await {
             tracing::warn!(handler = %self.handler, %error, "the history was not written");
         }
