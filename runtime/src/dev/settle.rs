@@ -37,18 +37,17 @@ pub(super) struct Settle {
     pub(super) last: Instant,
     /// The least complete state of its files.
     pub(super) touch: Touch,
-    /// Whether it concerns more than one file: a single one is as git wants it once written.
+    /// Whether it concerns more than one file: a single one is as git wants it, once git is done.
     pub(super) many: bool,
 }
 
 impl Settle {
     /// What to do at `now`, with git in the given state.
     pub(super) fn step(&self, now: Instant, git: GitState) -> Step {
-        let git = if self.many { git } else { GitState::Idle };
         let quiet = match (git, self.touch) {
-            (GitState::Locked | GitState::Recent, _) => GIT_QUIET,
-            (GitState::Idle, Touch::Open) => OPEN_QUIET,
-            (GitState::Idle, Touch::Complete | Touch::Created) => QUIET,
+            (GitState::Locked | GitState::Recent, _) if self.many => GIT_QUIET,
+            (_, Touch::Open) => OPEN_QUIET,
+            (_, Touch::Complete | Touch::Created) => QUIET,
         };
         let limit = self.first + LIMIT;
         let due = (self.last + quiet).min(limit);
@@ -111,8 +110,10 @@ mod tests {
     }
 
     #[test]
-    fn one_file_does_not_wait_for_git() {
-        assert_eq!(ask((0, 0), Touch::Complete, false, GitState::Locked, 10), None);
+    fn one_file_waits_for_the_lock_since_more_may_follow_but_for_no_longer() {
+        assert_eq!(ask((0, 0), Touch::Complete, false, GitState::Locked, 1), Some(2));
+        assert_eq!(ask((0, 0), Touch::Complete, false, GitState::Locked, 10), Some(20));
+        assert_eq!(ask((0, 0), Touch::Complete, false, GitState::Recent, 10), None);
     }
 
     #[test]
