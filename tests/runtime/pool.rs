@@ -229,6 +229,34 @@ async fn typed_instances_go_with_their_generation() {
 }
 
 #[tokio::test]
+async fn a_new_version_is_warm_for_those_who_call_the_old_one() {
+    const CALLS: usize = 3;
+    let (fixture, filter) = filter(InstanceMode::pooled()).await;
+    let go = Arc::new(tokio::sync::Notify::new());
+    let calls: Vec<_> = (0..CALLS)
+        .map(|_| {
+            let (filter, go) = (filter.clone(), Arc::clone(&go));
+            tokio::spawn(async move {
+                let held = async |_: &bindings::Filter, _: &mut wrt::wasmtime::Store<_>| {
+                    go.notified().await;
+                    Ok(())
+                };
+                filter.call(held).await
+            })
+        })
+        .collect();
+    let inside = || fixture.runtime.status(filter.name()).unwrap().in_flight;
+    wait_until(|| inside() == CALLS, || format!("{CALLS} calls inside, {} are", inside())).await;
+    swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
+    assert_eq!(fixture.runtime.live_stores(), 2 * CALLS, "as many warm ones as there are calls");
+    go.notify_waiters();
+    for call in calls {
+        limited("a held call", call).await.unwrap().unwrap();
+    }
+    fixture.wait_for_stores(CALLS).await;
+}
+
+#[tokio::test]
 async fn typed_singleton_keeps_its_memory_until_a_swap() {
     let (fixture, filter) = filter(InstanceMode::Singleton).await;
     let mut events = fixture.runtime.events();

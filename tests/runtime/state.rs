@@ -289,6 +289,23 @@ async fn a_call_that_outstays_the_hand_over_keeps_the_old_version() {
 }
 
 #[tokio::test]
+async fn a_call_that_traps_takes_the_state_along_and_the_next_one_says_so() {
+    let mut stateful = Stateful::start(singleton()).await;
+    assert_eq!(stateful.count().await, 1);
+    assert!(stateful.handler.call(CloudEvent::new("1", "/test", "trap")).await.is_err());
+    assert_eq!(stateful.count().await, 1, "a new instance, from nothing");
+    let (generation, reason) =
+        next_event(&mut stateful.events, "lost state", |event| match event {
+            EventKind::StateLost { generation, reason } => Some((generation.get(), reason)),
+            _ => None,
+        })
+        .await;
+    assert!(generation == 1 && reason.contains("a call ended"), "{generation}: {reason}");
+    assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried));
+    assert_eq!(stateful.count().await, 2);
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_takes_no_state_along() {
     let (fixture, handler) = Fixture::serving_as(singleton(), &guest("stateful_http")).await;
     let mut leaving = fixture.client().await;

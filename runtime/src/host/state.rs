@@ -1,7 +1,6 @@
 //! `HostState`: the `T` of each `Store<T>`, with one field for each capability.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -50,8 +49,6 @@ pub struct HostState<H = ()> {
     config: Arc<WasiConfigVariables>,
     log: LogSink,
     limits: Limits,
-    /// Which store of its process this is.
-    number: u64,
     /// Counts the store as alive; opaque here, since who counts is a layer above.
     _alive: Box<dyn Send>,
     /// The embedder's own data.
@@ -61,7 +58,6 @@ pub struct HostState<H = ()> {
 impl<H> HostState<H> {
     /// State of a fresh store: no files, environment, arguments or network beyond `grants`.
     pub(crate) fn new(grants: &Grants, log: &LogSink, host: H, alive: impl Send + 'static) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let wasi = WasiCtxBuilder::new()
@@ -79,8 +75,6 @@ impl<H> HostState<H> {
             config: Arc::clone(&grants.config),
             log: log.clone(),
             limits: Limits::new(grants.memory),
-            // Ordering: only uniqueness matters.
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
             _alive: Box::new(alive),
             host,
         }
@@ -93,11 +87,6 @@ impl<H> HostState<H> {
     /// While `refuse` holds, nothing that the guest does reaches beyond its store but log lines.
     pub(crate) fn refuse_effects(&mut self, refuse: bool) {
         self.outgoing.refuse_all(refuse);
-    }
-
-    /// Which store of its process this is.
-    pub(crate) fn number(&self) -> u64 {
-        self.number
     }
 
     /// Bytes of memory and tables that the store uses.

@@ -45,9 +45,10 @@ struct Shelf<C: Contract> {
 /// The right to an instance that was taken: given back with it, or dropped when it is gone.
 pub(crate) struct Lent<C: Contract> {
     keeper: Arc<Keeper<C>>,
-    /// Of the instance.
-    calls: usize,
-    made_at: Instant,
+    // Of the instance, for those who take it to pieces.
+    pub(super) number: u64,
+    pub(super) calls: usize,
+    pub(super) made_at: Instant,
 }
 
 impl<C: Contract> Drop for Lent<C> {
@@ -68,17 +69,17 @@ impl<C: Contract> Lent<C> {
 
     /// [`Lent::give_back`] for those who have taken the instance to pieces.
     pub(crate) fn give_back_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
-        let (calls, made_at) = (self.calls + 1, self.made_at);
-        if let Some(live) = self.keeper.maker.revive(store, instance, calls, made_at) {
-            self.keeper.put(live);
+        let keeper = Arc::clone(&self.keeper);
+        if let Some(live) = keeper.maker.revive(store, instance, &self) {
+            self.give_back(live);
         }
     }
 
     /// Tells an instance in pieces of its end, aside.
     pub(crate) fn retire_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
         let keeper = &self.keeper;
-        if let Some(live) = keeper.maker.revive(store, instance, self.calls, self.made_at) {
-            keeper.retire([live]);
+        if let Some(live) = keeper.maker.revive(store, instance, &self) {
+            keeper.retire(vec![live]);
         }
     }
 }
@@ -145,20 +146,23 @@ impl<C: Contract> Keeper<C> {
     ///
     /// Nothing is taken when this is dropped before it is ready.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<(Live<C>, Lent<C>), CallFailure> {
-        let mut lent = match self.mode {
-            InstanceMode::Singleton => self.turn().await,
-            InstanceMode::Fresh => self.lend(),
+        let (live, mut lent) = match self.mode {
+            InstanceMode::Fresh => (self.maker.make().await?, self.lend()),
             InstanceMode::Pooled { .. } => {
                 self.shelf().n_lent += 1;
-                self.lend()
+                let lent = self.lend();
+                let live = match self.pop() {
+                    Some(live) => live,
+                    None => self.maker.make().await?,
+                };
+                (live, lent)
+            }
+            InstanceMode::Singleton => {
+                let lent = self.turn().await;
+                (self.only().await?, lent)
             }
         };
-        let live = match self.pop() {
-            Some(live) => live,
-            // A singleton's instance is gone when a call ended it, and its state with it.
-            None => self.maker.make().await?,
-        };
-        (lent.calls, lent.made_at) = (live.calls, live.made_at);
+        (lent.number, lent.calls, lent.made_at) = (live.number, live.calls, live.made_at);
         Ok((live, lent))
     }
 
@@ -200,14 +204,9 @@ impl<C: Contract> Keeper<C> {
         let limit = self.maker.hand_over();
         let busy = HandOverError::Busy { waited: limit };
         let Ok(_lent) = tokio::time::timeout(limit, self.turn()).await else { return Err(busy) };
-        let mut live = match self.pop() {
-            Some(live) => live,
-            // A call took it along. What starts anew has a state, too.
-            None => match self.maker.make().await {
-                Ok(live) => live,
-                Err(error) => return Err(HandOverError::Lost { source: error.into() }),
-            },
-        };
+        // What starts anew has a state, too.
+        let only = self.only().await;
+        let mut live = only.map_err(|error| HandOverError::Lost { source: error.into() })?;
         let saved = self.maker.save(&mut live).await;
         if !matches!(saved, Err(HandOverError::Lost { .. })) {
             self.shelf().idle.push_back(live);
@@ -277,7 +276,17 @@ impl<C: Contract> Keeper<C> {
     }
 
     fn lend(self: &Arc<Self>) -> Lent<C> {
-        Lent { keeper: Arc::clone(self), calls: 0, made_at: Instant::now() }
+        Lent { keeper: Arc::clone(self), number: 0, calls: 0, made_at: Instant::now() }
+    }
+
+    /// A singleton's instance. When a call ended it, a new one takes its place, without its state.
+    async fn only(&self) -> Result<Live<C>, MakeError> {
+        if let Some(live) = self.pop() {
+            return Ok(live);
+        }
+        let live = self.maker.make().await?;
+        self.maker.tell_of_loss();
+        Ok(live)
     }
 
     /// The most recently used idle instance: its memory is the warmest, and the others can expire.
@@ -285,15 +294,17 @@ impl<C: Contract> Keeper<C> {
         let mut shelf = self.shelf();
         let live = shelf.idle.pop_back();
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
-        let expired = expired(&mut shelf.idle, max_idle);
+        let mut expired = expired(&mut shelf.idle, max_idle);
         drop(shelf);
+        let live = match live {
+            Some(live) if !is_fresh(&live, max_idle) => {
+                expired.push(live);
+                None
+            }
+            live => live,
+        };
         self.retire(expired);
-        let (fresh, stale) = live.map_or((None, None), |live| match is_fresh(&live, max_idle) {
-            true => (Some(live), None),
-            false => (None, Some(live)),
-        });
-        self.retire(stale);
-        fresh
+        live
     }
 
     /// Keeps an instance for the next call, if the mode, its age and the generation's life allow.
@@ -304,7 +315,7 @@ impl<C: Contract> Keeper<C> {
             InstanceMode::Singleton => self.shelf().idle.push_back(live),
             InstanceMode::Pooled { max_idle, .. } => {
                 if self.retirement.retiring.is_cancelled() || self.is_spent(&live) {
-                    self.retire([live]);
+                    self.retire(vec![live]);
                     return;
                 }
                 let mut shelf = self.shelf();
@@ -318,15 +329,14 @@ impl<C: Contract> Keeper<C> {
 
     /// Whether a warm instance has had its calls, its time or its memory.
     fn is_spent(&self, live: &Live<C>) -> bool {
-        let Some(span) = self.mode.span(live.store.data().number()) else { return true };
+        let Some(span) = self.mode.span(live.number) else { return true };
         live.calls >= span.calls
             || live.made_at.elapsed() >= span.age
             || has_grown(live.store.data())
     }
 
     /// Ends instances in order, aside: nobody waits for it.
-    fn retire(&self, spent: impl IntoIterator<Item = Live<C>>) {
-        let spent: Vec<_> = spent.into_iter().collect();
+    fn retire(&self, spent: Vec<Live<C>>) {
         if spent.is_empty() || !self.maker.has_shutdown() {
             // Stores are dropped outside of the lock: that unmaps memory.
             return;

@@ -1,12 +1,14 @@
 //! A live instance with its store, and what makes one, starts it, moves its state and ends it.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
+use super::keeper::Lent;
 use super::{StoreFactory, failure};
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
@@ -22,6 +24,8 @@ pub(crate) struct Live<C: Contract> {
     pub(crate) instance: Instance,
     pub(crate) exports: C::Instance,
     pub(crate) store: Store<HostState<C::Host>>,
+    /// Which of its generation's instances it is.
+    pub(super) number: u64,
     /// Calls that it has answered.
     pub(super) calls: usize,
     pub(super) made_at: Instant,
@@ -55,6 +59,7 @@ pub(crate) struct Maker<C: Contract> {
     factory: StoreFactory<C::Host>,
     identity: Identity,
     allowance: Allowance,
+    n_made: AtomicU64,
 }
 
 /// Why there is no instance.
@@ -94,12 +99,19 @@ impl<C: Contract> Maker<C> {
         allowance: Allowance,
     ) -> Result<Self, ContractError> {
         let hooks = Hooks::of(&pre)?;
-        Ok(Self { pre, indices, hooks, factory, identity, allowance })
+        Ok(Self { pre, indices, hooks, factory, identity, allowance, n_made: AtomicU64::new(0) })
     }
 
     /// What a long-lived instance keeps.
     pub(super) fn keeps(&self) -> Keeps {
         if self.hooks.has_state() { Keeps::State } else { Keeps::Memory }
+    }
+
+    /// Says that an instance was made in place of one whose state is gone.
+    pub(super) fn tell_of_loss(&self) {
+        let Identity { handler, generation, bus } = &self.identity;
+        let reason = "a call ended the instance that had it".to_owned();
+        bus.emit(Some(handler), None, EventKind::StateLost { generation: *generation, reason });
     }
 
     /// Says that a component which keeps state is used as if it did not.
@@ -165,12 +177,12 @@ impl<C: Contract> Maker<C> {
         &self,
         mut store: Store<HostState<C::Host>>,
         instance: Instance,
-        calls: usize,
-        made_at: Instant,
+        lent: &Lent<C>,
     ) -> Option<Live<C>> {
         // They had the right types when the instance was made.
         let exports = C::exports(&self.indices, &mut store, &instance).ok()?;
-        Some(Live { instance, exports, store, calls, made_at, idle_since: Instant::now() })
+        let Lent { number, calls, made_at, .. } = *lent;
+        Some(Live { instance, exports, store, number, calls, made_at, idle_since: Instant::now() })
     }
 
     /// The state of `live`, which goes on when the guest itself refuses, and must be dropped when
@@ -253,7 +265,9 @@ impl<C: Contract> Maker<C> {
         let exports =
             C::exports(&self.indices, &mut store, &instance).map_err(MakeError::Exports)?;
         let now = Instant::now();
-        Ok(Live { instance, exports, store, calls: 0, made_at: now, idle_since: now })
+        // Ordering: neighbours get different numbers, and that is all they are for.
+        let number = self.n_made.fetch_add(1, Ordering::Relaxed);
+        Ok(Live { instance, exports, store, number, calls: 0, made_at: now, idle_since: now })
     }
 
     async fn init(&self, live: &mut Live<C>) -> Result<(), CallFailure> {

@@ -43,7 +43,7 @@ impl HandlerState for Workers {
         // comes back after each call: whoever has it may save its state.
         let is_single = self.mode == InstanceMode::Singleton;
         let clock = Arc::new(Clock::start(self.concurrent == 1 && !is_single));
-        let span = self.mode.span(live.store.data().number());
+        let span = self.mode.span(live.number);
         let max_idle = match self.mode {
             InstanceMode::Fresh | InstanceMode::Singleton => Duration::ZERO,
             InstanceMode::Pooled { max_idle, .. } => max_idle,
