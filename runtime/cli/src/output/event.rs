@@ -62,11 +62,18 @@ impl EventRenderer {
                 }
                 let serves =
                     self.style.good(&format!("generation {generation} serves {}", digest.short()));
-                let since = if from.is_some() { "after the save" } else { "after the start" };
+                // Only what was built began with a save; the others began with a request, or with a
+                // file that somebody else wrote.
+                let was_built = times.is_some_and(|times| times.build_ms.is_some());
+                let total = milliseconds(*total_ms);
+                let when = match (from, was_built) {
+                    (None, _) => format!("{total} after the start"),
+                    (Some(_), true) => format!("{total} after the save"),
+                    (Some(_), false) => format!("in {total}"),
+                };
                 let parts = times.map_or_else(String::new, steps);
                 let state = state_words(*state, *pause_ms);
-                let total = milliseconds(*total_ms);
-                self.line(event, &format!("{serves}, {total} {since}{parts}{state}"))
+                self.line(event, &format!("{serves}, {when}{parts}{state}"))
             }
             EventKind::StateLost { generation, reason } => {
                 let warning = self.style.warning("warning:");

@@ -92,7 +92,7 @@ fn swap_of_a_component_has_no_build_time() {
 fn times_of_one_swap_are_not_told_of_the_next() {
     let short = digest().short();
     let shown = render([staged(None), swapped(None, 1, 5.0), swapped(Some(1), 2, 4.0)]);
-    assert!(shown.ends_with(&format!("generation 2 serves {short}, 4.0 ms after the save\n")));
+    assert!(shown.ends_with(&format!("generation 2 serves {short}, in 4.0 ms\n")));
 }
 
 #[test]
@@ -220,8 +220,7 @@ fn state_and_its_loss_are_told_with_the_swap() {
     assert_eq!(
         render([carried, lost]),
         format!(
-            "hello  generation 4 serves {short}, 12 ms after the save; state carried, callers held \
-             2.1 ms\n\
+            "hello  generation 4 serves {short}, in 12 ms; state carried, callers held 2.1 ms\n\
              hello  warning: generation 4 began without the state: no reader\n"
         )
     );
