@@ -1,10 +1,14 @@
-//! Writes files so that others see the one before or the whole new one, whatever happens meanwhile.
+//! Files and directories of this user's own: written whole, trusted only when nobody else could.
 
-use std::fs::{DirBuilder, File};
+#[cfg(test)]
+pub(crate) mod killed;
+
+use std::fs::{self, DirBuilder, File, Metadata};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::Path;
 
+use rustix::fs::{Access, AtFlags, CWD};
 use tempfile::NamedTempFile;
 
 /// How names of files begin that are being written, or were when their writer died.
@@ -12,6 +16,55 @@ pub(crate) const TEMPORARY: &str = ".new-";
 
 /// Mode of directories that are made: what they hold is their owner's business.
 pub(crate) const PRIVATE: u32 = 0o700;
+
+/// Why a directory is not this user's own.
+pub(crate) enum NotOwn {
+    /// It is missing, and it or one above it could not be made or looked at.
+    Create(io::Error),
+    /// It is something else, in words.
+    NotADirectory(&'static str),
+    /// It belongs to somebody else.
+    Foreign { owner: u32, user: u32 },
+}
+
+/// Makes `dir`, or looks whether it is a directory of this user's; its mode is the caller's to judge.
+/// Those above it are their owners' affair.
+///
+/// # Errors
+///
+/// [`NotOwn`].
+pub(crate) fn own_directory(dir: &Path) -> Result<Metadata, NotOwn> {
+    let metadata = match fs::symlink_metadata(dir) {
+        Ok(metadata) => metadata,
+        // Whatever else is wrong than that it is missing, this fails with it too.
+        Err(_) => {
+            DirBuilder::new().recursive(true).mode(PRIVATE).create(dir).map_err(NotOwn::Create)?;
+            fs::symlink_metadata(dir).map_err(NotOwn::Create)?
+        }
+    };
+    if metadata.is_symlink() {
+        return Err(NotOwn::NotADirectory("a symbolic link"));
+    }
+    if !metadata.is_dir() {
+        return Err(NotOwn::NotADirectory("no directory"));
+    }
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return Err(NotOwn::Foreign { owner, user });
+    }
+    Ok(metadata)
+}
+
+/// Asks the system whether `dir` can be read and written to. It knows more than the mode: a file
+/// system mounted read-only.
+///
+/// # Errors
+///
+/// What it says.
+pub(crate) fn check_access(dir: &Path) -> io::Result<()> {
+    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+    Ok(rustix::fs::accessat(CWD, dir, wanted, AtFlags::EACCESS)?)
+}
 
 /// Writes `parts` to `path`. The directory is made if it is missing.
 ///

@@ -361,10 +361,6 @@ impl Runtime {
         self.inner.tasks.wait().await;
         self.inner.shared.artifacts.flush().await;
         if let Some(store) = &self.inner.history {
-            // What no history names will not be booted, nor gone back to.
-            let known: Vec<_> = self.handlers().values().cloned().collect();
-            let kept = known.iter().flat_map(|known| known.digests()).collect();
-            store.prune(&kept);
             // Each supervisor has told of what it could not write.
             let _ = store.flush().await;
         }

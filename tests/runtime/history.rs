@@ -1,5 +1,6 @@
 //! What outlives a process: the confirmed version is booted, and what was rolled back is not.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,6 +111,28 @@ async fn what_was_rolled_back_is_not_tried_again_after_a_restart() {
     // Other bytes are welcome.
     swapped(handler.load(bytes(&guests::variant(&second, 3))).await);
     fixture.stop().await;
+}
+
+#[tokio::test]
+async fn of_many_versions_the_last_two_components_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let kept = || -> BTreeSet<String> {
+        let files = std::fs::read_dir(dir.path().join("state/components")).unwrap();
+        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+    };
+    let names = |numbers: [u64; 2]| -> BTreeSet<String> {
+        let digest = |number| wrt::Digest::of(&guests::variant(&hello, number));
+        numbers.into_iter().map(|number| format!("{}.wasm", digest(number))).collect()
+    };
+    for (versions, left) in [(1..=3, [2, 3]), (4..=5, [4, 5]), (5..=5, [4, 5])] {
+        let (fixture, handler) = host(dir.path(), config()).await;
+        for version in versions {
+            swapped(handler.load(bytes(&guests::variant(&hello, version))).await);
+        }
+        fixture.stop().await;
+        assert_eq!(kept(), names(left));
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! Components by digest: the bytes of versions to go back to, whatever became of their files.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::error::HistoryWriteError;
 use crate::files;
@@ -43,28 +42,11 @@ impl Components {
 
     /// Removes the component of `digest`, if it is kept.
     pub(super) fn remove(&self, digest: &Digest) {
-        // What cannot be removed is found again by the next prune.
+        // What cannot be removed is claimed again by the next process.
         let _ = fs::remove_file(self.path(digest));
-    }
-
-    /// Removes the components whose digests are not in `kept`; returns how many went.
-    pub(super) fn prune(&self, kept: &BTreeSet<Digest>) -> usize {
-        let files = fs::read_dir(&self.dir).into_iter().flatten().flatten();
-        let paths = files.map(|file| file.path());
-        let extra = paths.filter(|path| digest(path).is_some_and(|digest| !kept.contains(&digest)));
-        // What cannot be removed is found again the next time.
-        extra.filter(|path| fs::remove_file(path).is_ok()).count()
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(format!("{digest}.{EXTENSION}"))
     }
-}
-
-/// The digest that a component's file is named after.
-fn digest(path: &Path) -> Option<Digest> {
-    if path.extension()? != EXTENSION {
-        return None;
-    }
-    Digest::parse(path.file_stem()?.to_str()?)
 }

@@ -1,15 +1,12 @@
 //! The history's own directories: made and kept private, swept of what dead writers left.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{Access, AtFlags, CWD};
-
 use super::error::HistoryUnavailable;
-use crate::files::{PRIVATE, TEMPORARY};
+use crate::files::{self, NotOwn, PRIVATE, TEMPORARY};
 
 /// Age of a file whose writer must have died: writing takes seconds.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
@@ -20,34 +17,23 @@ const ABANDONED: Duration = Duration::from_secs(60 * 60);
 ///
 /// [`HistoryUnavailable`] when it cannot be used.
 pub(super) fn make_private(dir: &Path) -> Result<(), HistoryUnavailable> {
-    let created = |source| HistoryUnavailable::Create { dir: dir.to_owned(), source };
-    let refused = |found| HistoryUnavailable::NotPrivate { dir: dir.to_owned(), found };
-    let metadata = match fs::symlink_metadata(dir) {
-        Ok(metadata) => metadata,
-        // Whatever else is wrong than that it is missing, this fails with it too.
-        Err(_) => {
-            DirBuilder::new().recursive(true).mode(PRIVATE).create(dir).map_err(created)?;
-            fs::symlink_metadata(dir).map_err(created)?
+    let metadata = files::own_directory(dir).map_err(|problem| {
+        let dir = dir.to_owned();
+        match problem {
+            NotOwn::Create(source) => HistoryUnavailable::Create { dir, source },
+            NotOwn::NotADirectory(found) => HistoryUnavailable::NotPrivate { dir, found },
+            NotOwn::Foreign { .. } => {
+                HistoryUnavailable::NotPrivate { dir, found: "a directory of another user" }
+            }
         }
+    })?;
+    let closed = if metadata.mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(PRIVATE))
+    } else {
+        Ok(())
     };
-    if metadata.is_symlink() {
-        return Err(refused("a symbolic link"));
-    }
-    if !metadata.is_dir() {
-        return Err(refused("no directory"));
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return Err(refused("a directory of another user"));
-    }
-    let read_only =
-        |source: io::Error| HistoryUnavailable::ReadOnly { dir: dir.to_owned(), source };
-    if metadata.mode() & 0o077 != 0 {
-        fs::set_permissions(dir, Permissions::from_mode(PRIVATE)).map_err(read_only)?;
-    }
-    // Asked of the system, which knows more than the mode: a file system mounted read-only.
-    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::accessat(CWD, dir, wanted, AtFlags::EACCESS)
-        .map_err(|source| read_only(source.into()))
+    let usable = closed.and_then(|()| files::check_access(dir));
+    usable.map_err(|source| HistoryUnavailable::ReadOnly { dir: dir.to_owned(), source })
 }
 
 /// Removes what writers that died before `now` have left in `dir`.

@@ -1,6 +1,6 @@
 //! `HistoryStore`: histories and components in a directory, for the next start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::id::{Digest, HandlerName};
 /// A directory of histories and components. Cheap to clone; what is queued is written after the
 /// last clone is gone too.
 ///
-/// One process at a time uses a directory: of two, the last to save wins, and each would prune the
+/// One process at a time uses a directory: of two, the last to save wins, and each would release the
 /// other's components.
 #[derive(Debug, Clone)]
 pub struct HistoryStore {
@@ -99,7 +99,7 @@ impl HistoryStore {
     }
 
     /// Keeps the `bytes` of the component `digest`, unless they are there, until as many
-    /// [releases](Self::release) as calls of this. Blocks.
+    /// [releases](Self::release) as calls of this by this process. Blocks.
     ///
     /// # Errors
     ///
@@ -110,7 +110,19 @@ impl HistoryStore {
         Ok(())
     }
 
-    /// Takes one [`keep`](Self::keep) of this process back; the last one removes the file. Blocks.
+    /// [`keep`](Self::keep) of a component that an earlier process may have left; returns whether it
+    /// is there. Blocks.
+    #[must_use]
+    pub fn claim(&self, digest: &Digest) -> bool {
+        let is_there = self.component(digest).is_some();
+        if is_there {
+            *self.claims().entry(*digest).or_default() += 1;
+        }
+        is_there
+    }
+
+    /// Takes one [`keep`](Self::keep) or [`claim`](Self::claim) back; the last one removes the file.
+    /// Blocks.
     pub fn release(&self, digest: &Digest) {
         let mut claims = self.claims();
         let Some(n) = claims.get_mut(digest) else { return };
@@ -131,11 +143,6 @@ impl HistoryStore {
     #[must_use]
     pub fn component(&self, digest: &Digest) -> Option<PathBuf> {
         self.inner.components.find(digest)
-    }
-
-    /// Removes every component but those in `kept`; returns how many went. Blocks.
-    pub fn prune(&self, kept: &BTreeSet<Digest>) -> usize {
-        self.inner.components.prune(kept)
     }
 }
 

@@ -44,11 +44,15 @@ impl HandlerHistory {
         self.records.iter().find(|record| record.outcome == Outcome::Confirmed)
     }
 
-    /// Whether the newest version with these bytes was taken back, so that they should not come back
-    /// by themselves.
+    /// Whether the newest published version with these bytes was taken back, so that they should not
+    /// come back by themselves.
     #[must_use]
     pub fn is_refused(&self, digest: &Digest) -> bool {
-        let newest = self.records.iter().find(|record| record.digest.as_ref() == Some(digest));
+        let is_published = |record: &&Record| {
+            record.digest.as_ref() == Some(digest)
+                && !matches!(record.outcome, Outcome::Rejected { .. })
+        };
+        let newest = self.records.iter().find(is_published);
         newest.is_some_and(|record| matches!(record.outcome, Outcome::RolledBack { .. }))
     }
 

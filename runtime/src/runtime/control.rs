@@ -12,8 +12,8 @@ use crate::error::{Hint, Rejected};
 use crate::events::Serving;
 use crate::handler::Handler;
 use crate::history::{HandlerHistory, Record};
-use crate::id::{Digest, GenerationNumber, HandlerName};
-use crate::supervisor::{Condition, SupervisorHandle, Swap, SwapRequest};
+use crate::id::{GenerationNumber, HandlerName};
+use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
 
 /// Names that a hint lists at most: more is no hint.
 const MAX_NAMES: usize = 10;
@@ -168,26 +168,20 @@ impl Controlled {
 
     fn status(&self) -> HandlerStatus {
         let (config, serving) = (self.handler.config(), self.handler.serving());
-        let Condition { confirmed, draining } = self.supervisor.condition();
         HandlerStatus {
             name: config.name.clone(),
             route: config.route.clone(),
             instances: config.instances,
             serving,
             in_flight: self.handler.in_flight(),
-            draining,
-            is_confirmed: serving.is_some_and(|it| Some(it.generation) == confirmed),
+            draining: self.supervisor.draining(),
+            is_confirmed: serving.is_some_and(|it| self.supervisor.is_confirmed(it.generation)),
             is_lazy: self.is_lazy.is_set(),
         }
     }
 
     async fn swap(&self, request: SwapRequest) -> Result<Swap, ControlError> {
         self.supervisor.swap(request).await.map_err(ControlError::Rejected)
-    }
-
-    /// The components that its history names.
-    pub(super) fn digests(&self) -> Vec<Digest> {
-        self.history().records().iter().filter_map(|record| record.digest).collect()
     }
 
     fn history(&self) -> HandlerHistory {

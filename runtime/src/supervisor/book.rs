@@ -21,14 +21,52 @@ pub(crate) struct Book {
     history: Arc<OnceLock<Mutex<HandlerHistory>>>,
     /// Without one, everything is forgotten with the process.
     store: Option<HistoryStore>,
-    /// The components that were kept, latest last.
-    kept: Arc<Mutex<VecDeque<Digest>>>,
+    /// Looked for when the first one is kept.
+    kept: Arc<Mutex<Option<Kept>>>,
     /// Components that are being written.
     keeping: TaskTracker,
 }
 
-/// Components kept of one handler: the one to boot, and the one before, should it be wanted back.
+/// The components kept of one handler, latest last.
+#[derive(Debug, Default)]
+struct Kept(VecDeque<Digest>);
+
+/// How many are kept: the one to boot, and the one before, should it be wanted back.
 const KEPT: usize = 2;
+
+impl Kept {
+    /// Those of `digests`, oldest first, that an earlier process has left.
+    fn found(store: &HistoryStore, digests: Vec<Digest>) -> Self {
+        let mut kept = Self::default();
+        for digest in digests {
+            if store.claim(&digest) {
+                kept.push(store, digest);
+            }
+        }
+        kept
+    }
+
+    fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, candidate: &Candidate) {
+        let Ok(bytes) = candidate.bytes() else {
+            // Its file has changed since. The version before stays the one to boot.
+            return tracing::debug!(%handler, "the confirmed component was not kept");
+        };
+        match store.keep(&candidate.digest, &bytes) {
+            Ok(()) => self.push(store, candidate.digest),
+            Err(error) => tracing::warn!(%handler, %error, "the confirmed component was not kept"),
+        }
+    }
+
+    /// `digest` is kept once more: it is the latest now, and the oldest may go.
+    fn push(&mut self, store: &HistoryStore, digest: Digest) {
+        let again = self.0.iter().position(|it| *it == digest).and_then(|at| self.0.remove(at));
+        self.0.push_back(digest);
+        let oldest = (self.0.len() > KEPT).then(|| self.0.pop_front()).flatten();
+        for gone in again.into_iter().chain(oldest) {
+            store.release(&gone);
+        }
+    }
+}
 
 /// A publication, as it is written down.
 pub(super) struct Published<'a> {
@@ -48,8 +86,8 @@ pub(super) struct Published<'a> {
 impl Book {
     /// The book of `handler`, as far as `store` has it.
     pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>) -> Self {
-        let (history, kept) = (Arc::default(), Arc::default());
-        Self { handler, history, store, kept, keeping: TaskTracker::new() }
+        let (history, kept, keeping) = (Arc::default(), Arc::default(), TaskTracker::new());
+        Self { handler, history, store, kept, keeping }
     }
 
     /// What is written in it.
@@ -113,31 +151,42 @@ impl Book {
         self.change(true, |history| history.add(record));
     }
 
+    /// Whether `generation` is one that proved itself.
+    pub(super) fn is_confirmed(&self, generation: GenerationNumber) -> bool {
+        let is_good = |record: &Record| record.outcome == Outcome::Confirmed;
+        self.with(|history| history.find(generation).is_some_and(is_good))
+    }
+
     /// `generation` is the version to boot; `candidate` is what it runs, and is kept for that. Without
-    /// one there is nothing to boot but what comes anyway.
-    pub(super) fn confirmed(&self, generation: GenerationNumber, candidate: Option<Candidate>) {
+    /// one there is nothing to boot but what comes anyway. Returns whether it was not confirmed before.
+    pub(super) fn confirmed(
+        &self,
+        generation: GenerationNumber,
+        candidate: Option<Candidate>,
+    ) -> bool {
+        if self.is_confirmed(generation) {
+            return false;
+        }
         self.change(candidate.is_some(), |history| {
             history.set_outcome(generation, Outcome::Confirmed);
         });
-        let (Some(store), Some(candidate)) = (self.store.clone(), candidate) else { return };
-        let (handler, kept) = (self.handler.clone(), Arc::clone(&self.kept));
-        self.keeping.spawn_blocking(move || {
-            let Ok(bytes) = candidate.bytes() else {
-                // Its file has changed since. The version before stays the one to boot.
-                return tracing::debug!(%handler, "the confirmed component was not kept");
-            };
-            if let Err(error) = store.keep(&candidate.digest, &bytes) {
-                return tracing::warn!(%handler, %error, "the confirmed component was not kept");
-            }
-            // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.push_back(candidate.digest);
-            while kept.len() > KEPT {
-                if let Some(oldest) = kept.pop_front() {
-                    store.release(&oldest);
-                }
-            }
-        });
+        if let (Some(store), Some(candidate)) = (&self.store, candidate) {
+            let (store, kept) = (store.clone(), Arc::clone(&self.kept));
+            // Oldest first, so that what an earlier process kept goes before what this one does.
+            let before = self.with(|history| {
+                let records = history.records().iter().rev();
+                let confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
+                confirmed.filter_map(|record| record.digest).collect::<Vec<_>>()
+            });
+            let handler = self.handler.clone();
+            self.keeping.spawn_blocking(move || {
+                // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
+                kept.keep(&store, &handler, &candidate);
+            });
+        }
+        true
     }
 
     pub(super) fn rolled_back(&self, generation: GenerationNumber, reason: &str) {
@@ -165,13 +214,12 @@ impl Book {
 
     /// Changes the history, and its file unless that can wait for the next change.
     fn change(&self, is_urgent: bool, change: impl FnOnce(&mut HandlerHistory)) {
-        let changed = self.with(|history| {
+        self.with(|history| {
             change(history);
-            history.clone()
+            if let Some(store) = self.store.as_ref().filter(|_| is_urgent) {
+                store.save(&self.handler, history);
+            }
         });
-        if let Some(store) = self.store.as_ref().filter(|_| is_urgent) {
-            store.save(&self.handler, &changed);
-        }
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut HandlerHistory) -> T) -> T {

@@ -1,8 +1,8 @@
 //! From a candidate to the active generation.
 //!
-//! Stage (compile, check, first instance) · wait for a place among the draining generations · walk
-//! the [`Protocol`] to the publication, which is one pointer store · drain the predecessor, aside.
-//! Everything that can fail comes before the publication.
+//! Stage (compile, check, first instance) · walk the [`Protocol`] to the publication, which is one
+//! pointer store · drain the predecessor, aside. Everything that can fail comes before the
+//! publication.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::book::Published;
 use super::past::Version;
 use super::protocol::{Found, Protocol, Step, Terms};
-use super::task::{Task, condemned, log_panic, milliseconds};
+use super::task::{Task, log_panic, milliseconds};
 use super::trial::{Budget, Trial};
 use super::{Guest, Staged, Swap};
 use crate::artifact::{Candidate, Goal};
@@ -38,19 +38,36 @@ pub(super) struct Bring {
     pub(super) kept: Option<Snapshot>,
 }
 
-/// Why an operation ended without a publication.
-pub(super) enum Ended {
-    Answered(Swap),
-    Failed(StageError),
-    /// What serves failed its trial meanwhile.
-    Condemned,
-}
-
-impl From<StageError> for Ended {
-    fn from(error: StageError) -> Self {
-        Self::Failed(error)
+impl Bring {
+    /// A version that was published before.
+    pub(super) fn again(candidate: Candidate, cause: String) -> Self {
+        Self {
+            candidate,
+            cause,
+            since: Instant::now(),
+            build_time: None,
+            is_fresh: false,
+            is_lazy: false,
+            is_proved: true,
+            back_from: None,
+            kept: None,
+        }
     }
 }
+
+/// A candidate that is staged, as generation `number`.
+pub(super) struct Prepared<R> {
+    bring: Bring,
+    number: GenerationNumber,
+    staged: Staged<R>,
+    retirement: Retirement,
+    /// Of this code.
+    own: Retirement,
+}
+
+/// Calls whose instances are made before a publication; a pool makes the others when they come, and
+/// nobody waits for a hundred of them at each swap.
+const MAX_WARM: usize = 16;
 
 /// What is told of a publication.
 struct Story<'a> {
@@ -62,29 +79,36 @@ struct Story<'a> {
 }
 
 impl<G: Guest> Task<G> {
-    pub(super) async fn bring(&mut self, bring: Bring) -> Result<Swap, Ended> {
-        let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
-        let Bring { is_lazy, is_proved, back_from, kept, .. } = bring;
-        let digest = candidate.digest;
+    /// Makes `bring` the active generation.
+    ///
+    /// # Errors
+    ///
+    /// Why it was refused; what was active still is.
+    pub(super) async fn bring(&mut self, bring: Bring) -> Result<Swap, StageError> {
+        let prepared = self.prepare(bring).await?;
+        self.finish(prepared).await
+    }
+
+    /// Stages `bring`. Cancel-safe: what was staged is dropped, and was never visible.
+    pub(super) async fn prepare(&mut self, bring: Bring) -> Result<Prepared<G::Ready>, StageError> {
         let number = self.take_number();
+        let digest = bring.candidate.digest;
         self.candidate = Some((number, digest));
         let retirement = Retirement::default();
         let own = retirement.of_code();
-        let staged = {
-            let handler = Arc::clone(&self.handler);
-            // Cancel-safe: what was staged is dropped, and was never visible.
-            tokio::select! {
-                biased; // A bad generation is taken back first.
-                () = condemned(&handler, self.trial) => return Err(Ended::Condemned),
-                staged = self.guest.stage(&candidate, number, own.clone()) => staged?,
-            }
-        };
-        self.emit(&cause, staged_event(digest, &staged, build_time));
-        if back_from.is_none() {
-            // Once back, the same bytes do not come again, so this is no way around the bound.
-            self.wait_for_place().await?;
-        }
+        let staged = self.guest.stage(&bring.candidate, number, own.clone()).await?;
+        self.emit(&bring.cause, staged_event(digest, &staged, bring.build_time));
+        Ok(Prepared { bring, number, staged, retirement, own })
+    }
 
+    /// Publishes what is staged, if it takes over what it has to, and is well.
+    pub(super) async fn finish(
+        &mut self,
+        prepared: Prepared<G::Ready>,
+    ) -> Result<Swap, StageError> {
+        let Prepared { bring, number, staged, retirement, own } = prepared;
+        let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
+        let Bring { is_lazy, is_proved, back_from, kept, .. } = bring;
         let (is_baseline, compile_time) = (staged.tier == Tier::Baseline, staged.compile_time);
         let new = self.guest.keeps(&staged.ready);
         let active = self.handler.active().current();
@@ -93,7 +117,7 @@ impl<G: Guest> Task<G> {
         });
         let in_flight = active.as_ref().map_or(0, |active| active.in_flight());
         // Those who call now will call the next one in a moment.
-        self.guest.warm(&staged.ready, in_flight).await?;
+        self.guest.warm(&staged.ready, in_flight.min(MAX_WARM)).await?;
         let terms = Terms {
             old,
             new,
@@ -106,14 +130,15 @@ impl<G: Guest> Task<G> {
         let spare = candidate.clone().without_bytes();
         // What an instance keeps would be gone with its code.
         let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
+        let digest = candidate.digest;
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
-        let swap = self.walk(terms, generation, kept, &story).await?;
+        let (swap, handed_over) = self.walk(terms, generation, kept, &story).await?;
 
         let version = Version { number, candidate: spare, lease: None, snapshot: None };
         if let Some(mut before) = self.active.replace(version) {
             before.lease = active.as_ref().and_then(|it| it.spare());
-            before.snapshot = self.handed_over.take();
+            before.snapshot = handed_over;
             self.past.push(before);
         }
         if let Some(from) = back_from {
@@ -127,14 +152,14 @@ impl<G: Guest> Task<G> {
         Ok(swap)
     }
 
-    /// Walks the protocol to its end.
+    /// Walks the protocol to its end; the state that was handed over comes with the result.
     async fn walk(
         &mut self,
         terms: Terms,
         next: Arc<Generation<G::Ready>>,
         kept: Option<Snapshot>,
         story: &Story<'_>,
-    ) -> Result<Swap, StageError> {
+    ) -> Result<(Swap, Option<Snapshot>), StageError> {
         let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
         let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
         let ready = loaded.ready();
@@ -180,8 +205,7 @@ impl<G: Guest> Task<G> {
                     return Err(StageError::Restore { source });
                 }
                 Step::Published => {
-                    self.handed_over = snapshot;
-                    return swap.ok_or(StageError::ShuttingDown);
+                    return swap.map(|swap| (swap, snapshot)).ok_or(StageError::ShuttingDown);
                 }
                 Step::Refused => return Err(problem.unwrap_or(StageError::ShuttingDown)),
             };
@@ -279,21 +303,20 @@ impl<G: Guest> Task<G> {
         })
     }
 
-    /// Waits until fewer than the allowed number of generations drain.
-    async fn wait_for_place(&mut self) -> Result<(), Ended> {
+    /// Waits until fewer than the allowed number of generations drain; `false` when a newer request
+    /// waits, too: what would only start to drain at once is not published. Cancel-safe: nothing is
+    /// taken that has not ended.
+    pub(super) async fn has_place(&mut self) -> bool {
         while self.draining.try_join_next().map(log_panic).is_some() {}
         while self.draining.len() >= self.max_draining {
-            let handler = Arc::clone(&self.handler);
-            // Cancel-safe: `join_next` takes nothing unless it wins, and the others only look.
+            // Cancel-safe: `join_next` takes nothing unless it wins, and the other only looks.
             tokio::select! {
-                biased; // A bad generation is taken back first; a place is better than none.
-                () = condemned(&handler, self.trial) => return Err(Ended::Condemned),
+                biased; // A place is better than none.
                 Some(drained) = self.draining.join_next() => log_panic(drained),
-                // The newest wins; what would only start to drain at once is not published.
-                () = self.mailbox.waiting() => return Err(Ended::Answered(Swap::Superseded)),
+                () = self.mailbox.waiting() => return false,
             }
         }
-        Ok(())
+        true
     }
 }
 

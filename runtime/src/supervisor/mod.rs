@@ -14,9 +14,10 @@ mod trial;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -205,15 +206,6 @@ type Confirm = oneshot::Sender<Option<Serving>>;
 /// Confirmations that may wait for the supervisor at once.
 const MAX_CONFIRMS: usize = 16;
 
-/// How a handler is, beside what it serves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Condition {
-    /// The last generation that proved itself.
-    pub(crate) confirmed: Option<GenerationNumber>,
-    /// Generations that drain.
-    pub(crate) draining: usize,
-}
-
 /// What a handler's supervisor is told when it starts.
 pub(crate) struct Orders {
     pub(crate) bus: EventBus,
@@ -232,7 +224,7 @@ pub(crate) struct SupervisorHandle {
     name: HandlerName,
     mailbox: Arc<Mailbox<Operation>>,
     confirms: mpsc::Sender<Confirm>,
-    condition: watch::Receiver<Condition>,
+    draining: Arc<AtomicUsize>,
     book: Book,
 }
 
@@ -272,10 +264,11 @@ impl SupervisorHandle {
         let mailbox = Arc::new(Mailbox::new());
         let name = handler.name().clone();
         let (confirms, confirming) = mpsc::channel(MAX_CONFIRMS);
-        let (told, condition) = watch::channel(Condition::default());
+        let draining = Arc::default();
         let book = orders.book.clone();
-        let task = task::Task::new(guest, handler, orders, Arc::clone(&mailbox), confirming, told);
-        (Self { name, mailbox, confirms, condition, book }, task)
+        let (taken, told) = (Arc::clone(&mailbox), Arc::clone(&draining));
+        let task = task::Task::new(guest, handler, orders, taken, confirming, told);
+        (Self { name, mailbox, confirms, draining, book }, task)
     }
 
     /// Replaces what the handler runs, when the running operation is done; the latest request wins.
@@ -324,9 +317,15 @@ impl SupervisorHandle {
         confirmed.await.ok()?
     }
 
-    /// How the handler is.
-    pub(crate) fn condition(&self) -> Condition {
-        *self.condition.borrow()
+    /// Replaced generations whose calls have not ended yet.
+    pub(crate) fn draining(&self) -> usize {
+        // Ordering: a figure for people.
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether `generation` has proved itself.
+    pub(crate) fn is_confirmed(&self, generation: GenerationNumber) -> bool {
+        self.book.is_confirmed(generation)
     }
 
     /// What became of each version.

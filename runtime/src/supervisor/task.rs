@@ -5,27 +5,25 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::book::Book;
-use super::bring::{Bring, Ended};
+use super::bring::Bring;
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
 use super::trial::Trial;
-use super::{
-    Answer, Condition, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest,
-};
+use super::{Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest};
 use crate::artifact::{Candidate, Goal};
 use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventBus, EventKind, Serving};
 use crate::generation::{Generation, Loaded, Retirement};
 use crate::handler::Handler;
-use crate::id::{Digest, GenerationNumber, HandlerName};
-use crate::snapshot::Snapshot;
+use crate::id::{Digest, GenerationNumber};
 
 pub(super) struct Task<G: Guest> {
     pub(super) guest: Arc<G>,
@@ -46,13 +44,11 @@ pub(super) struct Task<G: Guest> {
     pub(super) past: Past,
     /// The candidate that the running operation has staged, or is about to.
     pub(super) candidate: Option<(GenerationNumber, Digest)>,
-    /// The state that the generation before the active one handed over.
-    pub(super) handed_over: Option<Snapshot>,
     /// The active generation's probation.
     pub(super) trial: Option<Trial>,
     confirms: mpsc::Receiver<Confirm>,
-    confirmed: Option<GenerationNumber>,
-    condition: watch::Sender<Condition>,
+    /// How many generations drain, for others to read.
+    told_draining: Arc<AtomicUsize>,
     #[cfg(test)]
     pub(super) bug: Option<super::Bug>,
 }
@@ -66,6 +62,19 @@ const OPTIMIZE_AFTER: Duration = Duration::from_secs(2);
 pub(super) type Optimizing<R> =
     Pin<Box<dyn Future<Output = Result<(Loaded<R>, Duration), StageError>> + Send>>;
 
+/// Why a swap was not published.
+enum Ended {
+    Failed(StageError),
+    /// What serves failed its trial meanwhile.
+    Condemned,
+}
+
+impl From<StageError> for Ended {
+    fn from(error: StageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
 impl<G: Guest> Task<G> {
     pub(super) fn new(
         guest: G,
@@ -73,7 +82,7 @@ impl<G: Guest> Task<G> {
         orders: Orders,
         mailbox: Arc<Mailbox<Operation>>,
         confirms: mpsc::Receiver<Confirm>,
-        condition: watch::Sender<Condition>,
+        told_draining: Arc<AtomicUsize>,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, stop } = orders;
         Self {
@@ -91,11 +100,9 @@ impl<G: Guest> Task<G> {
             active: None,
             past: Past::default(),
             candidate: None,
-            handed_over: None,
             trial: None,
             confirms,
-            confirmed: None,
-            condition,
+            told_draining,
             #[cfg(test)]
             bug: None,
         }
@@ -104,7 +111,7 @@ impl<G: Guest> Task<G> {
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         loop {
-            self.tell_condition();
+            self.tell_draining();
             let handler = Arc::clone(&self.handler);
             // Cancel-safe: `take`, `recv` and `join_next` take nothing unless they win, a verdict
             // stands, and a pause that loses only begins anew.
@@ -120,10 +127,8 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 Some(told) = self.confirms.recv() => {
-                    let confirmed = self.confirm();
-                    self.tell_condition();
                     // Whoever asked may be gone.
-                    let _ = told.send(confirmed);
+                    let _ = told.send(self.confirm());
                     continue;
                 }
                 operation = self.mailbox.take() => operation,
@@ -147,7 +152,7 @@ impl<G: Guest> Task<G> {
                 Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop).await,
             };
             // Before the answer, so that whoever hears of it finds it.
-            self.tell_condition();
+            self.tell_draining();
             // The caller may have gone, which cancels nothing.
             let _ = answer.send(outcome);
         }
@@ -189,15 +194,11 @@ impl<G: Guest> Task<G> {
                 biased; // What is done is told, also at the end.
                 // Cancel-safe: a candidate that is dropped before its publication was never visible.
                 ended = self.try_swap(request) => ended,
-                () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
+                () = stop.cancelled() => Err(StageError::ShuttingDown.into()),
             };
             match ended {
-                Ok(swap) | Err(Ended::Answered(swap)) => return Ok(swap),
-                Err(Ended::Failed(source)) => {
-                    let rejected = self.reject(source, &cause);
-                    self.book.flush().await;
-                    return Err(rejected);
-                }
+                Ok(swap) => return Ok(swap),
+                Err(Ended::Failed(source)) => return Err(self.reject(source, &cause).await),
                 // What serves is bad: that is mended first, in no time, and then this goes on.
                 Err(Ended::Condemned) => self.take_back().await,
             }
@@ -218,20 +219,36 @@ impl<G: Guest> Task<G> {
             return Ok(Swap::Unchanged { serving });
         }
         if self.book.is_refused(digest) {
+            self.candidate = Some((self.take_number(), digest));
             return Err(StageError::RolledBack { digest: digest.short() }.into());
         }
-        self.bring(Bring {
+        let (is_proved, back_from, kept) = (false, None, None);
+        let bring = Bring {
             candidate,
             cause,
             since,
             build_time,
             is_fresh,
             is_lazy,
-            is_proved: false,
-            back_from: None,
-            kept: None,
-        })
-        .await
+            is_proved,
+            back_from,
+            kept,
+        };
+        let (handler, trial) = (Arc::clone(&self.handler), self.trial);
+        let in_turn = async {
+            let prepared = self.prepare(bring).await?;
+            Ok::<_, StageError>(self.has_place().await.then_some(prepared))
+        };
+        // Only up to here a verdict comes in between: state that moves is not left on its way.
+        let prepared = tokio::select! {
+            biased; // A bad generation is taken back first.
+            () = condemned(&handler, trial) => return Err(Ended::Condemned),
+            prepared = in_turn => prepared?,
+        };
+        match prepared {
+            Some(prepared) => Ok(self.finish(prepared).await?),
+            None => Ok(Swap::Superseded),
+        }
     }
 
     /// Publishes the last version that proved itself before this start, unless that is what is to
@@ -245,24 +262,12 @@ impl<G: Guest> Task<G> {
             let candidate = self.guest.open(source).await?;
             if candidate.digest != digest {
                 let (digest, found) = (digest.short(), candidate.digest.short());
-                return Err(StageError::Changed { digest, found }.into());
+                return Err(StageError::Changed { digest, found });
             }
             let cause = "the last confirmed version, after a restart".to_owned();
-            let since = std::time::Instant::now();
-            self.bring(Bring {
-                candidate,
-                cause,
-                since,
-                build_time: None,
-                is_fresh: false,
-                is_lazy: false,
-                is_proved: true,
-                back_from: None,
-                kept: None,
-            })
-            .await
+            self.bring(Bring::again(candidate, cause)).await
         };
-        if let Err(Ended::Failed(error)) = booted.await {
+        if let Err(error) = booted.await {
             // The candidate decides alone, as without a history.
             let error = chain(&error);
             tracing::warn!(handler = %self.handler.name(), %error, "the confirmed version is lost");
@@ -280,17 +285,11 @@ impl<G: Guest> Task<G> {
             biased; // As in `swap`.
             // Cancel-safe: as in `swap`.
             ended = self.try_roll_back(to, cause) => ended,
-            () = stop.cancelled() => Err(Ended::Failed(StageError::ShuttingDown)),
+            () = stop.cancelled() => Err(StageError::ShuttingDown),
         };
         match ended {
-            Ok(swap) | Err(Ended::Answered(swap)) => Ok(swap),
-            Err(Ended::Failed(source)) => {
-                let rejected = self.reject(source, cause);
-                self.book.flush().await;
-                Err(rejected)
-            }
-            // Nobody is judged during a roll-back.
-            Err(Ended::Condemned) => Err(self.reject(StageError::ShuttingDown, cause)),
+            Ok(swap) => Ok(swap),
+            Err(source) => Err(self.reject(source, cause).await),
         }
     }
 
@@ -298,39 +297,26 @@ impl<G: Guest> Task<G> {
         &mut self,
         to: Option<GenerationNumber>,
         cause: &str,
-    ) -> Result<Swap, Ended> {
+    ) -> Result<Swap, StageError> {
         let Some(from) = self.handler.serving() else {
-            return Err(no_way_back("nothing is active that could be rolled back").into());
+            return Err(no_way_back("nothing is active that could be rolled back"));
         };
         let is_refused = |digest| self.book.is_refused(digest);
         let Some(version) = self.past.find(to, is_refused) else {
-            let problem = match to {
+            return Err(no_way_back(&match to {
                 Some(to) => format!("generation {to} is not among those that can be gone back to"),
                 None => "there is no generation before the active one".to_owned(),
-            };
-            return Err(no_way_back(&problem).into());
+            }));
         };
         let (candidate, kept) = (version.candidate.clone(), version.snapshot.clone());
         if candidate.digest == from.digest {
             return Ok(Swap::Unchanged { serving: from });
         }
-        let since = std::time::Instant::now();
-        let (cause, reason) = (cause.to_owned(), cause.to_owned());
-        let back_from = Some(from.generation);
-        let swap = self
-            .bring(Bring {
-                candidate,
-                cause,
-                since,
-                build_time: None,
-                is_fresh: false,
-                is_lazy: false,
-                is_proved: true,
-                back_from,
-                kept,
-            })
-            .await?;
-        self.book.rolled_back(from.generation, &reason);
+        let again = Bring::again(candidate, cause.to_owned());
+        // Without waiting for a place among those that drain: the bytes that were taken back do not
+        // come again, so this is no way around the bound.
+        let swap = self.bring(Bring { back_from: Some(from.generation), kept, ..again }).await?;
+        self.book.rolled_back(from.generation, cause);
         Ok(swap)
     }
 
@@ -361,15 +347,12 @@ impl<G: Guest> Task<G> {
 
     /// The active generation has proved itself, or somebody says so.
     fn confirm(&mut self) -> Option<Serving> {
-        let was_on_trial = self.trial.take().is_some();
+        self.trial = None;
         let serving = self.handler.serving()?;
-        self.past.forget_snapshot();
-        let is_new = self.confirmed.replace(serving.generation) != Some(serving.generation);
-        self.book
-            .confirmed(serving.generation, self.active.as_ref().map(|it| it.candidate.clone()));
-        if was_on_trial || is_new {
-            let generation = serving.generation;
-            self.bus.emit(Some(self.handler.name()), None, EventKind::Confirmed { generation });
+        let candidate = self.active.as_ref().map(|version| version.candidate.clone());
+        if self.trust(serving.generation, candidate) {
+            let kind = EventKind::Confirmed { generation: serving.generation };
+            self.bus.emit(Some(self.handler.name()), None, kind);
         }
         Some(serving)
     }
@@ -381,16 +364,15 @@ impl<G: Guest> Task<G> {
         number
     }
 
-    /// The active generation counts as good without a trial.
-    pub(super) fn trust(&mut self, generation: GenerationNumber, kept: Option<Candidate>) {
-        self.confirmed = Some(generation);
-        self.book.confirmed(generation, kept);
+    /// The active generation counts as good from now on; returns whether it did not before.
+    pub(super) fn trust(&mut self, generation: GenerationNumber, kept: Option<Candidate>) -> bool {
         self.past.forget_snapshot();
+        self.book.confirmed(generation, kept)
     }
 
-    fn tell_condition(&self) {
-        let condition = Condition { confirmed: self.confirmed, draining: self.draining.len() };
-        self.condition.send_if_modified(|told| std::mem::replace(told, condition) != condition);
+    fn tell_draining(&self) {
+        // Ordering: a figure for people.
+        self.told_draining.store(self.draining.len(), Ordering::Relaxed);
     }
 
     fn tidy(&self) {
@@ -437,17 +419,19 @@ impl<G: Guest> Task<G> {
     }
 
     pub(super) fn drain_aside(&mut self, previous: Arc<Generation<G::Ready>>) {
-        let (guest, bus) = (Arc::clone(&self.guest), self.bus.clone());
-        let (name, deadline) = (self.handler.name().clone(), self.handler.config().drain);
+        let (guest, bus, handler) =
+            (Arc::clone(&self.guest), self.bus.clone(), Arc::clone(&self.handler));
+        let deadline = handler.config().drain;
         #[cfg(test)]
         let deadline = match self.bug {
             Some(super::Bug::DrainWithoutDeadline) => Duration::MAX,
             _ => deadline,
         };
-        self.draining.spawn(drain(guest, previous, deadline, bus, name));
+        self.draining.spawn(drain(guest, handler, previous, deadline, bus));
     }
 
-    fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
+    /// Tells of a refusal, which is on the disk when this is ready.
+    async fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
         // Neither is about a version.
         if !matches!(source, StageError::ShuttingDown | StageError::NoWayBack { .. }) {
@@ -466,6 +450,7 @@ impl<G: Guest> Task<G> {
                 serving,
             },
         );
+        self.book.flush().await;
         Rejected { handler, serving, source }
     }
 
@@ -496,14 +481,14 @@ fn no_way_back(problem: &str) -> StageError {
 
 async fn drain<G: Guest>(
     guest: Arc<G>,
+    handler: Arc<Handler<G::Ready>>,
     generation: Arc<Generation<G::Ready>>,
     deadline: Duration,
     bus: EventBus,
-    handler: HandlerName,
 ) {
     let drained = generation.drain(deadline).await;
     bus.emit(
-        Some(&handler),
+        Some(handler.name()),
         None,
         EventKind::Drained {
             generation: generation.serving().generation,
@@ -512,8 +497,9 @@ async fn drain<G: Guest>(
         },
     );
     if let Some(loaded) = generation.peek() {
-        // Bounded also where many instances each take their time.
-        let _ = tokio::time::timeout(deadline, guest.close(loaded.ready())).await;
+        // Bounded also where many instances each take their time; one of them always has its own.
+        let bound = deadline.max(handler.config().hand_over);
+        let _ = tokio::time::timeout(bound, guest.close(loaded.ready())).await;
     }
 }
 

@@ -1,17 +1,15 @@
 //! Opens and reads below the cache directory, trusting nothing that it finds there.
 
-use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{
-    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
-};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD, OFlags};
+use rustix::fs::OFlags;
 
 use super::error::CacheUnavailable;
 use super::scan;
-use crate::files::PRIVATE;
+use crate::files::{self, NotOwn, PRIVATE};
 pub(super) use crate::files::{sync_parent, temporary, write};
 
 /// Whether the content of a directory can be ours alone.
@@ -50,36 +48,24 @@ pub(super) fn prepare(dir: &Path) -> Result<Trust, CacheUnavailable> {
     Ok(trust)
 }
 
-/// Makes or checks one directory. Those above it are their owner's affair.
+/// Makes or checks one directory.
 fn make_private(dir: &Path) -> Result<Trust, CacheUnavailable> {
-    let created = |source| CacheUnavailable::Create { dir: dir.to_owned(), source };
-    let metadata = match fs::symlink_metadata(dir) {
-        Ok(metadata) => metadata,
-        // Whatever else is wrong than that it is missing, this fails with it too.
-        Err(_) => {
-            DirBuilder::new().recursive(true).mode(PRIVATE).create(dir).map_err(created)?;
-            fs::symlink_metadata(dir).map_err(created)?
+    let metadata = files::own_directory(dir).map_err(|problem| {
+        let dir = dir.to_owned();
+        match problem {
+            NotOwn::Create(source) => CacheUnavailable::Create { dir, source },
+            NotOwn::NotADirectory(found) => CacheUnavailable::NotADirectory { dir, found },
+            NotOwn::Foreign { owner, user } => CacheUnavailable::ForeignOwner { dir, owner, user },
         }
-    };
-    if !metadata.is_dir() {
-        let found = if metadata.is_symlink() { "a symbolic link" } else { "no directory" };
-        return Err(CacheUnavailable::NotADirectory { dir: dir.to_owned(), found });
-    }
-    let (owner, user) = (metadata.uid(), user());
-    if owner != user {
-        return Err(CacheUnavailable::ForeignOwner { dir: dir.to_owned(), owner, user });
-    }
+    })?;
     let trust = if is_open(&metadata) {
         close(dir)?;
         Trust::Lost
     } else {
         Trust::Kept
     };
-    // Asked of the system, which knows more than the mode: a file system mounted read-only.
-    let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
-    rustix::fs::accessat(CWD, dir, wanted, AtFlags::EACCESS).map_err(|source| {
-        CacheUnavailable::ReadOnly { dir: dir.to_owned(), source: source.into() }
-    })?;
+    files::check_access(dir)
+        .map_err(|source| CacheUnavailable::ReadOnly { dir: dir.to_owned(), source })?;
     Ok(trust)
 }
 

@@ -1,10 +1,9 @@
 //! Processes that are killed while they write histories.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use super::*;
+use crate::files::killed::{WRITING, spawn};
 
 /// Names the directory that a killed process writes to.
 const DIRECTORY: &str = "WRT_TEST_KILLED_HISTORY";
@@ -26,7 +25,7 @@ fn nth(i: u64) -> HandlerHistory {
 async fn writes_histories_until_it_is_killed() {
     let Some(dir) = std::env::var_os(DIRECTORY) else { return };
     let store = HistoryStore::open(Path::new(&dir)).unwrap();
-    println!("writing");
+    println!("{WRITING}");
     for i in 1.. {
         for handler in HANDLERS {
             store.save(&name(handler), &nth(i));
@@ -37,29 +36,12 @@ async fn writes_histories_until_it_is_killed() {
     }
 }
 
-fn spawn(dir: &Path) -> Child {
-    let this = std::any::type_name_of_val(&writes_histories_until_it_is_killed);
-    // The test harness leaves out the crate's name.
-    let (_, name) = this.split_once("::").unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(DIRECTORY, dir)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // Other tests' names are not run, so the line comes or the output ends.
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("writing")), "it did not start");
-    child
-}
-
 #[test]
 fn killed_process_leaves_whole_histories() {
     let home = tempfile::tempdir().unwrap();
     let mut random: u64 = 7;
     for round in 0..40 {
-        let mut writer = spawn(home.path());
+        let mut writer = spawn(&writes_histories_until_it_is_killed, DIRECTORY, home.path());
         // A linear congruential generator, whose high bits are random enough.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         // Not a wait for anything: at which moment it dies is what is tried out.

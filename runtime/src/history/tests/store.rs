@@ -1,6 +1,5 @@
 //! Histories and components in a directory.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -101,7 +100,7 @@ async fn what_is_queued_is_written_after_the_store_is_gone() {
 }
 
 #[test]
-fn components_are_kept_by_their_digests_until_they_are_pruned() {
+fn components_are_kept_by_their_digests_until_the_last_one_lets_go() {
     let (_home, dir) = home();
     let store = HistoryStore::open(&dir).unwrap();
     let components: Vec<Vec<u8>> = (1..=3).map(|i| vec![i; 1000]).collect();
@@ -117,9 +116,23 @@ fn components_are_kept_by_their_digests_until_they_are_pruned() {
     store.keep(&digests[0], &components[0]).unwrap();
     assert_eq!(fs::read(store.component(&digests[0]).unwrap()).unwrap(), components[0]);
     fs::write(dir.join("components/README"), "not a component").unwrap();
-    assert_eq!(store.prune(&BTreeSet::from([digests[1]])), 2);
-    assert!(store.component(&digests[0]).is_none() && store.component(&digests[1]).is_some());
+    // Kept twice each, and the first one three times.
+    let release_all =
+        |n: usize| (0..n).for_each(|_| digests.iter().for_each(|it| store.release(it)));
+    release_all(2);
+    let left: Vec<_> = digests.iter().map(|digest| store.component(digest).is_some()).collect();
+    assert_eq!(left, [true, false, false]);
+    release_all(5);
+    assert!(store.component(&digests[0]).is_none() && !store.claim(&digests[0]));
     assert!(dir.join("components/README").exists());
+
+    // What an earlier process has left is nobody's until it is claimed.
+    store.keep(&digests[1], &components[1]).unwrap();
+    let next = HistoryStore::open(&dir).unwrap();
+    next.release(&digests[1]);
+    assert!(next.claim(&digests[1]));
+    next.release(&digests[1]);
+    assert!(next.component(&digests[1]).is_none());
 }
 
 #[test]

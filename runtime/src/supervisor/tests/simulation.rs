@@ -68,7 +68,8 @@ fn no_schedule_breaks_a_promise() {
         match catch_unwind(AssertUnwindSafe(|| run(seed, None))) {
             Ok(summary) => total += summary,
             Err(panic) => {
-                let text = panic.downcast_ref::<String>().map_or("", String::as_str);
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("?");
                 panic!("seed {seed}: {text} (run it alone with WRT_SEED={seed})");
             }
         }

@@ -1,9 +1,7 @@
 //! Processes that are killed while they write.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-
 use super::*;
+use crate::files::killed::{WRITING, spawn};
 
 /// Names the cache that a killed process writes to.
 const CACHE: &str = "WRT_TEST_KILLED_CACHE";
@@ -21,28 +19,11 @@ fn payload(number: u32) -> Vec<u8> {
 fn writes_until_it_is_killed() {
     let Some(cache) = std::env::var_os(CACHE) else { return };
     let cache = DiskCache::open(Path::new(&cache), AMPLE).unwrap();
-    println!("writing");
+    println!("{WRITING}");
     // A number of its own for each process, so that two do not write the same.
     for number in (0..).map(|number: u32| std::process::id().wrapping_add(number)) {
         write(&cache, &code(&(number as usize % NAMES).to_string()), &payload(number));
     }
-}
-
-fn spawn(cache: &Path) -> Child {
-    let this = std::any::type_name_of_val(&writes_until_it_is_killed);
-    // The test harness leaves out the crate's name.
-    let (_, name) = this.split_once("::").unwrap();
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CACHE, cache)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // Other tests' names are not run, so the line comes or the output ends.
-    assert!(lines.map_while(Result::ok).any(|line| line.contains("writing")), "it did not start");
-    child
 }
 
 #[test]
@@ -51,7 +32,7 @@ fn what_a_killed_process_wrote_is_whole() {
     let cache = home.open();
     let mut random = Random(7);
     for round in 0..50 {
-        let mut writers = [spawn(&home.path()), spawn(&home.path())];
+        let mut writers = [(), ()].map(|()| spawn(&writes_until_it_is_killed, CACHE, &home.path()));
         for writer in &mut writers {
             // Not a wait for anything: at which moment it dies is what is tried out.
             std::thread::sleep(Duration::from_micros(random.below(15_000) as u64));

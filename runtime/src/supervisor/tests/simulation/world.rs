@@ -13,7 +13,7 @@ use wrt_test_support::history::{ConnectionLog, End, History, Milestone, Outcome,
 use super::Random;
 use super::guest::{Alive, Begun, Counting, Node, Plan, Turn};
 use crate::config::{HandlerConfig, InstanceMode};
-use crate::events::{Event, EventKind, Stage, StateOutcome};
+use crate::events::{Event, EventKind, StateOutcome};
 use crate::handler::Entered;
 use crate::snapshot::Keeps;
 use crate::supervisor::*;
@@ -432,7 +432,8 @@ impl Operator {
             Ok(Swap::Unchanged { .. }) => {}
             Err(rejected) => {
                 assert!(rejected.serving.is_some(), "a refusal leaves nothing: {rejected:?}");
-                assert_ne!(rejected.source.stage(), Stage::Build);
+                let reason = &rejected.source;
+                assert!(!matches!(reason, StageError::ShuttingDown), "nothing is shut down yet");
             }
         }
         // One is active, one may be staged, one may be gone back to, and the rest drain.
