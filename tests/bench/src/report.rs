@@ -157,6 +157,15 @@ impl Figure {
         self.lines.push((label, text));
     }
 
+    /// Says that `peer` was not measured, and why; the others are.
+    pub(crate) fn absent(&mut self, peer: &'static str, why: &anyhow::Error) {
+        self.line(peer, format!("not measured: {why:#}"));
+        let absent = self.values.entry("absent").or_insert_with(|| json!([]));
+        if let Value::Array(absent) = absent {
+            absent.push(peer.into());
+        }
+    }
+
     /// Adds a value for programs.
     pub(crate) fn value(&mut self, name: &str, value: impl Into<Value>) {
         self.values.insert(name.to_owned(), value.into());
