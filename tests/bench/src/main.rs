@@ -12,10 +12,12 @@
 
 mod admin;
 mod bare;
+mod compare;
 mod counts;
 mod damage;
 mod http1;
 mod machine;
+mod many;
 mod numbered;
 mod probe;
 mod project;
@@ -91,8 +93,16 @@ enum Scenario {
     /// One of them.
     #[command(skip)]
     StatePart(scenarios::state::Args, scenarios::state::Part),
-    /// All of the above with their defaults.
+    /// How soon does a process answer, with few and many handlers?
+    Start(scenarios::start::Args),
+    /// What do warm instances take, and what do ten thousand swaps leave behind?
+    Memory(scenarios::memory::Args),
+    /// How do a swap, a call and memory grow with the number of handlers?
+    Handlers(scenarios::handlers::Args),
+    /// All of the above with their defaults, into `docs/benchmarks.md` and `benchmarks.json`.
     All,
+    /// Compare two reports: whether their conclusions are the same.
+    Compare(compare::Args),
 }
 
 impl Scenario {
@@ -110,6 +120,9 @@ impl Scenario {
             Self::Flight(Default::default()),
             Self::Corruption(Default::default()),
             Self::State(Default::default()),
+            Self::Start(Default::default()),
+            Self::Memory(Default::default()),
+            Self::Handlers(Default::default()),
         ]
     }
 
@@ -141,7 +154,12 @@ impl Scenario {
             Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
             Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
             Self::StatePart(args, part) => args.run(*part),
-            Self::State(_) | Self::All => unreachable!("replaced by its parts before"),
+            Self::Start(args) => Ok(scenarios::start::run(args, tools)?.with_settings(args)),
+            Self::Memory(args) => Ok(scenarios::memory::run(args)?.with_settings(args)),
+            Self::Handlers(args) => Ok(scenarios::handlers::run(args)?.with_settings(args)),
+            Self::State(_) | Self::All | Self::Compare(_) => {
+                unreachable!("replaced by its parts, or done before")
+            }
         }
     }
 }
@@ -160,6 +178,14 @@ fn main() -> ExitCode {
 
 /// Runs what `args` ask for; gives whether every bar is met.
 fn run(args: Args) -> Result<bool> {
+    if let Scenario::Compare(reports) = &args.scenario {
+        return compare::run(reports);
+    }
+    let (mut json, mut docs) = (args.json, args.docs);
+    if matches!(args.scenario, Scenario::All) {
+        json.get_or_insert_with(|| guests::target_dir().join("benchmarks.json"));
+        docs.get_or_insert_with(|| guests::workspace_root().join("docs/benchmarks.md"));
+    }
     build_wrt_if_needed()?;
     let tools = Tools::new(args.tools);
     // Before anything that takes long, as it may fail.
@@ -167,12 +193,13 @@ fn run(args: Args) -> Result<bool> {
     let mut report = Report::default();
     for scenario in args.scenario.parts() {
         report.add(scenario.run(&tools)?)?;
-    }
-    if let Some(path) = args.json {
-        report.write_json(&path, &machine)?;
-    }
-    if let Some(path) = args.docs {
-        report.write_docs(&path, &machine)?;
+        // After each, as the next one may take long, or fail.
+        if let Some(path) = &json {
+            report.write_json(path, &machine)?;
+        }
+        if let Some(path) = &docs {
+            report.write_docs(path, &machine)?;
+        }
     }
     Ok(report.has_passed())
 }
@@ -209,7 +236,7 @@ mod tests {
     #[test]
     fn all_has_every_scenario() {
         let n_commands = Args::command().get_subcommands().count();
-        // `all` itself is none of them.
-        assert_eq!(Scenario::all().len(), n_commands - 1);
+        // `all` and `compare` are none of them.
+        assert_eq!(Scenario::all().len(), n_commands - 2);
     }
 }

@@ -1,6 +1,7 @@
 //! What was measured, for people on standard output, for programs and for the documents in files.
 
 mod docs;
+pub(crate) mod plot;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,6 +11,7 @@ use anyhow::{Context as _, Result};
 use serde_json::{Map, Value, json};
 
 use crate::machine::Machine;
+use plot::Plot;
 
 /// What a value counts; says how it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) enum Unit {
     Share,
     /// A number of things.
     Count,
+    /// The power of one thing that another grows with.
+    Exponent,
 }
 
 impl Unit {
@@ -34,6 +38,7 @@ impl Unit {
             Self::Bytes => "bytes",
             Self::Share => "share",
             Self::Count => "count",
+            Self::Exponent => "exponent",
         }
     }
 
@@ -48,6 +53,7 @@ impl Unit {
             Self::Bytes => format!("{:.1} MiB", value / f64::from(1 << 20)),
             Self::Share => format!("{:.1} %", value * 100.0),
             Self::Count => format!("{value:.0}"),
+            Self::Exponent => format!("{value:.3}"),
         }
     }
 }
@@ -136,6 +142,7 @@ pub(crate) struct Figure {
     settings: String,
     rows: Vec<Row>,
     lines: Vec<(&'static str, String)>,
+    plots: Vec<Plot>,
     values: Map<String, Value>,
 }
 
@@ -143,8 +150,8 @@ impl Figure {
     /// A figure without rows; says the question, as the answer takes a while.
     pub(crate) fn new(name: &'static str, question: &'static str) -> Self {
         say(&format!("{name}: {question}"));
-        let (settings, rows, lines) = (String::new(), vec![], vec![]);
-        Self { name, question, settings, rows, lines, values: Map::new() }
+        let (settings, rows, lines, plots) = (String::new(), vec![], vec![], vec![]);
+        Self { name, question, settings, rows, lines, plots, values: Map::new() }
     }
 
     /// Adds a row.
@@ -155,6 +162,11 @@ impl Figure {
     /// Adds a line for people.
     pub(crate) fn line(&mut self, label: &'static str, text: String) {
         self.lines.push((label, text));
+    }
+
+    /// Adds a picture for the document.
+    pub(crate) fn plot(&mut self, plot: Plot) {
+        self.plots.push(plot);
     }
 
     /// Says that `peer` was not measured, and why; the others are.
@@ -232,7 +244,8 @@ impl Report {
         fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))
     }
 
-    /// Puts the tables of these figures into the document at `path`, and leaves its others.
+    /// Puts the tables of these figures into the document at `path`, and leaves its others; pictures go
+    /// into a directory beside it.
     pub(crate) fn write_docs(&self, path: &Path, machine: &Machine) -> Result<()> {
         let before = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -241,6 +254,15 @@ impl Report {
                 return Err(error).with_context(|| format!("failed to read `{}`", path.display()));
             }
         };
+        for figure in &self.0 {
+            for plot in &figure.plots {
+                let picture = path.with_file_name(docs::picture(figure, plot));
+                let wrote = picture.parent().map_or(Ok(()), fs::create_dir_all);
+                wrote
+                    .and_then(|()| fs::write(&picture, plot.svg()))
+                    .with_context(|| format!("failed to write `{}`", picture.display()))?;
+            }
+        }
         let measured_on = machine.to_string();
         let text = self.0.iter().fold(before, |text, it| docs::put(&text, it, &measured_on));
         fs::write(path, text).with_context(|| format!("failed to write `{}`", path.display()))

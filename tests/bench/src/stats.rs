@@ -54,6 +54,11 @@ pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
     both / squares
 }
 
+/// The power of `x` that `y` grows with, by the line that fits the logarithms best.
+pub(crate) fn exponent(points: &[(f64, f64)]) -> f64 {
+    slope(&points.iter().map(|(x, y)| (x.ln(), y.ln())).collect::<Vec<_>>())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +80,12 @@ mod tests {
         let off = [(0.0, 1.0), (1.0, -1.0), (2.0, -1.0), (3.0, 1.0)];
         assert!(slope(&off).abs() < 1e-9, "{}", slope(&off));
         assert!((slope(&[(0.0, 10.0), (1.0, 10.0), (2.0, 4.0)]) + 3.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn exponent_is_the_power() {
+        let points: Vec<_> = [1.0, 10.0, 1000.0f64].map(|x| (x, 5.0 * x.powf(0.3))).into();
+        assert!((exponent(&points) - 0.3).abs() < 1e-9, "{}", exponent(&points));
     }
 
     #[test]

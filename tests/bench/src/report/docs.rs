@@ -1,6 +1,7 @@
 //! A figure's table in a document, between two marks, so that a later run replaces it.
 
 use super::Figure;
+use super::plot::Plot;
 
 /// The beginning of a document that is not there yet.
 pub(super) const HEAD: &str = "\
@@ -28,6 +29,11 @@ pub(super) fn put(text: &str, figure: &Figure, measured_on: &str) -> String {
     }
 }
 
+/// Where a picture is, seen from the document.
+pub(super) fn picture(figure: &Figure, plot: &Plot) -> String {
+    format!("benchmarks/{}-{}.svg", figure.name, plot.id)
+}
+
 fn section(figure: &Figure, measured_on: &str) -> String {
     let mut text = format!("## {}: {}\n\n", figure.name, figure.question);
     text += "| what | bar | measured | |\n|---|---:|---:|---|\n";
@@ -41,6 +47,9 @@ fn section(figure: &Figure, measured_on: &str) -> String {
         text += &format!("| {} | {bar} | {value} | {verdict} |\n", escape(&row.what));
     }
     text.push('\n');
+    for plot in &figure.plots {
+        text += &format!("![{}]({})\n\n", plot.title, picture(figure, plot));
+    }
     for (label, line) in &figure.lines {
         text += &format!("- {label}: {}\n", escape(line));
     }

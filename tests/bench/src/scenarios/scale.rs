@@ -1,18 +1,16 @@
 //! Ten thousand handlers in one process: how soon does it answer, how much memory, how long a call?
 
-use std::process::Stdio;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
 use wrt_test_support::process::ServerProcess;
 
+use crate::many::{Many, route};
 use crate::numbered::Numbered;
 use crate::probe::Probe;
 use crate::report::{Figure, Row, Unit, say};
-use crate::site::{Handler, Site};
 use crate::stats::Samples;
-use crate::{trace, work};
+use crate::trace;
 
 /// Milliseconds from the start of the process to the first answer.
 const START_MS: f64 = 1000.0;
@@ -64,16 +62,15 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
         "with ten thousand handlers, how soon is the first answer, and what do calls cost in \
          memory and time?",
     );
-    let site = Site::at(work::directory(&format!("scale-{}", args.handlers))?);
-    let size = make(args, &site)?;
-    let cached = compile_all(&site)?;
+    let many = Many::make(args.handlers, BUDGET)?;
+    let (site, cached) = (&many.site, &many.cached);
     let of_code = |name: &str| cached.pointer(&format!("/kinds/code/{name}"))?.as_f64();
     let (entries, bytes) = of_code("entries").zip(of_code("bytes")).with_context(|| {
         format!("expected the entries with code from `wrt cache stat --json`, found {cached}")
     })?;
     ensure!(entries >= args.handlers as f64, "expected code of every handler, found {cached}");
     let entry = bytes / entries;
-    figure.line("component", format!("{} KiB", size / 1024));
+    figure.line("component", format!("{} KiB", many.component_len / 1024));
     figure.line(
         "compiled",
         format!("{:.0} KiB each, {:.0} MiB in all", entry / 1024.0, bytes / f64::from(1 << 20)),
@@ -127,53 +124,6 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
     let what = "handlers compiled although their code was on disk";
     figure.row(Row::low("compiled", what, n_compiled as f64, Unit::Count).bar(0.0));
     Ok(figure)
-}
-
-fn name(number: usize) -> String {
-    format!("h{number:05}")
-}
-
-fn route(number: usize) -> String {
-    format!("/{}", name(number))
-}
-
-/// Writes the components and the manifest, but for what an earlier run has left; gives the size of
-/// a component.
-fn make(args: &Args, site: &Site) -> Result<usize> {
-    let numbered = Numbered::small()?;
-    let names: Vec<_> = (0..args.handlers).map(|it| (name(it), route(it))).collect();
-    let handlers: Vec<_> = names.iter().map(|(name, route)| Handler::new(name, route)).collect();
-    let mib = BUDGET >> 20;
-    site.write_manifest(
-        &handlers,
-        &format!("[cache]\nmemory = \"{mib}MiB\"\ndisk = \"16GiB\"\ndir = \"cache\"\n"),
-    )?;
-    for (number, (name, _)) in names.iter().enumerate() {
-        let component = numbered.component(number)?;
-        let path = site.component(name);
-        // The server remembers files by their times: one that is right stays as it is.
-        if !work::read(&path).is_ok_and(|found| found == component) {
-            work::write(&path, component)?;
-        }
-    }
-    Ok(numbered.len())
-}
-
-/// Lets `wrt build` compile what is not on disk yet; gives what `wrt cache stat` says then.
-fn compile_all(site: &Site) -> Result<Value> {
-    let started_at = Instant::now();
-    let status = site
-        .wrt(&["build", "--json"])?
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .context("failed to run `wrt build`")?;
-    ensure!(status.success(), "`wrt build` ended with {status}");
-    say(&format!("  compiled code is on disk after {:.0} s", started_at.elapsed().as_secs_f64()));
-    let output = site.wrt(&["cache", "stat", "--json"])?.output();
-    let output = output.context("failed to run `wrt cache stat`")?;
-    ensure!(output.status.success(), "`wrt cache stat` ended with {}", output.status);
-    serde_json::from_slice(&output.stdout).context("failed to read what `wrt cache stat` said")
 }
 
 /// Makes every call of `trace`; an answer that is not the called handler's own ends the scenario.
