@@ -48,7 +48,7 @@ impl Default for Args {
 /// A server with some number of handlers.
 struct Sized {
     // Dropped in this order: the server goes before what it watches.
-    server: ServerProcess,
+    _server: ServerProcess,
     many: Many,
     n: usize,
     probe: Probe,
@@ -134,7 +134,7 @@ impl Sized {
         probe.wait_for(&route(n - 1), &Numbered::words(n - 1))?;
         let idle_bytes = ProcStat::of(server.id())?.rss as f64;
         let (call_ms, swap_ms) = Default::default();
-        Ok(Self { server, many, n, probe, idle_bytes, call_ms, swap_ms })
+        Ok(Self { _server: server, many, n, probe, idle_bytes, call_ms, swap_ms })
     }
 
     /// Calls handlers in turn, evenly chosen among all.
