@@ -153,6 +153,8 @@ fn base(config: &RuntimeConfig) -> Config {
         .async_stack_size(ASYNC_STACK)
         .wasm_component_model(true)
         .wasm_component_model_async(config.wasi03)
+        // What lets a component's calls overlap costs every call; only those of WASI 0.3 do.
+        .concurrency_support(config.wasi03)
         .wasm_memory64(false)
         .wasm_threads(false)
         .wasm_gc(false)

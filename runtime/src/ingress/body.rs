@@ -1,8 +1,9 @@
 //! The body of a response: bytes at hand, or what a guest streams.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -35,9 +36,12 @@ pub struct BodyError(String);
 
 /// What a guest streams, with everything that has to live as long as that.
 pub(super) struct GuestBody {
+    /// Frames that were taken out of `inner` already.
+    ahead: VecDeque<WasiFrame>,
     inner: WasiBody,
     call: Call,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Waited for as soon as the guest lets itself be waited for, or has handed on a frame.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     report: Arc<CallReport>,
     /// Whether the last frame was handed on.
     ended: bool,
@@ -45,8 +49,10 @@ pub(super) struct GuestBody {
     /// when it has them all.
     remaining: Option<u64>,
     /// Keeps the call in flight: its generation is not drained before the body is.
-    _entered: Entered<Served>,
+    entered: Entered<Served>,
 }
+
+type WasiFrame = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
 
 impl std::fmt::Debug for GuestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -59,24 +65,53 @@ impl Body {
         Self(Kind::Full(Some(bytes.into())))
     }
 
+    /// What a guest answers with, of the length that it states, if it does.
+    ///
+    /// A body that is there as a whole already is taken from the guest: its length is known then, and
+    /// nothing has to live as long as it takes to send it.
     pub(super) fn guest(
-        inner: WasiBody,
+        mut inner: WasiBody,
         call: Call,
         report: Arc<CallReport>,
         entered: Entered<Served>,
         length: Option<u64>,
     ) -> Self {
-        let cut = Box::pin(entered.pass.cut().clone().cancelled_owned());
-        Self(Kind::Guest(Box::new(GuestBody {
-            inner,
-            call,
-            cut,
-            report,
-            ended: false,
-            remaining: length,
-            _entered: entered,
-        })))
+        let mut ahead = VecDeque::new();
+        if call.has_ended() {
+            match gathered(&mut inner) {
+                Ok(bytes) => return Self::full(bytes),
+                Err(frames) => ahead = frames,
+            }
+        }
+        let (ended, remaining) = (false, length);
+        let (cut, inner) = (None, inner);
+        let guest = GuestBody { ahead, inner, call, cut, report, ended, remaining, entered };
+        Self(Kind::Guest(Box::new(guest)))
     }
+}
+
+/// All of `body` if it is there and is one piece, else the frames that had to be taken to see that.
+fn gathered(body: &mut WasiBody) -> Result<Bytes, VecDeque<WasiFrame>> {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut whole = None;
+    loop {
+        match Pin::new(&mut *body).poll_frame(&mut cx) {
+            Poll::Ready(None) => return Ok(whole.unwrap_or_default()),
+            Poll::Ready(Some(Ok(frame))) => match (frame.into_data(), &whole) {
+                (Ok(bytes), _) if bytes.is_empty() => {}
+                (Ok(bytes), None) => whole = Some(bytes),
+                (Ok(bytes), Some(_)) => return Err(after(whole, Some(Ok(Frame::data(bytes))))),
+                (Err(frame), _) => return Err(after(whole, Some(Ok(frame)))),
+            },
+            Poll::Ready(Some(Err(error))) => return Err(after(whole, Some(Err(error)))),
+            // Asked again, with a waker, when the frames so far are sent.
+            Poll::Pending => return Err(after(whole, None)),
+        }
+    }
+}
+
+fn after(first: Option<Bytes>, next: Option<WasiFrame>) -> VecDeque<WasiFrame> {
+    first.map(|bytes| Ok(Frame::data(bytes))).into_iter().chain(next).collect()
 }
 
 impl http_body::Body for Body {
@@ -99,7 +134,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Kind::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
-            Kind::Guest(guest) => guest.inner.is_end_stream(),
+            Kind::Guest(guest) => guest.is_end_stream(),
         }
     }
 
@@ -108,7 +143,9 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Kind::Guest(guest) => guest.inner.size_hint(),
+            // What is ahead of the rest is not in the rest's hint.
+            Kind::Guest(guest) if guest.ahead.is_empty() => guest.inner.size_hint(),
+            Kind::Guest(_) => SizeHint::default(),
         }
     }
 }
@@ -119,16 +156,21 @@ impl GuestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // Before the guest's frames: one that always has a next one must not outlive the cut.
-        if self.cut.as_mut().poll(cx).is_ready() {
+        if self.is_cut(cx, false) {
             return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
         }
         for _ in 0..MAX_EMPTY_FRAMES {
-            match Pin::new(&mut self.inner).poll_frame(cx) {
+            let next = match self.ahead.pop_front() {
+                Some(frame) => Poll::Ready(Some(frame)),
+                None => Pin::new(&mut self.inner).poll_frame(cx),
+            };
+            match next {
                 Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
                 Poll::Ready(Some(Ok(frame))) => {
                     self.call.progress();
                     let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
                     self.remaining = self.remaining.map(|bytes| bytes.saturating_sub(sent));
+                    self.begin_cut();
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
@@ -139,12 +181,34 @@ impl GuestBody {
                     self.ended = true;
                     return Poll::Ready(None);
                 }
+                Poll::Pending if self.is_cut(cx, true) => {
+                    return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
+                }
                 Poll::Pending => return Poll::Pending,
             }
         }
         // Asked again at once, but after the other tasks of this thread.
+        self.begin_cut();
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty() && self.inner.is_end_stream()
+    }
+
+    /// Whether the drain deadline has passed, as far as that is waited for, or `begin` says so.
+    fn is_cut(&mut self, cx: &mut Context<'_>, begin: bool) -> bool {
+        if begin {
+            self.begin_cut();
+        }
+        self.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready())
+    }
+
+    /// Waits for the drain deadline from now on: most answers are there before it matters.
+    fn begin_cut(&mut self) {
+        let token = self.entered.pass.cut();
+        self.cut.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
     }
 
     fn failed(&mut self, failure: &CallFailure) -> BodyError {
@@ -156,7 +220,7 @@ impl GuestBody {
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
-        if !self.ended && self.remaining != Some(0) && !self.inner.is_end_stream() {
+        if !self.ended && self.remaining != Some(0) && !self.is_end_stream() {
             // The client has gone, or wants no body.
             self.call.abandon();
         }

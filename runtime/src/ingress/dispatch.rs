@@ -130,6 +130,7 @@ where
     let cut = entered.pass.cut();
     // Cancel-safe: a response that loses against the cut is dropped with its call.
     let response = tokio::select! {
+        biased; // Most calls are answered before anybody has to be asked to tell of the cut.
         response = instances.call(call.clone(), request) => response?,
         () = cut.cancelled() => return Err(CallFailure::Cut),
     };

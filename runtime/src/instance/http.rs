@@ -1,6 +1,8 @@
-//! HTTP instances of one generation, on wasmtime's `ProxyHandler`: one worker task for each store.
+//! HTTP instances of one generation: those of WASI 0.2 are run by their callers, those of WASI 0.3 by
+//! the workers of wasmtime's `ProxyHandler`, one for each store.
 
 mod call;
+mod direct;
 mod worker;
 
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use crate::engine::TICK;
 use crate::error::{CallFailure, ProbeError};
 use crate::generation::Retirement;
 pub(crate) use call::Call;
+use direct::Direct;
 use worker::Workers;
 
 /// Calls that one WASI 0.3 instance serves at once when it is pooled; a trap fails all of them, so
@@ -29,12 +32,19 @@ const GRACE: Duration = Duration::from_millis(50).saturating_add(TICK);
 
 /// The HTTP instances of one generation.
 pub(crate) struct HttpInstances {
-    proxy: ProxyHandler<Workers>,
+    way: Way,
     timeout: Duration,
 }
 
+/// How calls reach an instance.
+enum Way {
+    Direct(Direct),
+    Workers(ProxyHandler<Workers>),
+}
+
 impl HttpInstances {
-    /// `is_03` says that instances serve several calls at once when they are pooled.
+    /// `is_03` says that they are handlers of WASI 0.3, of which a pooled one serves several calls at
+    /// once.
     pub(crate) fn new(
         keeper: Arc<Keeper<Http>>,
         is_03: bool,
@@ -42,19 +52,30 @@ impl HttpInstances {
         timeout: Duration,
         retirement: Retirement,
     ) -> Self {
-        let is_pooled = matches!(mode, InstanceMode::Pooled { .. });
-        let concurrent = if is_03 && is_pooled { CONCURRENT_03 } else { 1 };
-        let state = Workers { keeper, mode, concurrent, timeout, retirement };
-        Self { proxy: ProxyHandler::new(state), timeout }
+        let way = if is_03 {
+            let is_pooled = matches!(mode, InstanceMode::Pooled { .. });
+            let concurrent = if is_pooled { CONCURRENT_03 } else { 1 };
+            let state = Workers { keeper, mode, concurrent, timeout, retirement };
+            Way::Workers(ProxyHandler::new(state))
+        } else {
+            Way::Direct(Direct { keeper, timeout, cut: retirement.cut })
+        };
+        Self { way, timeout }
     }
 
     pub(crate) fn keeper(&self) -> &Arc<Keeper<Http>> {
-        &self.proxy.state().keeper
+        match &self.way {
+            Way::Direct(direct) => &direct.keeper,
+            Way::Workers(proxy) => &proxy.state().keeper,
+        }
     }
 
     /// How many instances `n` calls at once take.
     pub(crate) fn instances_for(&self, n: usize) -> usize {
-        n.div_ceil(self.proxy.state().concurrent)
+        match &self.way {
+            Way::Direct(_) => n,
+            Way::Workers(proxy) => n.div_ceil(proxy.state().concurrent),
+        }
     }
 
     /// Asks for `path`, as a new generation is before it is published.
@@ -83,27 +104,38 @@ impl HttpInstances {
     /// Dropping the future ends the guest, unless its instance serves other calls too or is a
     /// singleton: whose client left goes on, as its memory is not the client's.
     pub(crate) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
-        let timeout = self.timeout;
-        let unanswered = AbandonOnDrop(Some(&call));
-        let answer = tokio::time::timeout(timeout, self.proxy.handle(call.clone(), request)).await;
-        unanswered.disarm();
-        match answer {
-            Ok(Ok(response)) => {
-                call.progress();
-                Ok(response)
+        match &self.way {
+            Way::Direct(direct) => direct.call(&call, request).await,
+            Way::Workers(proxy) => handle(proxy, self.timeout, call, request).await,
+        }
+    }
+}
+
+async fn handle(
+    proxy: &ProxyHandler<Workers>,
+    timeout: Duration,
+    call: Call,
+    request: Request,
+) -> Result<Response, CallFailure> {
+    let unanswered = AbandonOnDrop(Some(&call));
+    let answer = tokio::time::timeout(timeout, proxy.handle(call.clone(), request)).await;
+    unanswered.disarm();
+    match answer {
+        Ok(Ok(response)) => {
+            call.progress();
+            Ok(response)
+        }
+        Ok(Err(error)) => Err(match failure(error, timeout) {
+            // A trap reaches the worker alone; the call hears only that its answer is lost.
+            lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
+                let error = call.worker_error().await;
+                error.map_or(lost, |error| failure(error, timeout))
             }
-            Ok(Err(error)) => Err(match failure(error, timeout) {
-                // A trap reaches the worker alone; the call hears only that its answer is lost.
-                lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
-                    let error = call.worker_error().await;
-                    error.map_or(lost, |error| failure(error, timeout))
-                }
-                other => other,
-            }),
-            Err(_) => {
-                call.abandon();
-                Err(CallFailure::Deadline { timeout })
-            }
+            other => other,
+        }),
+        Err(_) => {
+            call.abandon();
+            Err(CallFailure::Deadline { timeout })
         }
     }
 }

@@ -21,6 +21,8 @@ struct SharedCall {
     clock: OnceLock<Arc<Clock>>,
     /// Set when nobody waits for the answer any more.
     abandoned: AtomicBool,
+    /// Set when the guest has done everything that it had to do for the call.
+    ended: AtomicBool,
 }
 
 impl Call {
@@ -34,6 +36,17 @@ impl Call {
         if let Some(clock) = self.shared.clock.get() {
             clock.abandon(&self.shared);
         }
+    }
+
+    /// The guest has ended well, so all of its answer is there.
+    pub(super) fn end(&self) {
+        // Ordering: told to whoever gets the answer, by the task that made it.
+        self.shared.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all of the answer is there, so that nothing of its body has to be waited for.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Relaxed)
     }
 
     /// A worker takes the call.
@@ -150,6 +163,17 @@ impl Clock {
     pub(super) async fn error(&self) -> Option<wasmtime::Error> {
         tokio::time::timeout(GRACE, self.ended.cancelled()).await.ok()?;
         self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Ready when nothing has moved for `patience`.
+    pub(super) async fn expired(&self, patience: Duration) {
+        loop {
+            let deadline = self.last() + patience;
+            tokio::time::sleep_until(deadline.into()).await;
+            if self.last() + patience <= Instant::now() {
+                return;
+            }
+        }
     }
 
     pub(super) fn last(&self) -> Instant {

@@ -1,0 +1,160 @@
+//! HTTP calls of WASI 0.2: the caller runs the guest itself; what it does after its answer has begun
+//! goes on in a task.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use wasmtime_wasi_http::WasiHttpView as _;
+use wasmtime_wasi_http::handler::{Proxy, Request, Response};
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+
+use super::GRACE;
+use super::call::{Call, Clock};
+use crate::contract::served::Http;
+use crate::error::CallFailure;
+use crate::instance::failure;
+use crate::instance::keeper::Keeper;
+use crate::snapshot::Keeps;
+
+/// What the guest made of `response-outparam`.
+type Answer = Result<Response, ErrorCode>;
+
+/// A guest's work for one call, to its end.
+type Run = Pin<Box<dyn Future<Output = Result<(), CallFailure>> + Send>>;
+
+/// The instances of one generation, each lent to one call at a time.
+pub(super) struct Direct {
+    pub(super) keeper: Arc<Keeper<Http>>,
+    pub(super) timeout: Duration,
+    /// Cancelled at the drain deadline.
+    pub(super) cut: CancellationToken,
+}
+
+impl Direct {
+    /// See [`HttpInstances::call`](super::HttpInstances::call).
+    pub(super) async fn call(
+        &self,
+        call: &Call,
+        request: Request,
+    ) -> Result<Response, CallFailure> {
+        let (answer, answered) = oneshot::channel();
+        let run = run(Arc::clone(&self.keeper), request, answer, self.timeout);
+        let mut run: Run = if self.keeper.keeps() == Keeps::Nothing {
+            Box::pin(run)
+        } else {
+            // The memory of a singleton is not its client's, so it outlives a client that leaves.
+            let task = tokio::spawn(self.bounded(call, false, Box::pin(run)));
+            Box::pin(async { task.await.unwrap_or_else(|panic| Err(panicked(&panic))) })
+        };
+        let begun = tokio::time::timeout(self.timeout, begin(&mut run, answered)).await;
+        match begun.map_err(|_| CallFailure::Deadline { timeout: self.timeout })? {
+            Begun { answer: Some(answer), end } => {
+                match end {
+                    Some(Ok(())) => call.end(),
+                    Some(Err(failure)) => ended_early(&failure),
+                    None => {
+                        let rest = self.bounded(call, true, run);
+                        tokio::spawn(async {
+                            if let Err(failure) = rest.await {
+                                ended_early(&failure);
+                            }
+                        });
+                    }
+                }
+                answer.map_err(|code| CallFailure::Guest { reason: code.to_string() })
+            }
+            Begun { answer: None, end: Some(Err(failure)) } => Err(failure),
+            Begun { answer: None, .. } => {
+                let reason = "guest never invoked `response-outparam::set` method".to_owned();
+                Err(CallFailure::Guest { reason })
+            }
+        }
+    }
+
+    /// `run` until it ends, stands still for too long, or is cut; or is abandoned, if it may be.
+    fn bounded(
+        &self,
+        call: &Call,
+        may_be_abandoned: bool,
+        run: Run,
+    ) -> impl Future<Output = Result<(), CallFailure>> + Send + 'static {
+        let (timeout, cut) = (self.timeout, self.cut.clone());
+        let clock = Arc::new(Clock::start(may_be_abandoned));
+        call.taken_by(&clock);
+        async move {
+            // Cancel-safe: whichever loses is dropped, and with it the store that it may own.
+            tokio::select! {
+                ended = run => ended,
+                () = clock.expired(timeout.saturating_add(GRACE)) => {
+                    Err(CallFailure::Deadline { timeout })
+                }
+                () = poll_fn(|cx| clock.poll_abandoned(cx)) => Ok(()),
+                () = cut.cancelled() => Err(CallFailure::Cut),
+            }
+        }
+    }
+}
+
+/// Runs the guest for `request`. An instance whose call went well is given back.
+async fn run(
+    keeper: Arc<Keeper<Http>>,
+    request: Request,
+    answer: oneshot::Sender<Answer>,
+    timeout: Duration,
+) -> Result<(), CallFailure> {
+    let (mut live, lent) = keeper.take().await?;
+    let called = async {
+        let Proxy::P2(guest) = &live.exports else {
+            wasmtime::bail!("it is a handler of WASI 0.3");
+        };
+        let mut http = live.store.data_mut().http();
+        let request = http.new_incoming_request(Scheme::Http, request)?;
+        let answer = http.new_response_outparam(answer)?;
+        guest.wasi_http_incoming_handler().call_handle(&mut live.store, request, answer).await
+    };
+    called.await.map_err(|error| failure(error, timeout))?;
+    lent.give_back(live);
+    Ok(())
+}
+
+/// How far a guest came: it has answered, ended, or both.
+struct Begun {
+    answer: Option<Answer>,
+    end: Option<Result<(), CallFailure>>,
+}
+
+/// Runs the guest until its answer is there, or cannot come any more.
+async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun {
+    let mut is_awaited = true;
+    poll_fn(|cx| {
+        // The guest first, as it makes the answer.
+        let end = match run.as_mut().poll(cx) {
+            Poll::Ready(end) => Some(end),
+            Poll::Pending => None,
+        };
+        if is_awaited {
+            match Pin::new(&mut answered).poll(cx) {
+                Poll::Ready(Ok(answer)) => {
+                    return Poll::Ready(Begun { answer: Some(answer), end });
+                }
+                Poll::Ready(Err(_)) => is_awaited = false,
+                Poll::Pending => {}
+            }
+        }
+        if end.is_some() { Poll::Ready(Begun { answer: None, end }) } else { Poll::Pending }
+    })
+    .await
+}
+
+fn ended_early(failure: &CallFailure) {
+    tracing::debug!("a guest ended after its answer had begun: {}", crate::error::chain(failure));
+}
+
+fn panicked(panic: &tokio::task::JoinError) -> CallFailure {
+    CallFailure::Guest { reason: panic.to_string() }
+}
