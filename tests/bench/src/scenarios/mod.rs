@@ -6,12 +6,12 @@ pub(crate) mod corruption;
 pub(crate) mod flight;
 pub(crate) mod growth;
 pub(crate) mod large;
+pub(crate) mod reload;
 pub(crate) mod scale;
 pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
-pub(crate) mod today;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
