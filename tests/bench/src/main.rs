@@ -95,6 +95,8 @@ enum Scenario {
     /// One of them.
     #[command(skip)]
     StatePart(scenarios::state::Args, scenarios::state::Part),
+    /// What does a chain of five plugin calls with 50 KiB of JSON cost?
+    Workflow(scenarios::workflow::Args),
     /// All of the above with their defaults.
     All,
 }
@@ -114,6 +116,7 @@ impl Scenario {
             Self::Flight(Default::default()),
             Self::Corruption(Default::default()),
             Self::State(Default::default()),
+            Self::Workflow(Default::default()),
         ]
     }
 
@@ -147,6 +150,7 @@ impl Scenario {
             Self::Scale(args) => Ok(scenarios::scale::run(args)?.with_settings(args)),
             Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
             Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
+            Self::Workflow(args) => Ok(scenarios::workflow::run(args)?.with_settings(args)),
             Self::ReloadPart(args, part) => args.run(*part, tools),
             Self::StatePart(args, part) => args.run(*part),
             Self::Reload(_) | Self::State(_) | Self::All => {

@@ -2,6 +2,7 @@
 
 pub(crate) mod dylib;
 pub(crate) mod node;
+pub(crate) mod plugin;
 pub(crate) mod restart;
 
 use std::fmt;
@@ -16,11 +17,14 @@ use wrt_test_support::process::ServerProcess;
 
 use crate::report::Figure;
 
+/// Saves a source with another text.
+type Edit = Box<dyn Fn(&str) -> Result<()>>;
+
 /// A server whose handler has one text that can be edited.
 pub(crate) struct Peer {
     // Dropped in this order: the server goes before the directory that it watches.
     server: ServerProcess,
-    edit: Box<dyn Fn(&str) -> Result<()>>,
+    edit: Edit,
     version: String,
 }
 
@@ -55,9 +59,9 @@ impl fmt::Debug for Peer {
     }
 }
 
-/// Keeps in `figure` which versions ran beside wrt, and with which flags.
+/// Keeps in `figure` which versions ran beside wrt, and with which flags; empty ones say nothing.
 pub(crate) fn note_versions<'a>(figure: &mut Figure, versions: impl IntoIterator<Item = &'a str>) {
-    let versions: Vec<_> = versions.into_iter().collect();
+    let versions: Vec<_> = versions.into_iter().filter(|version| !version.is_empty()).collect();
     if !versions.is_empty() {
         figure.line("peers", versions.join("; "));
         figure.value("peers", versions);

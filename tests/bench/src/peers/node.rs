@@ -11,7 +11,7 @@ use super::{Peer, Template, sources};
 use crate::machine::said;
 
 /// The runtime, as on everybody's path.
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
 
 /// How long bots and plugin tools of today wait after the last change before they restart.
 pub(crate) const USUAL_DEBOUNCE: Duration = Duration::from_millis(500);

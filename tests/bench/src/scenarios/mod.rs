@@ -12,6 +12,7 @@ pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
+pub(crate) mod workflow;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;

@@ -71,7 +71,7 @@ pub(super) fn run(plan: Plan) -> Result<Figure> {
         ("known", "compiled before", "artifact replaced to first answer, compiled before", &known),
         ("new", "never compiled", "artifact replaced to first answer, never compiled", &new),
     ] {
-        let text = format!("{}; {:?}", replaced.ms.in_ms(), replaced.compiled_by);
+        let text = format!("{}; compiled by {:?}", replaced.ms.in_ms(), replaced.compiled_by);
         figure.line(name, text);
         figure.row(Row::low(id, what, replaced.ms.median(), Unit::Ms));
     }
