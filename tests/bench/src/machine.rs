@@ -78,14 +78,14 @@ impl fmt::Display for Machine {
 }
 
 /// The first line that `command` prints.
-fn said(command: &mut Command) -> Result<String> {
+pub(crate) fn said(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("failed to run `{command:?}`"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
 /// The version of `package` that a lock file names.
-fn locked_version(lock: &str, package: &str) -> Result<String> {
+pub(crate) fn locked_version(lock: &str, package: &str) -> Result<String> {
     let lock: Table = lock.parse().context("failed to read `Cargo.lock`")?;
     let packages = lock.get("package").and_then(Toml::as_array).into_iter().flatten();
     let text = |entry: &Toml, key: &str| entry.get(key)?.as_str().map(str::to_owned);

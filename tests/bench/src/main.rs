@@ -4,7 +4,7 @@
 //! states its question, measures the two sides of a ratio in turns within one run, and prints
 //! medians, bars, and PASS or FAIL; `--json FILE` keeps the figures, `--docs FILE` puts them into
 //! the tables of a document.
-//! `today` and `throughput` run beside `wasmtime` and `watchexec`, which they install once (this
+//! `reload` and `throughput` run beside `wasmtime` and `watchexec`, which they install once (this
 //! takes several minutes) into `--tools DIR`, where `DIR/bin` may already hold them.
 //!
 //! The server is the `wrt` binary named in `WRT_BIN`, else built now with this program's profile.
@@ -19,6 +19,7 @@ mod http1;
 mod machine;
 mod many;
 mod numbered;
+mod peers;
 mod probe;
 mod project;
 mod raw_load;
@@ -72,8 +73,11 @@ enum Scenario {
     Artifact(scenarios::artifact::Args),
     /// How long from saved source to its first answer, beside a bare `cargo build`?
     Source(scenarios::source::Args),
-    /// How long is that beside `watchexec`, `cargo build --release` and `wasmtime serve`?
-    Today(scenarios::today::Args),
+    /// How long until a change answers, and what does it cost the callers? Three questions.
+    Reload(scenarios::reload::Args),
+    /// One of them.
+    #[command(skip)]
+    ReloadPart(scenarios::reload::Args, scenarios::reload::Part),
     /// How many requests per second, beside `wasmtime serve`?
     Throughput(scenarios::throughput::Args),
     /// What do 1,000 swaps leave behind?
@@ -99,6 +103,8 @@ enum Scenario {
     Memory(scenarios::memory::Args),
     /// How do a swap, a call and memory grow with the number of handlers?
     Handlers(scenarios::handlers::Args),
+    /// What does a chain of five plugin calls with 50 KiB of JSON cost?
+    Workflow(scenarios::workflow::Args),
     /// All of the above with their defaults, into `docs/benchmarks.md` and `benchmarks.json`.
     All,
     /// Compare two reports: whether their conclusions are the same.
@@ -111,7 +117,7 @@ impl Scenario {
             Self::Swaps(Default::default()),
             Self::Artifact(Default::default()),
             Self::Source(Default::default()),
-            Self::Today(Default::default()),
+            Self::Reload(Default::default()),
             Self::Throughput(Default::default()),
             Self::Growth(Default::default()),
             Self::Cache(Default::default()),
@@ -123,6 +129,7 @@ impl Scenario {
             Self::Start(Default::default()),
             Self::Memory(Default::default()),
             Self::Handlers(Default::default()),
+            Self::Workflow(Default::default()),
         ]
     }
 
@@ -130,6 +137,10 @@ impl Scenario {
     fn parts(self) -> Vec<Self> {
         match self {
             Self::All => Self::all().into_iter().flat_map(Self::parts).collect(),
+            Self::Reload(args) => {
+                let part = |part| Self::ReloadPart(args.clone(), part);
+                args.parts().into_iter().map(part).collect()
+            }
             Self::State(args) => {
                 let part = |part| Self::StatePart(args.clone(), part);
                 args.parts().into_iter().map(part).collect()
@@ -143,7 +154,6 @@ impl Scenario {
             Self::Swaps(args) => Ok(scenarios::swaps::run(args)?.with_settings(args)),
             Self::Artifact(args) => Ok(scenarios::artifact::run(args)?.with_settings(args)),
             Self::Source(args) => Ok(scenarios::source::run(args)?.with_settings(args)),
-            Self::Today(args) => Ok(scenarios::today::run(args, tools)?.with_settings(args)),
             Self::Throughput(args) => {
                 Ok(scenarios::throughput::run(args, tools)?.with_settings(args))
             }
@@ -153,11 +163,13 @@ impl Scenario {
             Self::Scale(args) => Ok(scenarios::scale::run(args)?.with_settings(args)),
             Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
             Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
+            Self::Workflow(args) => Ok(scenarios::workflow::run(args)?.with_settings(args)),
+            Self::ReloadPart(args, part) => args.run(*part, tools),
             Self::StatePart(args, part) => args.run(*part),
             Self::Start(args) => Ok(scenarios::start::run(args, tools)?.with_settings(args)),
             Self::Memory(args) => Ok(scenarios::memory::run(args)?.with_settings(args)),
             Self::Handlers(args) => Ok(scenarios::handlers::run(args)?.with_settings(args)),
-            Self::State(_) | Self::All | Self::Compare(_) => {
+            Self::Reload(_) | Self::State(_) | Self::All | Self::Compare(_) => {
                 unreachable!("replaced by its parts, or done before")
             }
         }

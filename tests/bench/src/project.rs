@@ -10,6 +10,7 @@ use toml::{Table, Value};
 use wrt_test_support::files::WriteStyle;
 use wrt_test_support::guests::{self, Profile, TARGET};
 
+use crate::peers::with_text;
 use crate::work;
 
 /// The dev profile that the guest SDK's documentation recommends to authors. Both sides of each
@@ -128,12 +129,7 @@ impl Project {
 
     /// Changes the text of the line that is made for it and saves, as an editor does.
     pub(crate) fn edit(&self, text: &str) -> Result<()> {
-        let edited = self.plugin.edited;
-        let edit_line = |line: &str| match line.strip_prefix(edited) {
-            Some(_) => format!("{edited}{text:?};\n"),
-            None => format!("{line}\n"),
-        };
-        let edited: String = self.source.lines().map(edit_line).collect();
+        let edited = with_text(&self.source, self.plugin.edited, text);
         let path = self.path().join("src/lib.rs");
         WriteStyle::Rename
             .write(&path, edited.as_bytes())

@@ -155,7 +155,11 @@ fn add_target_if_needed() -> Result<()> {
 }
 
 /// Runs `command` to its end; what it said is part of the error.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+///
+/// # Errors
+///
+/// When it does not start, or ends with another status than 0.
+pub fn run(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("failed to run `{command:?}`"))?;
     if !output.status.success() {
         bail!(

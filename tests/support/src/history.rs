@@ -83,6 +83,8 @@ pub struct End {
 pub struct Call {
     /// What kind of request it was, for people.
     pub kind: &'static str,
+    /// When it should have begun: earlier than it did if the one before it took too long.
+    pub due_at: Instant,
     /// When it began.
     pub started_at: Instant,
     /// Its last recorded end.
@@ -107,7 +109,17 @@ pub struct ConnectionLog {
 impl ConnectionLog {
     /// Records that a call begins; to be called before anything of it is sent.
     pub fn begin(&mut self, kind: &'static str, started_at: Instant) -> CallId {
-        self.calls.push(Call { kind, started_at, end: None, n_ends: 0 });
+        self.begin_due(kind, started_at, started_at)
+    }
+
+    /// The same for a call that was due at a certain time.
+    pub fn begin_due(
+        &mut self,
+        kind: &'static str,
+        due_at: Instant,
+        started_at: Instant,
+    ) -> CallId {
+        self.calls.push(Call { kind, due_at, started_at, end: None, n_ends: 0 });
         CallId(self.calls.len() - 1)
     }
 

@@ -106,6 +106,8 @@ pub struct LoadPlan {
     pub shapes: Vec<Shape>,
     /// Calls per second over all connections; without one, each answer is followed by a call.
     pub rate: Option<f64>,
+    /// Whether a call whose time has passed is made late; it is left out otherwise.
+    pub catches_up: bool,
     /// No call begins after this many.
     pub max_calls: u64,
     /// No call begins after this time.
@@ -123,6 +125,7 @@ impl LoadPlan {
             n_connections: 64,
             shapes,
             rate: None,
+            catches_up: false,
             max_calls: u64::MAX,
             max_time: Duration::from_secs(3600),
             call_timeout: Duration::from_secs(30),
@@ -255,11 +258,12 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let plan = &shared.plan;
         let mut log = ConnectionLog::default();
-        let mut ticks = plan.rate.map(|rate| ticks(plan.n_connections, rate, self.index));
+        let mut ticks = plan.rate.map(|rate| ticks(plan, rate, self.index));
         for sequence in self.index.. {
-            if let Some(ticks) = &mut ticks {
-                ticks.tick().await;
-            }
+            let due_at = match &mut ticks {
+                Some(ticks) => Some(ticks.tick().await.into_std()),
+                None => None,
+            };
             if !shared.may_begin() {
                 break;
             }
@@ -269,7 +273,8 @@ impl Connection {
             let pattern = Pattern::new(seed, shape.n_chunks, shape.chunk_len);
 
             let mut named = Named::default();
-            let id = log.begin(shape.kind, Instant::now());
+            let started_at = Instant::now();
+            let id = log.begin_due(shape.kind, due_at.unwrap_or(started_at), started_at);
             let outcome = timeout(plan.call_timeout, self.call(shape, pattern, &mut named)).await;
             let at = Instant::now();
             let outcome = match outcome {
@@ -386,11 +391,15 @@ fn number(body: &[u8]) -> Result<u64> {
 }
 
 /// The beats of connection `index`, shifted so that all connections together make an even rate.
-fn ticks(n_connections: usize, rate: f64, index: usize) -> Interval {
-    let period = Duration::from_secs_f64(n_connections as f64 / rate);
-    let offset = period.mul_f64(index as f64 / n_connections as f64);
+fn ticks(plan: &LoadPlan, rate: f64, index: usize) -> Interval {
+    let period = Duration::from_secs_f64(plan.n_connections as f64 / rate);
+    let offset = period.mul_f64(index as f64 / plan.n_connections as f64);
     let mut ticks = interval_at(tokio::time::Instant::now() + offset, period);
-    // A slow answer costs the beats it covers; catching up would be a burst of its own.
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    // A slow answer costs the beats it covers, as catching up would be a burst of its own; unless
+    // it is asked how late each call is.
+    ticks.set_missed_tick_behavior(match plan.catches_up {
+        true => MissedTickBehavior::Burst,
+        false => MissedTickBehavior::Skip,
+    });
     ticks
 }

@@ -203,6 +203,27 @@ async fn rate_bounds_the_calls_and_stop_ends_them() {
 }
 
 #[tokio::test]
+async fn load_that_catches_up_leaves_out_no_beat() {
+    let (_server, address) = Server::start(Fault::None).await;
+    let period = Duration::from_micros(100);
+    let plan = LoadPlan {
+        n_connections: 1,
+        // Faster than a connection of this client is, so that most calls are late.
+        rate: Some(1.0 / period.as_secs_f64()),
+        catches_up: true,
+        max_calls: 50,
+        ..LoadPlan::new(address, vec![Shape::get("/")])
+    };
+    let result = Load::start(plan).finish().await.unwrap();
+    let calls = &result.connections[0].calls;
+    assert_eq!(calls.len(), 50);
+    for pair in calls.windows(2) {
+        assert_eq!(pair[1].due_at - pair[0].due_at, period);
+        assert!(pair[1].due_at <= pair[1].started_at);
+    }
+}
+
+#[tokio::test]
 async fn absent_server_fails_every_call() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -8,13 +8,14 @@ pub(crate) mod growth;
 pub(crate) mod handlers;
 pub(crate) mod large;
 pub(crate) mod memory;
+pub(crate) mod reload;
 pub(crate) mod scale;
 pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod state;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
-pub(crate) mod today;
+pub(crate) mod workflow;
 
 use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;

@@ -7,6 +7,8 @@ use anyhow::Result;
 use wrt_test_support::guests::{Profile, plugin};
 use wrt_test_support::process::{Ready, ServerProcess};
 
+use crate::machine::said;
+use crate::peers::note_versions;
 use crate::raw_load::requests_per_second;
 use crate::report::{Figure, Row, Unit, say};
 use crate::site::Site;
@@ -49,7 +51,9 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
     let path = plugin(&args.plugin, Profile::Release)?;
     let site = Site::new(&super::read_component(&path)?)?;
     let ours = site.serve()?;
-    let mut command = Command::new(tools.path("wasmtime")?);
+    let wasmtime = tools.path("wasmtime")?;
+    let version = said(Command::new(&wasmtime).arg("--version"))?;
+    let mut command = Command::new(wasmtime);
     // The defaults, but for the address and two groups of imports without which the plugin does not
     // link: `wasi:cli`, which Rust's standard library wants, and `wasi:config`.
     command.args(["serve", "-S", "cli,config", "--addr", "127.0.0.1:0"]).arg(&path);
@@ -76,5 +80,6 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
     figure.value("wasmtime_per_second", their_rate.median());
     let what = "requests per second, a fresh instance each, as a multiple of `wasmtime serve`";
     figure.row(Row::high("ratio", what, ratio, Unit::Times).bar(BAR));
+    note_versions(&mut figure, [format!("{version} serve -S cli,config").as_str()]);
     Ok(figure)
 }
