@@ -78,7 +78,7 @@ pub(crate) fn to_guest(event: CloudEvent) -> handler::Event {
         time: event.time,
         datacontenttype: event.datacontenttype,
         dataschema: event.dataschema,
-        data: event.data.map(|bytes| bytes.to_vec()),
+        data: event.data.map(Vec::from),
         extensions: event.extensions.into_iter().collect(),
     }
 }

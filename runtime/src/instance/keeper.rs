@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::live::{Live, MakeError, Maker};
+use super::live::{Age, Live, MakeError, Maker};
 use crate::config::InstanceMode;
 use crate::contract::Contract;
 use crate::error::{CallFailure, HandOverError};
@@ -37,7 +37,7 @@ pub(crate) struct Keeper<C: Contract> {
 
 struct Shelf<C: Contract> {
     /// Least recently used first.
-    idle: VecDeque<Live<C>>,
+    idle: VecDeque<Box<Live<C>>>,
     /// Instances that are with calls; not counted when each serves one call only.
     n_lent: usize,
 }
@@ -45,16 +45,20 @@ struct Shelf<C: Contract> {
 /// The right to an instance that was taken: given back with it, or dropped when it is gone.
 pub(crate) struct Lent<C: Contract> {
     keeper: Arc<Keeper<C>>,
-    // Of the instance, for those who take it to pieces.
-    pub(super) number: u64,
-    pub(super) calls: usize,
-    pub(super) made_at: Instant,
 }
 
 impl<C: Contract> Drop for Lent<C> {
     fn drop(&mut self) {
-        if self.keeper.mode != InstanceMode::Fresh {
-            self.keeper.shelf().n_lent -= 1;
+        if self.keeper.mode == InstanceMode::Fresh {
+            return;
+        }
+        let n_lent = {
+            let mut shelf = self.keeper.shelf();
+            shelf.n_lent -= 1;
+            shelf.n_lent
+        };
+        // Whoever waits, waits for all of them; of a singleton there is one.
+        if n_lent == 0 {
             self.keeper.back.notify_waiters();
         }
     }
@@ -62,23 +66,32 @@ impl<C: Contract> Drop for Lent<C> {
 
 impl<C: Contract> Lent<C> {
     /// Brings `live` back after a call that went well.
-    pub(crate) fn give_back(self, mut live: Live<C>) {
-        live.calls += 1;
+    pub(crate) fn give_back(self, mut live: Box<Live<C>>) {
+        live.age.calls += 1;
         self.keeper.put(live);
     }
 
     /// [`Lent::give_back`] for those who have taken the instance to pieces.
-    pub(crate) fn give_back_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
-        let keeper = Arc::clone(&self.keeper);
-        if let Some(live) = keeper.maker.revive(store, instance, &self) {
+    pub(crate) fn give_back_parts(
+        self,
+        store: Store<HostState<C::Host>>,
+        instance: Instance,
+        age: Age,
+    ) {
+        if let Some(live) = self.keeper.maker.revive(store, instance, age) {
             self.give_back(live);
         }
     }
 
     /// Tells an instance in pieces of its end, aside.
-    pub(crate) fn retire_parts(self, store: Store<HostState<C::Host>>, instance: Instance) {
+    pub(crate) fn retire_parts(
+        self,
+        store: Store<HostState<C::Host>>,
+        instance: Instance,
+        age: Age,
+    ) {
         let keeper = &self.keeper;
-        if let Some(live) = keeper.maker.revive(store, instance, &self) {
+        if let Some(live) = keeper.maker.revive(store, instance, age) {
             keeper.retire(vec![live]);
         }
     }
@@ -145,8 +158,8 @@ impl<C: Contract> Keeper<C> {
     /// # Cancel safety
     ///
     /// Nothing is taken when this is dropped before it is ready.
-    pub(crate) async fn take(self: &Arc<Self>) -> Result<(Live<C>, Lent<C>), CallFailure> {
-        let (live, mut lent) = match self.mode {
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<(Box<Live<C>>, Lent<C>), CallFailure> {
+        Ok(match self.mode {
             InstanceMode::Fresh => (self.maker.make().await?, self.lend()),
             InstanceMode::Pooled { .. } => {
                 self.shelf().n_lent += 1;
@@ -161,9 +174,7 @@ impl<C: Contract> Keeper<C> {
                 let lent = self.turn().await;
                 (self.only().await?, lent)
             }
-        };
-        (lent.number, lent.calls, lent.made_at) = (live.number, live.calls, live.made_at);
-        Ok((live, lent))
+        })
     }
 
     /// Drops the instances that have been idle for too long; to be called from time to time.
@@ -276,11 +287,11 @@ impl<C: Contract> Keeper<C> {
     }
 
     fn lend(self: &Arc<Self>) -> Lent<C> {
-        Lent { keeper: Arc::clone(self), number: 0, calls: 0, made_at: Instant::now() }
+        Lent { keeper: Arc::clone(self) }
     }
 
     /// A singleton's instance. When a call ended it, a new one takes its place, without its state.
-    async fn only(&self) -> Result<Live<C>, MakeError> {
+    async fn only(&self) -> Result<Box<Live<C>>, MakeError> {
         if let Some(live) = self.pop() {
             return Ok(live);
         }
@@ -290,53 +301,48 @@ impl<C: Contract> Keeper<C> {
     }
 
     /// The most recently used idle instance: its memory is the warmest, and the others can expire.
-    fn pop(&self) -> Option<Live<C>> {
+    fn pop(&self) -> Option<Box<Live<C>>> {
         let mut shelf = self.shelf();
         let live = shelf.idle.pop_back();
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
-        let mut expired = expired(&mut shelf.idle, max_idle);
+        // Only the first one tells: when it is fresh, so may older ones not be, for now.
+        if live.as_ref().is_none_or(|live| is_fresh(live, max_idle)) {
+            return live;
+        }
+        // All others have been idle for longer.
+        let expired = shelf.idle.drain(..).chain(live).collect();
         drop(shelf);
-        let live = match live {
-            Some(live) if !is_fresh(&live, max_idle) => {
-                expired.push(live);
-                None
-            }
-            live => live,
-        };
         self.retire(expired);
-        live
+        None
     }
 
     /// Keeps an instance for the next call, if the mode, its age and the generation's life allow.
-    fn put(&self, mut live: Live<C>) {
-        live.idle_since = Instant::now();
+    fn put(&self, mut live: Box<Live<C>>) {
+        let now = Instant::now();
+        live.idle_since = now;
         match self.mode {
             InstanceMode::Fresh => {}
             InstanceMode::Singleton => self.shelf().idle.push_back(live),
-            InstanceMode::Pooled { max_idle, .. } => {
-                if self.retirement.retiring.is_cancelled() || self.is_spent(&live) {
+            InstanceMode::Pooled { .. } => {
+                if self.retirement.retiring.is_cancelled() || self.is_spent(&live, now) {
                     self.retire(vec![live]);
-                    return;
+                } else {
+                    self.shelf().idle.push_back(live);
                 }
-                let mut shelf = self.shelf();
-                shelf.idle.push_back(live);
-                let expired = expired(&mut shelf.idle, max_idle);
-                drop(shelf);
-                self.retire(expired);
             }
         }
     }
 
     /// Whether a warm instance has had its calls, its time or its memory.
-    fn is_spent(&self, live: &Live<C>) -> bool {
-        let Some(span) = self.mode.span(live.number) else { return true };
-        live.calls >= span.calls
-            || live.made_at.elapsed() >= span.age
+    fn is_spent(&self, live: &Live<C>, now: Instant) -> bool {
+        let Some(span) = self.mode.span(live.age.number) else { return true };
+        live.age.calls >= span.calls
+            || now - live.age.made_at >= span.age
             || has_grown(live.store.data())
     }
 
     /// Ends instances in order, aside: nobody waits for it.
-    fn retire(&self, spent: Vec<Live<C>>) {
+    fn retire(&self, spent: Vec<Box<Live<C>>>) {
         if spent.is_empty() || !self.maker.has_shutdown() {
             // Stores are dropped outside of the lock: that unmaps memory.
             return;
@@ -365,7 +371,10 @@ fn is_fresh<C: Contract>(live: &Live<C>, max_idle: Duration) -> bool {
 }
 
 /// Takes those out of `idle` that have been there longer than `max_idle`.
-fn expired<C: Contract>(idle: &mut VecDeque<Live<C>>, max_idle: Duration) -> Vec<Live<C>> {
+fn expired<C: Contract>(
+    idle: &mut VecDeque<Box<Live<C>>>,
+    max_idle: Duration,
+) -> Vec<Box<Live<C>>> {
     let n_expired = idle.iter().position(|live| is_fresh(live, max_idle)).unwrap_or(idle.len());
     idle.drain(..n_expired).collect()
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use super::keeper::Lent;
+use super::bounded::within;
 use super::{StoreFactory, failure};
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
@@ -24,12 +24,18 @@ pub(crate) struct Live<C: Contract> {
     pub(crate) instance: Instance,
     pub(crate) exports: C::Instance,
     pub(crate) store: Store<HostState<C::Host>>,
+    pub(super) age: Age,
+    pub(super) idle_since: Instant,
+}
+
+/// Which instance it is, and how much it has behind it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Age {
     /// Which of its generation's instances it is.
     pub(super) number: u64,
     /// Calls that it has answered.
     pub(super) calls: usize,
     pub(super) made_at: Instant,
-    pub(super) idle_since: Instant,
 }
 
 /// Whose instances these are, for the guest and for events.
@@ -139,15 +145,15 @@ impl<C: Contract> Maker<C> {
     /// # Errors
     ///
     /// [`MakeError`], within the time allowed.
-    pub(super) async fn make(&self) -> Result<Live<C>, MakeError> {
+    pub(super) async fn make(&self) -> Result<Box<Live<C>>, MakeError> {
         let timeout = self.allowance.start;
         let made = async {
             let mut live = self.instantiate().await?;
             self.init(&mut live).await?;
             Ok(live)
         };
-        let deadline = Err(CallFailure::Deadline { timeout }.into());
-        tokio::time::timeout(timeout, made).await.unwrap_or(deadline)
+        let deadline = || Err(CallFailure::Deadline { timeout }.into());
+        within(timeout, made).await.unwrap_or_else(deadline)
     }
 
     /// An instance in which nothing but its start function has run.
@@ -155,10 +161,10 @@ impl<C: Contract> Maker<C> {
     /// # Errors
     ///
     /// [`MakeError`], within the time allowed.
-    pub(super) async fn make_bare(&self) -> Result<Live<C>, MakeError> {
+    pub(super) async fn make_bare(&self) -> Result<Box<Live<C>>, MakeError> {
         let timeout = self.allowance.start;
-        let deadline = Err(CallFailure::Deadline { timeout }.into());
-        tokio::time::timeout(timeout, self.instantiate()).await.unwrap_or(deadline)
+        let deadline = || Err(CallFailure::Deadline { timeout }.into());
+        within(timeout, self.instantiate()).await.unwrap_or_else(deadline)
     }
 
     /// Starts an instance that was made bare.
@@ -168,8 +174,8 @@ impl<C: Contract> Maker<C> {
     /// What the guest's or the contract's `init` ended with, within the time allowed.
     pub(super) async fn start(&self, live: &mut Live<C>) -> Result<(), CallFailure> {
         let timeout = self.allowance.start;
-        let deadline = Err(CallFailure::Deadline { timeout });
-        tokio::time::timeout(timeout, self.init(live)).await.unwrap_or(deadline)
+        let deadline = || Err(CallFailure::Deadline { timeout });
+        within(timeout, self.init(live)).await.unwrap_or_else(deadline)
     }
 
     /// The instance `instance` of `store`, after a call that somebody else made in it.
@@ -177,12 +183,11 @@ impl<C: Contract> Maker<C> {
         &self,
         mut store: Store<HostState<C::Host>>,
         instance: Instance,
-        lent: &Lent<C>,
-    ) -> Option<Live<C>> {
+        age: Age,
+    ) -> Option<Box<Live<C>>> {
         // They had the right types when the instance was made.
         let exports = C::exports(&self.indices, &mut store, &instance).ok()?;
-        let Lent { number, calls, made_at, .. } = *lent;
-        Some(Live { instance, exports, store, number, calls, made_at, idle_since: Instant::now() })
+        Some(Box::new(Live { instance, exports, store, age, idle_since: Instant::now() }))
     }
 
     /// The state of `live`, which goes on when the guest itself refuses, and must be dropped when
@@ -230,7 +235,7 @@ impl<C: Contract> Maker<C> {
     }
 
     /// Tells `live` of its end, if it wants to know, and drops it.
-    pub(super) async fn shut_down(&self, mut live: Live<C>) {
+    pub(super) async fn shut_down(&self, mut live: Box<Live<C>>) {
         if !self.hooks.has_lifecycle() {
             return;
         }
@@ -253,7 +258,7 @@ impl<C: Contract> Maker<C> {
         self.hooks.has_lifecycle()
     }
 
-    async fn instantiate(&self) -> Result<Live<C>, MakeError> {
+    async fn instantiate(&self) -> Result<Box<Live<C>>, MakeError> {
         let mut store = self.factory.store();
         let made = self.pre.instantiate_async(&mut store).await;
         let instance = made.map_err(|error| match failure(error, self.allowance.start) {
@@ -267,7 +272,8 @@ impl<C: Contract> Maker<C> {
         let now = Instant::now();
         // Ordering: neighbours get different numbers, and that is all they are for.
         let number = self.n_made.fetch_add(1, Ordering::Relaxed);
-        Ok(Live { instance, exports, store, number, calls: 0, made_at: now, idle_since: now })
+        let age = Age { number, calls: 0, made_at: now };
+        Ok(Box::new(Live { instance, exports, store, age, idle_since: now }))
     }
 
     async fn init(&self, live: &mut Live<C>) -> Result<(), CallFailure> {
@@ -288,8 +294,8 @@ async fn bounded<T>(
     timeout: Duration,
     phase: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, CallFailure> {
-    match tokio::time::timeout(timeout, phase).await {
-        Ok(result) => result.map_err(|error| failure(error, timeout)),
-        Err(_) => Err(CallFailure::Deadline { timeout }),
+    match within(timeout, phase).await {
+        Some(result) => result.map_err(|error| failure(error, timeout)),
+        None => Err(CallFailure::Deadline { timeout }),
     }
 }

@@ -1,5 +1,6 @@
 //! Instances: the one constructor of stores with all their limits, and what uses the stores.
 
+mod bounded;
 pub(crate) mod http;
 pub(crate) mod keeper;
 pub(crate) mod live;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
+use super::bounded::Outlive;
 use super::http::HttpInstances;
 use super::typed::{Bounds, Instances};
 use crate::cloudevent::CloudEvent;
@@ -72,16 +73,24 @@ where
         ServedKind::Event(events) => events.keeper().keeps() != Keeps::Nothing,
         ServedKind::Http(_) => false,
     };
-    let call = async move {
-        let pass = entered.as_ref();
-        let ServedKind::Event(events) = &pass.kind else {
-            return Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() });
-        };
-        events.handle(Bounds { timeout, cut: pass.cut() }, event).await
-    };
-    if !outlives_caller {
-        return call.await;
+    if outlives_caller {
+        Outlive::new(answer(entered, timeout, event)).await
+    } else {
+        answer(entered, timeout, event).await
     }
-    let ended = tokio::spawn(call).await;
-    ended.unwrap_or_else(|panic| Err(CallFailure::Guest { reason: panic.to_string() }))
+}
+
+async fn answer<E>(
+    entered: E,
+    timeout: Duration,
+    event: CloudEvent,
+) -> Result<EventAnswer, CallFailure>
+where
+    E: AsRef<Pass<Served>> + Send + Sync,
+{
+    let pass = entered.as_ref();
+    let ServedKind::Event(events) = &pass.kind else {
+        return Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() });
+    };
+    events.handle(Bounds { timeout, cut: pass.cut() }, event).await
 }

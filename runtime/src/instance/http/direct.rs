@@ -17,6 +17,7 @@ use super::GRACE;
 use super::call::{Call, Clock};
 use crate::contract::served::Http;
 use crate::error::CallFailure;
+use crate::instance::bounded::{Outlive, within};
 use crate::instance::failure;
 use crate::instance::keeper::Keeper;
 use crate::snapshot::Keeps;
@@ -48,11 +49,10 @@ impl Direct {
             Box::pin(run)
         } else {
             // The memory of a singleton is not its client's, so it outlives a client that leaves.
-            let task = tokio::spawn(self.bounded(call, false, Box::pin(run)));
-            Box::pin(async { task.await.unwrap_or_else(|panic| Err(panicked(&panic))) })
+            Box::pin(Outlive::new(self.bounded(call, false, Box::pin(run))))
         };
-        let begun = tokio::time::timeout(self.timeout, begin(&mut run, answered)).await;
-        match begun.map_err(|_| CallFailure::Deadline { timeout: self.timeout })? {
+        let begun = within(self.timeout, begin(&mut run, answered)).await;
+        match begun.ok_or(CallFailure::Deadline { timeout: self.timeout })? {
             Begun { answer: Some(answer), end } => {
                 match end {
                     Some(Ok(())) => call.end(),
@@ -153,8 +153,4 @@ async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun 
 
 fn ended_early(failure: &CallFailure) {
     tracing::debug!("a guest ended after its answer had begun: {}", crate::error::chain(failure));
-}
-
-fn panicked(panic: &tokio::task::JoinError) -> CallFailure {
-    CallFailure::Guest { reason: panic.to_string() }
 }

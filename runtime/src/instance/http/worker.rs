@@ -22,6 +22,7 @@ use crate::contract::served::Http;
 use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::instance::keeper::{Keeper, Lent, has_grown};
+use crate::instance::live::Age;
 
 /// Makes the workers of one generation.
 pub(super) struct Workers {
@@ -43,7 +44,7 @@ impl HandlerState for Workers {
         // comes back after each call: whoever has it may save its state.
         let is_single = self.mode == InstanceMode::Singleton;
         let clock = Arc::new(Clock::start(self.concurrent == 1 && !is_single));
-        let span = self.mode.span(live.number);
+        let span = self.mode.span(live.age.number);
         let max_idle = match self.mode {
             InstanceMode::Fresh | InstanceMode::Singleton => Duration::ZERO,
             InstanceMode::Pooled { max_idle, .. } => max_idle,
@@ -71,7 +72,7 @@ impl HandlerState for Workers {
                 retirement: self.retirement.clone(),
                 clock,
                 is_single,
-                lent: Mutex::new(Some((lent, live.instance))),
+                lent: Mutex::new(Some((lent, live.instance, live.age))),
             },
             store: live.store,
             proxy: live.exports,
@@ -93,7 +94,7 @@ pub(super) struct Worker {
     clock: Arc<Clock>,
     is_single: bool,
     /// The right to the instance, and the instance, until the worker ends.
-    lent: Mutex<Option<(Lent<Http>, Handle)>>,
+    lent: Mutex<Option<(Lent<Http>, Handle, Age)>>,
 }
 
 impl WorkerState for Worker {
@@ -137,11 +138,11 @@ impl WorkerState for Worker {
         // The value is taken whole, so a panic elsewhere leaves it sound.
         let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (&result, lent) {
-            (Ok(()), Some((lent, instance))) if self.is_single => {
-                lent.give_back_parts(store, instance);
+            (Ok(()), Some((lent, instance, age))) if self.is_single => {
+                lent.give_back_parts(store, instance, age);
             }
-            (Ok(()), Some((lent, instance))) if self.max_calls > 1 => {
-                lent.retire_parts(store, instance);
+            (Ok(()), Some((lent, instance, age))) if self.max_calls > 1 => {
+                lent.retire_parts(store, instance, age);
             }
             (_, lent) => {
                 drop(store);

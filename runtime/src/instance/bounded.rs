@@ -1,0 +1,102 @@
+//! How a guest's work is bounded in time, and how it outlives a caller that leaves.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// `work` within `limit`; `None` when it takes longer.
+///
+/// Most work of guests is done before it waits for anything. A timer is only set when it does, so the
+/// limit may come later by as much as a guest computes at a stretch: a tick of the engine's clock.
+///
+/// # Cancel safety
+///
+/// Dropping the future drops `work`.
+pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = pin!(work);
+    if let Some(done) = at_once(work.as_mut()).await {
+        return Some(done);
+    }
+    tokio::time::timeout(limit, work).await.ok()
+}
+
+/// What `work` comes to without waiting for anything, if it does.
+pub(crate) async fn at_once<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Work that goes on in a task when its caller leaves.
+pub(crate) struct Outlive<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Outlive<T> {
+    pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<T: Send + 'static> Future for Outlive<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        // Without it the work is done, and nobody polls that again.
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let done = ready!(work.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(done)
+    }
+}
+
+impl<T: Send + 'static> Drop for Outlive<T> {
+    fn drop(&mut self) {
+        // A panic ends the work, which must not be polled again.
+        if std::thread::panicking() {
+            return;
+        }
+        // Without a runtime nothing can go on.
+        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(rest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_waits_is_bounded_and_work_that_does_not_sets_no_timer() {
+        assert_eq!(within(Duration::ZERO, async { 7 }).await, Some(7));
+        let waits = tokio::time::sleep(Duration::from_secs(3));
+        assert_eq!(within(Duration::from_secs(2), waits).await, None);
+        let waits = tokio::time::sleep(Duration::from_secs(1));
+        assert_eq!(within(Duration::from_secs(2), waits).await, Some(()));
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_without_its_caller() {
+        let (go, gone) = oneshot::channel::<()>();
+        let (tell, told) = oneshot::channel();
+        let mut work = Outlive::new(async {
+            let _ = gone.await;
+            let _ = tell.send(7);
+        });
+        assert!(at_once(Pin::new(&mut work)).await.is_none());
+        drop(work);
+        go.send(()).unwrap();
+        assert_eq!(told.await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn work_that_is_done_is_not_begun_again() {
+        let mut work = Outlive::new(async { 7 });
+        assert_eq!((&mut work).await, 7);
+        drop(work);
+    }
+}
