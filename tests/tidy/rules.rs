@@ -99,6 +99,8 @@ const BORDERS: &[Border] = &[
             "guest-sdk/macros/src/expand/tests.rs",
             // Writes the attribute that puts a schema into a section of the component.
             "guest-sdk/macros/src/export.rs",
+            // Declares what Extism's host offers, and is a guest.
+            "tests/bench/peers/extism/plugin/src/lib.rs",
         ],
     },
 ];

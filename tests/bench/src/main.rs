@@ -17,6 +17,7 @@ mod damage;
 mod http1;
 mod machine;
 mod numbered;
+mod peers;
 mod probe;
 mod project;
 mod raw_load;
@@ -74,6 +75,8 @@ enum Scenario {
     Today(scenarios::today::Args),
     /// How many requests per second, beside `wasmtime serve`?
     Throughput(scenarios::throughput::Args),
+    /// What does one call of a plugin in process cost, beside bare wasmtime and Extism?
+    Calls(scenarios::calls::Args),
     /// What do 1,000 swaps leave behind?
     Growth(scenarios::growth::Args),
     /// How long from an artifact on disk to its first answer, by what is known of it already?
@@ -103,6 +106,7 @@ impl Scenario {
             Self::Source(Default::default()),
             Self::Today(Default::default()),
             Self::Throughput(Default::default()),
+            Self::Calls(Default::default()),
             Self::Growth(Default::default()),
             Self::Cache(Default::default()),
             Self::Large(Default::default()),
@@ -134,6 +138,7 @@ impl Scenario {
             Self::Throughput(args) => {
                 Ok(scenarios::throughput::run(args, tools)?.with_settings(args))
             }
+            Self::Calls(args) => Ok(scenarios::calls::run(args)?.with_settings(args)),
             Self::Growth(args) => Ok(scenarios::growth::run(args)?.with_settings(args)),
             Self::Cache(args) => Ok(scenarios::cache::run(args)?.with_settings(args)),
             Self::Large(args) => Ok(scenarios::large::run(args)?.with_settings(args)),

@@ -1,0 +1,3 @@
+//! What wrt is measured beside, one file per peer.
+
+pub(crate) mod extism;
