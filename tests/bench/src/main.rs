@@ -73,7 +73,7 @@ enum Scenario {
     Source(scenarios::source::Args),
     /// How long is that beside `watchexec`, `cargo build --release` and `wasmtime serve`?
     Today(scenarios::today::Args),
-    /// How many requests per second, beside `wasmtime serve`?
+    /// How many requests per second, beside `wasmtime serve` and a native server?
     Throughput(scenarios::throughput::Args),
     /// What does one call of a plugin in process cost, beside bare wasmtime and Extism?
     Calls(scenarios::calls::Args),
@@ -152,8 +152,10 @@ impl Scenario {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    // No scenario: a part of `throughput`.
+    let is_peer = env::args().nth(1).is_some_and(|first| first == peers::native::COMMAND);
+    let passed = if is_peer { peers::native::run().map(|()| true) } else { run(Args::parse()) };
+    match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

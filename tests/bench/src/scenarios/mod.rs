@@ -8,6 +8,7 @@ pub(crate) mod flight;
 pub(crate) mod growth;
 pub(crate) mod large;
 pub(crate) mod scale;
+mod servers;
 pub(crate) mod source;
 pub(crate) mod state;
 pub(crate) mod swaps;
