@@ -4,7 +4,7 @@
 //! states its question, measures the two sides of a ratio in turns within one run, and prints
 //! medians, bars, and PASS or FAIL; `--json FILE` keeps the figures, `--docs FILE` puts them into
 //! the tables of a document.
-//! `today` and `throughput` run beside `wasmtime` and `watchexec`, which they install once (this
+//! `today`, `throughput` and `latency` run beside `wasmtime` and `watchexec`, which they install once (this
 //! takes several minutes) into `--tools DIR`, where `DIR/bin` may already hold them.
 //!
 //! The server is the `wrt` binary named in `WRT_BIN`, else built now with this program's profile.
@@ -17,6 +17,7 @@ mod damage;
 mod http1;
 mod machine;
 mod numbered;
+mod open_loop;
 mod peers;
 mod probe;
 mod project;
@@ -75,6 +76,8 @@ enum Scenario {
     Today(scenarios::today::Args),
     /// How many requests per second, beside `wasmtime serve` and a native server?
     Throughput(scenarios::throughput::Args),
+    /// How long is an answer under way at a constant rate, beside the same?
+    Latency(scenarios::latency::Args),
     /// What does one call of a plugin in process cost, beside bare wasmtime and Extism?
     Calls(scenarios::calls::Args),
     /// What do 1,000 swaps leave behind?
@@ -106,6 +109,7 @@ impl Scenario {
             Self::Source(Default::default()),
             Self::Today(Default::default()),
             Self::Throughput(Default::default()),
+            Self::Latency(Default::default()),
             Self::Calls(Default::default()),
             Self::Growth(Default::default()),
             Self::Cache(Default::default()),
@@ -138,6 +142,7 @@ impl Scenario {
             Self::Throughput(args) => {
                 Ok(scenarios::throughput::run(args, tools)?.with_settings(args))
             }
+            Self::Latency(args) => Ok(scenarios::latency::run(args, tools)?.with_settings(args)),
             Self::Calls(args) => Ok(scenarios::calls::run(args)?.with_settings(args)),
             Self::Growth(args) => Ok(scenarios::growth::run(args)?.with_settings(args)),
             Self::Cache(args) => Ok(scenarios::cache::run(args)?.with_settings(args)),
@@ -152,7 +157,7 @@ impl Scenario {
 }
 
 fn main() -> ExitCode {
-    // No scenario: a part of `throughput`.
+    // No scenario: a part of `throughput` and `latency`.
     let is_peer = env::args().nth(1).is_some_and(|first| first == peers::native::COMMAND);
     let passed = if is_peer { peers::native::run().map(|()| true) } else { run(Args::parse()) };
     match passed {
