@@ -99,7 +99,7 @@ const BORDERS: &[Border] = &[
             "guest-sdk/macros/src/expand/tests.rs",
             // Writes the attribute that puts a schema into a section of the component.
             "guest-sdk/macros/src/export.rs",
-            // What wrt is measured beside; its attribute is the peer's.
+            // What wrt is measured beside: attributes of the peer's, and what a peer's host offers.
             "tests/bench/peers/",
         ],
     },

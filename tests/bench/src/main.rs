@@ -4,7 +4,7 @@
 //! states its question, measures the two sides of a ratio in turns within one run, and prints
 //! medians, bars, and PASS or FAIL; `--json FILE` keeps the figures, `--docs FILE` puts them into
 //! the tables of a document.
-//! `reload` and `throughput` run beside `wasmtime` and `watchexec`, which they install once (this
+//! `reload`, `throughput` and `latency` run beside `wasmtime` and `watchexec`, which they install once (this
 //! takes several minutes) into `--tools DIR`, where `DIR/bin` may already hold them.
 //!
 //! The server is the `wrt` binary named in `WRT_BIN`, else built now with this program's profile.
@@ -19,6 +19,7 @@ mod http1;
 mod machine;
 mod many;
 mod numbered;
+mod open_loop;
 mod peers;
 mod probe;
 mod project;
@@ -78,8 +79,12 @@ enum Scenario {
     /// One of them.
     #[command(skip)]
     ReloadPart(scenarios::reload::Args, scenarios::reload::Part),
-    /// How many requests per second, beside `wasmtime serve`?
+    /// How many requests per second, beside `wasmtime serve` and a native server?
     Throughput(scenarios::throughput::Args),
+    /// How long is an answer under way at a constant rate, beside the same?
+    Latency(scenarios::latency::Args),
+    /// What does one call of a plugin in process cost, beside bare wasmtime and Extism?
+    Calls(scenarios::calls::Args),
     /// What do 1,000 swaps leave behind?
     Growth(scenarios::growth::Args),
     /// How long from an artifact on disk to its first answer, by what is known of it already?
@@ -119,6 +124,8 @@ impl Scenario {
             Self::Source(Default::default()),
             Self::Reload(Default::default()),
             Self::Throughput(Default::default()),
+            Self::Latency(Default::default()),
+            Self::Calls(Default::default()),
             Self::Growth(Default::default()),
             Self::Cache(Default::default()),
             Self::Large(Default::default()),
@@ -157,6 +164,8 @@ impl Scenario {
             Self::Throughput(args) => {
                 Ok(scenarios::throughput::run(args, tools)?.with_settings(args))
             }
+            Self::Latency(args) => Ok(scenarios::latency::run(args, tools)?.with_settings(args)),
+            Self::Calls(args) => Ok(scenarios::calls::run(args)?.with_settings(args)),
             Self::Growth(args) => Ok(scenarios::growth::run(args)?.with_settings(args)),
             Self::Cache(args) => Ok(scenarios::cache::run(args)?.with_settings(args)),
             Self::Large(args) => Ok(scenarios::large::run(args)?.with_settings(args)),
@@ -177,8 +186,10 @@ impl Scenario {
 }
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    // No scenario: a part of `throughput` and `latency`.
+    let is_peer = env::args().nth(1).is_some_and(|first| first == peers::native::COMMAND);
+    let passed = if is_peer { peers::native::run().map(|()| true) } else { run(Args::parse()) };
+    match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {

@@ -21,9 +21,14 @@ impl Samples {
     /// The value that `percent` of 100 samples do not exceed (nearest rank); NaN without samples,
     /// which no bar is met by.
     pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        self.per_mille(percent * 10)
+    }
+
+    /// The same for `per_mille` of 1,000 samples.
+    pub(crate) fn per_mille(&self, per_mille: usize) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        let rank = (sorted.len() * percent).div_ceil(100).max(1);
+        let rank = (sorted.len() * per_mille).div_ceil(1000).max(1);
         sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
     }
 
@@ -69,6 +74,7 @@ mod tests {
         (1..=10).rev().for_each(|value| samples.push(f64::from(value)));
         let at = |percent| samples.percentile(percent);
         assert_eq!((at(50), at(90), at(100), at(0)), (5.0, 9.0, 10.0, 1.0));
+        assert_eq!((samples.per_mille(900), samples.per_mille(901)), (9.0, 10.0));
     }
 
     #[test]

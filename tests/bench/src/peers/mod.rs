@@ -1,6 +1,8 @@
 //! What wrt is measured beside: one file for each tool or runtime that serves or runs plugins.
 
 pub(crate) mod dylib;
+pub(crate) mod extism;
+pub(crate) mod native;
 pub(crate) mod node;
 pub(crate) mod plugin;
 pub(crate) mod restart;

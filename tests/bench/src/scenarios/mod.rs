@@ -2,14 +2,17 @@
 
 pub(crate) mod artifact;
 pub(crate) mod cache;
+pub(crate) mod calls;
 pub(crate) mod corruption;
 pub(crate) mod flight;
 pub(crate) mod growth;
 pub(crate) mod handlers;
 pub(crate) mod large;
+pub(crate) mod latency;
 pub(crate) mod memory;
 pub(crate) mod reload;
 pub(crate) mod scale;
+mod servers;
 pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod state;
@@ -29,6 +32,15 @@ pub(crate) fn load_runtime() -> Result<Runtime> {
         .enable_all()
         .build()
         .context("failed to start the load's runtime")
+}
+
+/// A runtime in which plugins are called by threads of their own: its workers only keep the time, and
+/// do what a runtime of wrt does aside.
+fn calling_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("failed to start the runtime of the calls")
 }
 
 /// Waits until `server`, which has one handler, has no better code to make for what it serves.

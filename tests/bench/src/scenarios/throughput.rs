@@ -1,85 +1,202 @@
-//! How many requests per second, with a fresh instance each? In turns with `wasmtime serve`.
+//! How many requests per second, by how instances are used? In turns with the peers.
 
-use std::process::Command;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use wrt_test_support::guests::{Profile, plugin};
-use wrt_test_support::process::{Ready, ServerProcess};
+use serde_json::json;
 
-use crate::machine::said;
-use crate::peers::note_versions;
+use super::servers::{Servers, Side};
 use crate::raw_load::requests_per_second;
 use crate::report::{Figure, Row, Unit, say};
-use crate::site::Site;
 use crate::stats::Samples;
 use crate::tools::Tools;
 
-/// How many times the requests of the peer wrt has to answer.
-const BAR: f64 = 1.8;
-
-/// Before the first round, so that neither side is measured while it starts.
-const WARM_UP: Duration = Duration::from_secs(1);
+/// Before the first round of a cell, so that no side is measured while it starts.
+const WARM_UP: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Rounds on each side.
-    #[arg(long, default_value_t = 7)]
+    /// Rounds of each cell on each side.
+    #[arg(long, default_value_t = 5)]
     rounds: u64,
     /// Seconds of one round.
-    #[arg(long, default_value_t = 4)]
-    seconds: u64,
-    /// Kept-alive connections.
-    #[arg(long, default_value_t = 16)]
-    connections: usize,
-    /// The plugin that answers.
-    #[arg(long, default_value = "hello")]
-    plugin: String,
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// Every mode with every answer and number of connections, which takes twice as long.
+    #[arg(long)]
+    all: bool,
+    /// Only the cells with this many connections.
+    #[arg(long, value_name = "N")]
+    connections: Option<usize>,
 }
 
 impl Default for Args {
     fn default() -> Self {
-        Self { rounds: 7, seconds: 4, connections: 16, plugin: "hello".to_owned() }
+        Self { rounds: 5, seconds: 2.0, all: false, connections: None }
     }
 }
+
+/// What is asked for over how many kept-alive connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Cell {
+    label: &'static str,
+    path: &'static str,
+    n_connections: usize,
+    /// Whether it is measured without `--all`, too.
+    is_main: bool,
+}
+
+const fn cell(
+    label: &'static str,
+    path: &'static str,
+    n_connections: usize,
+    is_main: bool,
+) -> Cell {
+    Cell { label, path, n_connections, is_main }
+}
+
+const SMALL: &str = "/";
+const LARGE: &str = "/large";
+const STREAM: &str = "/stream";
+
+#[rustfmt::skip]
+const CELLS: [Cell; 9] = [
+    cell("1 KiB, 1 connection", SMALL, 1, true),
+    cell("1 KiB, 16 connections", SMALL, 16, true),
+    cell("1 KiB, 256 connections", SMALL, 256, true),
+    cell("64 KiB, 1 connection", LARGE, 1, false),
+    cell("64 KiB, 16 connections", LARGE, 16, true),
+    cell("64 KiB, 256 connections", LARGE, 256, false),
+    cell("1 MiB, 1 connection", STREAM, 1, false),
+    cell("1 MiB, 16 connections", STREAM, 16, true),
+    cell("1 MiB, 256 connections", STREAM, 256, false),
+];
+
+/// Sides that are measured for every main cell; the others only where the answer is small.
+const MAIN: [Side; 4] = [Side::Fresh, Side::Wasmtime, Side::WasmtimeBest, Side::Native];
+
+/// One of wrt's modes as a multiple of a peer.
+struct Compared {
+    id: &'static str,
+    path: &'static str,
+    n_connections: usize,
+    ours: Side,
+    theirs: Side,
+    bar: Option<f64>,
+}
+
+const fn compared(
+    id: &'static str,
+    path: &'static str,
+    n_connections: usize,
+    ours: Side,
+    theirs: Side,
+    bar: Option<f64>,
+) -> Compared {
+    Compared { id, path, n_connections, ours, theirs, bar }
+}
+
+use Side::{Fresh, Native, Pooled, Singleton, Wasmtime, WasmtimeBest, WasmtimeReuse};
+
+#[rustfmt::skip]
+const COMPARED: [Compared; 16] = [
+    compared("ratio", SMALL, 16, Fresh, Wasmtime, Some(2.3)),
+    compared("ratio_best", SMALL, 16, Fresh, WasmtimeBest, Some(1.1)),
+    compared("pooled_reuse", SMALL, 16, Pooled, WasmtimeReuse, Some(1.1)),
+    compared("pooled_native", SMALL, 16, Pooled, Native, Some(0.6)),
+    compared("fresh_native", SMALL, 16, Fresh, Native, None),
+    compared("singleton_native", SMALL, 16, Singleton, Native, None),
+    compared("ratio_1", SMALL, 1, Fresh, Wasmtime, None),
+    compared("ratio_best_1", SMALL, 1, Fresh, WasmtimeBest, None),
+    compared("pooled_reuse_1", SMALL, 1, Pooled, WasmtimeReuse, None),
+    compared("ratio_256", SMALL, 256, Fresh, Wasmtime, None),
+    compared("ratio_best_256", SMALL, 256, Fresh, WasmtimeBest, None),
+    compared("pooled_reuse_256", SMALL, 256, Pooled, WasmtimeReuse, None),
+    compared("large_best", LARGE, 16, Fresh, WasmtimeBest, None),
+    compared("large_native", LARGE, 16, Fresh, Native, None),
+    compared("stream_best", STREAM, 16, Fresh, WasmtimeBest, None),
+    compared("stream_native", STREAM, 16, Fresh, Native, None),
+];
 
 pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
     let mut figure = Figure::new(
         "throughput",
-        "how many requests per second with a fresh instance each, beside `wasmtime serve`?",
+        "how many requests per second with fresh, warm and single instances, beside \
+         `wasmtime serve` and a server without WebAssembly?",
     );
-    let path = plugin(&args.plugin, Profile::Release)?;
-    let site = Site::new(&super::read_component(&path)?)?;
-    let ours = site.serve()?;
-    let wasmtime = tools.path("wasmtime")?;
-    let version = said(Command::new(&wasmtime).arg("--version"))?;
-    let mut command = Command::new(wasmtime);
-    // The defaults, but for the address and two groups of imports without which the plugin does not
-    // link: `wasi:cli`, which Rust's standard library wants, and `wasi:config`.
-    command.args(["serve", "-S", "cli,config", "--addr", "127.0.0.1:0"]).arg(&path);
-    let theirs = ServerProcess::start(command, Ready::WASMTIME)?;
-
-    let measure = |server: &ServerProcess, time| {
-        requests_per_second(server.address(), "/", args.connections, time)
+    let mut servers = Servers::start(&Side::ALL, tools, &mut figure)?;
+    let mut values = serde_json::Map::new();
+    let is_asked = |cell: &&Cell| {
+        (args.all || cell.is_main) && args.connections.is_none_or(|n| n == cell.n_connections)
     };
-    measure(&ours, WARM_UP)?;
-    measure(&theirs, WARM_UP)?;
-    let (mut our_rate, mut their_rate) = (Samples::default(), Samples::default());
-    let time = Duration::from_secs(args.seconds);
-    for number in 1..=args.rounds {
-        let (our_round, their_round) = (measure(&ours, time)?, measure(&theirs, time)?);
-        say(&format!("  round {number}: wrt {our_round:.0}/s, wasmtime {their_round:.0}/s"));
-        our_rate.push(our_round);
-        their_rate.push(their_round);
+    for cell in CELLS.iter().filter(is_asked) {
+        let has = |side: &Side| args.all || cell.path == SMALL || MAIN.contains(side);
+        let sides: Vec<_> = servers.sides().filter(has).collect();
+        let rates = measure(args, cell, &mut servers, &sides, &mut figure)?;
+        let text: Vec<_> =
+            rates.iter().map(|(side, rate)| format!("{} {:.0}/s", side.name(), rate)).collect();
+        say(&format!("  {}: {}", cell.label, text.join("; ")));
+        figure.line(cell.label, text.join("; "));
+        let by_name = rates.iter().map(|(side, rate)| (side.name().to_owned(), json!(rate)));
+        values.insert(cell.label.to_owned(), by_name.collect::<serde_json::Map<_, _>>().into());
+        let of_cell =
+            |it: &&Compared| it.path == cell.path && it.n_connections == cell.n_connections;
+        for compared in COMPARED.iter().filter(of_cell) {
+            let Compared { id, ours, theirs, bar, .. } = *compared;
+            let Some((our_rate, their_rate)) = rates.get(&ours).zip(rates.get(&theirs)) else {
+                continue;
+            };
+            let what =
+                format!("{}: {} as a multiple of {}", cell.label, ours.name(), theirs.name());
+            let row = Row::high(id, what, our_rate / their_rate, Unit::Times);
+            figure.row(match bar {
+                Some(bar) => row.bar(bar),
+                None => row,
+            });
+        }
     }
-
-    let ratio = our_rate.median() / their_rate.median();
-    figure.line("wrt serve", format!("p50 {:.0} requests/s", our_rate.median()));
-    figure.line("wasmtime serve", format!("p50 {:.0} requests/s", their_rate.median()));
-    figure.value("wrt_per_second", our_rate.median());
-    figure.value("wasmtime_per_second", their_rate.median());
-    let what = "requests per second, a fresh instance each, as a multiple of `wasmtime serve`";
-    figure.row(Row::high("ratio", what, ratio, Unit::Times).bar(BAR));
-    note_versions(&mut figure, [format!("{version} serve -S cli,config").as_str()]);
+    figure.value("per_second", values);
     Ok(figure)
+}
+
+/// Medians of requests per second over rounds in which the sides take turns.
+fn measure(
+    args: &Args,
+    cell: &Cell,
+    servers: &mut Servers,
+    sides: &[Side],
+    figure: &mut Figure,
+) -> Result<BTreeMap<Side, f64>> {
+    let mut samples = BTreeMap::<Side, Samples>::new();
+    for number in 0..=args.rounds {
+        for &side in sides {
+            // The first round is the warm-up.
+            let is_warm_up = number == 0;
+            let time = if is_warm_up { WARM_UP } else { Duration::from_secs_f64(args.seconds) };
+            let per_second = servers.measure(side, figure, |address| {
+                requests_per_second(address, cell.path, cell.n_connections, time)
+            })?;
+            if let (Some(per_second), false) = (per_second, is_warm_up) {
+                samples.entry(side).or_default().push(per_second);
+            }
+        }
+    }
+    Ok(samples.into_iter().map(|(side, rates)| (side, rates.median())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_comparison_has_its_cell_and_an_id_of_its_own() {
+        for (index, compared) in COMPARED.iter().enumerate() {
+            let cell = CELLS.iter().find(|cell| {
+                (cell.path, cell.n_connections) == (compared.path, compared.n_connections)
+            });
+            assert!(cell.is_some_and(|cell| cell.is_main), "{}", compared.id);
+            assert!(COMPARED[..index].iter().all(|other| other.id != compared.id));
+        }
+    }
 }

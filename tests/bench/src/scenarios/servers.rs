@@ -1,0 +1,156 @@
+//! The servers that `throughput` and `latency` compare: wrt in each of its modes, and its peers.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+use wrt_test_support::guests::{Profile, guest_as};
+use wrt_test_support::process::{Ready, ServerProcess};
+
+use crate::peers::native;
+use crate::report::Figure;
+use crate::site::Site;
+use crate::tools::Tools;
+
+/// The guest that answers in different sizes, as the native server does.
+const GUEST: &str = "sizes";
+
+/// One of the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    /// `wrt serve` with a fresh instance for each request.
+    Fresh,
+    /// The same with warm instances.
+    Pooled,
+    /// The same with one instance.
+    Singleton,
+    /// `wasmtime serve` as it is, which makes a fresh instance for each request.
+    Wasmtime,
+    /// The same with [`BEST`].
+    WasmtimeBest,
+    /// The same with instances that are used again, too.
+    WasmtimeReuse,
+    /// A server without WebAssembly.
+    Native,
+}
+
+impl Side {
+    pub(super) const ALL: [Self; 7] = [
+        Self::Fresh,
+        Self::Pooled,
+        Self::Singleton,
+        Self::Wasmtime,
+        Self::WasmtimeBest,
+        Self::WasmtimeReuse,
+        Self::Native,
+    ];
+
+    fn is_ours(self) -> bool {
+        matches!(self, Self::Fresh | Self::Pooled | Self::Singleton)
+    }
+
+    /// For people.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Fresh => "wrt, fresh",
+            Self::Pooled => "wrt, pooled",
+            Self::Singleton => "wrt, singleton",
+            Self::Wasmtime => "wasmtime serve",
+            Self::WasmtimeBest => "wasmtime serve, best flags",
+            Self::WasmtimeReuse => "wasmtime serve, reuse",
+            Self::Native => "native server",
+        }
+    }
+}
+
+/// Two groups of imports without which the guest does not link: `wasi:cli`, which Rust's standard
+/// library wants, and `wasi:config`.
+const LINKED: [&str; 2] = ["-S", "cli,config"];
+
+/// The flags with which `wasmtime serve` answers most requests per second here: used memory and
+/// tables are cleared in place, as wrt has them.
+const BEST: [&str; 3] = [
+    "-O",
+    "pooling-allocator,memory-init-cow,pooling-memory-keep-resident=2097152,\
+     pooling-table-keep-resident=524288,pooling-pagemap-scan=auto",
+    "--no-logging-prefix",
+];
+
+/// Calls of one instance, and how long it may be idle: the defaults of wrt's pooled mode.
+const REUSE: [&str; 4] = ["--max-instance-reuse-count", "1000", "--idle-instance-timeout", "30s"];
+
+/// A server under way.
+#[derive(Debug)]
+struct Server {
+    // Dropped in this order: the server goes before the directory that it reads.
+    process: ServerProcess,
+    _site: Option<Site>,
+}
+
+/// All that could be started.
+#[derive(Debug)]
+pub(super) struct Servers(Vec<(Side, Server)>);
+
+impl Servers {
+    /// Starts `sides`; a peer that does not start is told to `figure`.
+    pub(super) fn start(sides: &[Side], tools: &Tools, figure: &mut Figure) -> Result<Self> {
+        let path = guest_as(GUEST, Profile::Release)?;
+        let component = super::read_component(&path)?;
+        let mut servers = vec![];
+        for &side in sides {
+            let started = match side {
+                Side::Fresh => Ok(wrt(&component, "fresh")?),
+                Side::Pooled => Ok(wrt(&component, "pooled")?),
+                Side::Singleton => Ok(wrt(&component, "singleton")?),
+                Side::Wasmtime => wasmtime(tools, &path, &[]),
+                Side::WasmtimeBest => wasmtime(tools, &path, &[&BEST]),
+                Side::WasmtimeReuse => wasmtime(tools, &path, &[&BEST, &REUSE]),
+                Side::Native => native::start().map(|process| Server { process, _site: None }),
+            };
+            match started {
+                Ok(server) => servers.push((side, server)),
+                Err(error) => figure.absent(side.name(), &error),
+            }
+        }
+        Ok(Self(servers))
+    }
+
+    /// The sides that run.
+    pub(super) fn sides(&self) -> impl Iterator<Item = Side> {
+        self.0.iter().map(|(side, _)| *side)
+    }
+
+    /// What `measure` finds at the address of `side`; `None` when that does not run. A peer that fails
+    /// is told to `figure` and ended, and the others go on.
+    pub(super) fn measure<T>(
+        &mut self,
+        side: Side,
+        figure: &mut Figure,
+        measure: impl FnOnce(SocketAddr) -> Result<T>,
+    ) -> Result<Option<T>> {
+        let server = self.0.iter().find(|(other, _)| *other == side);
+        let Some((_, server)) = server else { return Ok(None) };
+        match measure(server.process.address()) {
+            Ok(measured) => Ok(Some(measured)),
+            Err(error) if side.is_ours() => Err(error),
+            Err(error) => {
+                figure.absent(side.name(), &error);
+                self.0.retain(|(other, _)| *other != side);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn wrt(component: &[u8], mode: &str) -> Result<Server> {
+    let site = Site::with(component, &format!("instances = \"{mode}\""))?;
+    Ok(Server { process: site.serve()?, _site: Some(site) })
+}
+
+fn wasmtime(tools: &Tools, component: &Path, flags: &[&[&str]]) -> Result<Server> {
+    let mut command = Command::new(tools.path("wasmtime")?);
+    command.args(["serve", "--addr", "127.0.0.1:0"]).args(LINKED);
+    command.args(flags.iter().copied().flatten()).arg(component);
+    Ok(Server { process: ServerProcess::start(command, Ready::WASMTIME)?, _site: None })
+}
