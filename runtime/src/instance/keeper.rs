@@ -42,33 +42,37 @@ struct Shelf<C: Contract> {
     n_lent: usize,
 }
 
+impl<C: Contract> Shelf<C> {
+    /// One instance is with its call no more; how many are?
+    fn lend_less(&mut self) -> usize {
+        self.n_lent -= 1;
+        self.n_lent
+    }
+}
+
 /// The right to an instance that was taken: given back with it, or dropped when it is gone.
 pub(crate) struct Lent<C: Contract> {
     keeper: Arc<Keeper<C>>,
+    /// Whether it is counted still.
+    is_counted: bool,
 }
 
 impl<C: Contract> Drop for Lent<C> {
     fn drop(&mut self) {
-        if self.keeper.mode == InstanceMode::Fresh {
-            return;
-        }
-        let n_lent = {
-            let mut shelf = self.keeper.shelf();
-            shelf.n_lent -= 1;
-            shelf.n_lent
-        };
-        // Whoever waits, waits for all of them; of a singleton there is one.
-        if n_lent == 0 {
-            self.keeper.back.notify_waiters();
+        if self.is_counted {
+            let n_lent = self.keeper.shelf().lend_less();
+            self.keeper.tell(n_lent);
         }
     }
 }
 
 impl<C: Contract> Lent<C> {
     /// Brings `live` back after a call that went well.
-    pub(crate) fn give_back(self, mut live: Box<Live<C>>) {
+    pub(crate) fn give_back(mut self, mut live: Box<Live<C>>) {
         live.age.calls += 1;
-        self.keeper.put(live);
+        if self.keeper.put(live) {
+            self.is_counted = false;
+        }
     }
 
     /// [`Lent::give_back`] for those who have taken the instance to pieces.
@@ -162,9 +166,8 @@ impl<C: Contract> Keeper<C> {
         Ok(match self.mode {
             InstanceMode::Fresh => (self.maker.make().await?, self.lend()),
             InstanceMode::Pooled { .. } => {
-                self.shelf().n_lent += 1;
-                let lent = self.lend();
-                let live = match self.pop() {
+                let (warm, lent) = self.lend_warm();
+                let live = match warm {
                     Some(live) => live,
                     None => self.maker.make().await?,
                 };
@@ -287,7 +290,15 @@ impl<C: Contract> Keeper<C> {
     }
 
     fn lend(self: &Arc<Self>) -> Lent<C> {
-        Lent { keeper: Arc::clone(self) }
+        let is_counted = self.mode != InstanceMode::Fresh;
+        Lent { keeper: Arc::clone(self), is_counted }
+    }
+
+    /// A warm instance, if there is one, and the right to it or to the one that is made instead.
+    fn lend_warm(self: &Arc<Self>) -> (Option<Box<Live<C>>>, Lent<C>) {
+        let mut shelf = self.shelf();
+        shelf.n_lent += 1;
+        (self.pop_from(shelf), self.lend())
     }
 
     /// A singleton's instance. When a call ended it, a new one takes its place, without its state.
@@ -302,7 +313,10 @@ impl<C: Contract> Keeper<C> {
 
     /// The most recently used idle instance: its memory is the warmest, and the others can expire.
     fn pop(&self) -> Option<Box<Live<C>>> {
-        let mut shelf = self.shelf();
+        self.pop_from(self.shelf())
+    }
+
+    fn pop_from(&self, mut shelf: MutexGuard<'_, Shelf<C>>) -> Option<Box<Live<C>>> {
         let live = shelf.idle.pop_back();
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
         // Only the first one tells: when it is fresh, so may older ones not be, for now.
@@ -316,21 +330,32 @@ impl<C: Contract> Keeper<C> {
         None
     }
 
-    /// Keeps an instance for the next call, if the mode, its age and the generation's life allow.
-    fn put(&self, mut live: Box<Live<C>>) {
+    /// Tells those who wait when nothing is with a call any more: of a singleton, the one instance.
+    fn tell(&self, n_lent: usize) {
+        if n_lent == 0 {
+            self.back.notify_waiters();
+        }
+    }
+
+    /// Keeps an instance for the next call, if the mode, its age and the generation's life allow, and
+    /// counts it as back then; returns whether it did.
+    fn put(&self, mut live: Box<Live<C>>) -> bool {
+        if self.mode == InstanceMode::Fresh {
+            return false;
+        }
         let now = Instant::now();
         live.idle_since = now;
-        match self.mode {
-            InstanceMode::Fresh => {}
-            InstanceMode::Singleton => self.shelf().idle.push_back(live),
-            InstanceMode::Pooled { .. } => {
-                if self.retirement.retiring.is_cancelled() || self.is_spent(&live, now) {
-                    self.retire(vec![live]);
-                } else {
-                    self.shelf().idle.push_back(live);
-                }
-            }
+        let is_pooled = self.mode != InstanceMode::Singleton;
+        if is_pooled && (self.retirement.retiring.is_cancelled() || self.is_spent(&live, now)) {
+            self.retire(vec![live]);
+            return false;
         }
+        let mut shelf = self.shelf();
+        shelf.idle.push_back(live);
+        let n_lent = shelf.lend_less();
+        drop(shelf);
+        self.tell(n_lent);
+        true
     }
 
     /// Whether a warm instance has had its calls, its time or its memory.

@@ -133,25 +133,24 @@ impl HandlerHandle {
     ///
     /// Dropping the future ends the call and its store; the call of a singleton goes on.
     pub async fn call(&self, event: CloudEvent) -> Result<Option<CloudEvent>, CallError> {
-        let handler = self.name().clone();
         event.validate().map_err(|source| CallError::InvalidEvent { source })?;
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
         if matches!(entered.pass.kind, ServedKind::Http(_)) {
             let problem = "takes HTTP requests, not events";
-            return Err(CallError::WrongKind { handler, problem });
+            return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         }
         let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
-        let report = CallReport::start(&self.bus, &handler, &entered, None);
+        let report = CallReport::start(&self.bus, self.name(), &entered, None);
         let source = match handle_event(entered, timeout, event).await {
             Ok(Ok(answer)) => return Ok(answer),
             Ok(Err(EventError::Rejected(reason))) => {
-                return Err(CallError::Declined { handler, reason });
+                return Err(CallError::Declined { handler: self.name().clone(), reason });
             }
             Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },
             Err(failure) => failure,
         };
         report.failed(&source);
-        Err(CallError::Failed { handler, serving, source })
+        Err(CallError::Failed { handler: self.name().clone(), serving, source })
     }
 }
 

@@ -186,6 +186,11 @@ impl Scenario {
 }
 
 fn main() -> ExitCode {
+    if env::var_os(BACKTRACES).is_some() {
+        let error = without_backtraces();
+        report::say(&format!("error: failed to start again without `{BACKTRACES}`: {error}"));
+        return ExitCode::from(2);
+    }
     // No scenario: a part of `throughput` and `latency`.
     let is_peer = env::args().nth(1).is_some_and(|first| first == peers::native::COMMAND);
     let passed = if is_peer { peers::native::run().map(|()| true) } else { run(Args::parse()) };
@@ -196,6 +201,21 @@ fn main() -> ExitCode {
             report::say(&format!("error: {error:#}"));
             ExitCode::from(2)
         }
+    }
+}
+
+/// With this variable, wasmtime walks the stack for each instance that ends; users seldom set it.
+const BACKTRACES: &str = "RUST_BACKTRACE";
+
+/// Goes on as the same program without [`BACKTRACES`]; comes back only when that fails.
+fn without_backtraces() -> std::io::Error {
+    use std::os::unix::process::CommandExt as _;
+    match env::current_exe() {
+        Ok(program) => std::process::Command::new(program)
+            .args(env::args_os().skip(1))
+            .env_remove(BACKTRACES)
+            .exec(),
+        Err(error) => error,
     }
 }
 

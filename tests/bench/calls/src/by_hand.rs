@@ -84,6 +84,7 @@ impl Host {
             .max_wasm_stack(STACKS[0])
             .async_stack_size(STACKS[1])
             .wasm_component_model_async(false)
+            .concurrency_support(false)
             .wasm_memory64(false)
             .wasm_threads(false)
             .wasm_gc(false)

@@ -169,7 +169,7 @@ impl Scale {
         } else {
             (value - self.low) / (self.high - self.low)
         };
-        share.is_finite().then(|| self.begin + share * (self.end - self.begin))
+        share.is_finite().then_some(self.begin + share * (self.end - self.begin))
     }
 
     /// Places of round values, with those.
@@ -184,12 +184,8 @@ impl Scale {
         } else {
             let rough = (self.high - self.low) / N_MARKS;
             let power = 10f64.powf(rough.log10().floor());
-            let step = [1.0, 2.0, 5.0, 10.0].map(|it| it * power).into_iter();
-            let step =
-                step.fold(
-                    f64::NAN,
-                    |found, it| if it >= rough && !(found >= rough) { it } else { found },
-                );
+            let steps = [1.0, 2.0, 5.0].map(|it| it * power);
+            let step = steps.into_iter().find(|it| *it >= rough).unwrap_or(10.0 * power);
             let mut number = (self.low / step).ceil();
             while number * step <= self.high {
                 values.push(number * step);
