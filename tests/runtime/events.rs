@@ -20,6 +20,24 @@ async fn embedder_gets_the_whole_answer_of_a_call() {
     fixture.wait_for_stores(0).await;
 }
 
+/// More calls than a task may make at a stretch; without turns for others, all of them would come
+/// before the first word of the other task.
+const AT_A_STRETCH: usize = 10_000;
+
+#[tokio::test]
+async fn caller_that_never_waits_lets_other_tasks_have_their_turns() {
+    let (_fixture, handler) = Fixture::serving(&guest("event_echo")).await;
+    let (tell, mut told) = tokio::sync::oneshot::channel();
+    tokio::spawn(async { tell.send(()) });
+    let mut n_calls = 0;
+    while told.try_recv().is_err() {
+        assert!(n_calls < AT_A_STRETCH, "no other task had a turn");
+        let event = CloudEvent::new("17", "/shop", "order.created");
+        handler.call(event).await.unwrap();
+        n_calls += 1;
+    }
+}
+
 #[tokio::test]
 async fn answers_that_are_not_events_are_told_apart() {
     let (fixture, handler) = Fixture::serving(&guest("event_rejects")).await;

@@ -96,6 +96,9 @@ impl<R: Send + Sync + 'static> Handler<R> {
     ///
     /// [`EnterError`] when the queue is full or nothing became active in time.
     pub(crate) async fn enter(&self) -> Result<Entered<R>, EnterError> {
+        // Most calls wait for nothing, so that whoever makes one after the other would keep its
+        // thread from all other tasks.
+        tokio::task::coop::consume_budget().await;
         let admitted = self
             .admission
             .admit()
