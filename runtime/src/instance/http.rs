@@ -31,10 +31,7 @@ const CONCURRENT_03: usize = 16;
 const GRACE: Duration = Duration::from_millis(50).saturating_add(TICK);
 
 /// The HTTP instances of one generation.
-pub(crate) struct HttpInstances {
-    way: Way,
-    timeout: Duration,
-}
+pub(crate) struct HttpInstances(Way);
 
 /// How calls reach an instance.
 enum Way {
@@ -52,19 +49,18 @@ impl HttpInstances {
         timeout: Duration,
         retirement: Retirement,
     ) -> Self {
-        let way = if is_03 {
+        if is_03 {
             let is_pooled = matches!(mode, InstanceMode::Pooled { .. });
             let concurrent = if is_pooled { CONCURRENT_03 } else { 1 };
             let state = Workers { keeper, mode, concurrent, timeout, retirement };
-            Way::Workers(ProxyHandler::new(state))
+            Self(Way::Workers(ProxyHandler::new(state)))
         } else {
-            Way::Direct(Direct { keeper, timeout, cut: retirement.cut })
-        };
-        Self { way, timeout }
+            Self(Way::Direct(Direct { keeper, timeout, cut: retirement.cut }))
+        }
     }
 
     pub(crate) fn keeper(&self) -> &Arc<Keeper<Http>> {
-        match &self.way {
+        match &self.0 {
             Way::Direct(direct) => &direct.keeper,
             Way::Workers(proxy) => &proxy.state().keeper,
         }
@@ -72,7 +68,7 @@ impl HttpInstances {
 
     /// How many instances `n` calls at once take.
     pub(crate) fn instances_for(&self, n: usize) -> usize {
-        match &self.way {
+        match &self.0 {
             Way::Direct(_) => n,
             Way::Workers(proxy) => n.div_ceil(proxy.state().concurrent),
         }
@@ -104,19 +100,19 @@ impl HttpInstances {
     /// Dropping the future ends the guest, unless its instance serves other calls too or is a
     /// singleton: whose client left goes on, as its memory is not the client's.
     pub(crate) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
-        match &self.way {
+        match &self.0 {
             Way::Direct(direct) => direct.call(&call, request).await,
-            Way::Workers(proxy) => handle(proxy, self.timeout, call, request).await,
+            Way::Workers(proxy) => handle(proxy, call, request).await,
         }
     }
 }
 
 async fn handle(
     proxy: &ProxyHandler<Workers>,
-    timeout: Duration,
     call: Call,
     request: Request,
 ) -> Result<Response, CallFailure> {
+    let timeout = proxy.state().timeout;
     let unanswered = AbandonOnDrop(Some(&call));
     let answer = tokio::time::timeout(timeout, proxy.handle(call.clone(), request)).await;
     unanswered.disarm();

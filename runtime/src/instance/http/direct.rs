@@ -45,11 +45,13 @@ impl Direct {
     ) -> Result<Response, CallFailure> {
         let (answer, answered) = oneshot::channel();
         let run = run(Arc::clone(&self.keeper), request, answer, self.timeout);
-        let mut run: Run = if self.keeper.keeps() == Keeps::Nothing {
-            Box::pin(run)
-        } else {
-            // The memory of a singleton is not its client's, so it outlives a client that leaves.
+        // The memory of a singleton is not its client's, so its call outlives a client that leaves,
+        // and goes on by itself from wherever that leaves it.
+        let outlives_caller = self.keeper.keeps() != Keeps::Nothing;
+        let mut run: Run = if outlives_caller {
             Box::pin(Outlive::new(self.bounded(call, false, Box::pin(run))))
+        } else {
+            Box::pin(run)
         };
         let begun = within(self.timeout, begin(&mut run, answered)).await;
         match begun.ok_or(CallFailure::Deadline { timeout: self.timeout })? {
@@ -57,6 +59,7 @@ impl Direct {
                 match end {
                     Some(Ok(())) => call.end(),
                     Some(Err(failure)) => ended_early(&failure),
+                    None if outlives_caller => drop(run),
                     None => {
                         let rest = self.bounded(call, true, run);
                         tokio::spawn(async {
