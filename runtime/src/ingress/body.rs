@@ -83,10 +83,16 @@ impl Body {
                 Err(frames) => ahead = frames,
             }
         }
-        let (ended, remaining) = (false, length);
-        let (cut, inner) = (None, inner);
-        let guest = GuestBody { ahead, inner, call, cut, report, ended, remaining, entered };
-        Self(Kind::Guest(Box::new(guest)))
+        Self(Kind::Guest(Box::new(GuestBody {
+            ahead,
+            inner,
+            call,
+            cut: None,
+            report,
+            ended: false,
+            remaining: length,
+            entered,
+        })))
     }
 }
 
@@ -156,7 +162,7 @@ impl GuestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // Before the guest's frames: one that always has a next one must not outlive the cut.
-        if self.is_cut(cx, false) {
+        if self.is_cut(cx) {
             return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
         }
         for _ in 0..MAX_EMPTY_FRAMES {
@@ -181,10 +187,13 @@ impl GuestBody {
                     self.ended = true;
                     return Poll::Ready(None);
                 }
-                Poll::Pending if self.is_cut(cx, true) => {
-                    return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
+                Poll::Pending => {
+                    self.begin_cut();
+                    if self.is_cut(cx) {
+                        return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
+                    }
+                    return Poll::Pending;
                 }
-                Poll::Pending => return Poll::Pending,
             }
         }
         // Asked again at once, but after the other tasks of this thread.
@@ -197,11 +206,8 @@ impl GuestBody {
         self.ahead.is_empty() && self.inner.is_end_stream()
     }
 
-    /// Whether the drain deadline has passed, as far as that is waited for, or `begin` says so.
-    fn is_cut(&mut self, cx: &mut Context<'_>, begin: bool) -> bool {
-        if begin {
-            self.begin_cut();
-        }
+    /// Whether the drain deadline has passed, if that is waited for.
+    fn is_cut(&mut self, cx: &mut Context<'_>) -> bool {
         self.cut.as_mut().is_some_and(|cut| cut.as_mut().poll(cx).is_ready())
     }
 
@@ -244,6 +250,50 @@ mod tests {
         assert!(is_empty(&Frame::data(Bytes::new())));
         assert!(!is_empty(&Frame::data(Bytes::from_static(b"x"))));
         assert!(!is_empty(&Frame::trailers(http::HeaderMap::new())));
+    }
+
+    /// A body of `frames`, which then ends, or stays open.
+    fn body(frames: impl Into<VecDeque<WasiFrame>>, ends: bool) -> WasiBody {
+        let mut frames = frames.into();
+        let frames = futures::stream::poll_fn(move |_| match frames.pop_front() {
+            None if !ends => Poll::Pending,
+            next => Poll::Ready(next),
+        });
+        http_body_util::StreamBody::new(frames).boxed_unsync()
+    }
+
+    fn data(text: &'static str) -> WasiFrame {
+        Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+    }
+
+    #[test]
+    fn body_in_one_piece_is_taken_whole() {
+        let whole = |frames: Vec<_>| gathered(&mut body(frames, true)).expect("it is one piece");
+        assert_eq!(whole(vec![data("abc")]), "abc");
+        assert_eq!(whole(vec![data(""), data("abc"), data("")]), "abc");
+        assert_eq!(whole(vec![]), "");
+    }
+
+    #[test]
+    fn other_bodies_lose_no_frame_of_what_was_looked_at() {
+        let ahead = |frames: Vec<_>, ends| {
+            let mut rest = body(frames, ends);
+            let ahead = gathered(&mut rest).expect_err("it is not one whole piece");
+            let shown = ahead.into_iter().map(|frame| match frame.map(Frame::into_data) {
+                Ok(Ok(bytes)) => String::from_utf8(bytes.into()).unwrap(),
+                Ok(Err(_)) => "trailers".to_owned(),
+                Err(_) => "error".to_owned(),
+            });
+            shown.collect::<Vec<_>>()
+        };
+        let trailers = || Ok(Frame::trailers(http::HeaderMap::new()));
+        let error = || Err(wasmtime_wasi_http::Error::InternalError(None));
+        assert_eq!(ahead(vec![data("a"), data("b"), data("c")], true), ["a", "b"]);
+        assert_eq!(ahead(vec![data("a"), trailers()], true), ["a", "trailers"]);
+        assert_eq!(ahead(vec![data("a"), error()], true), ["a", "error"]);
+        assert_eq!(ahead(vec![error()], true), ["error"]);
+        assert_eq!(ahead(vec![data("a")], false), ["a"]);
+        assert!(ahead(vec![], false).is_empty());
     }
 
     #[tokio::test]
