@@ -68,7 +68,7 @@ enum Goal {
 /// One measured value, and the bar that it has to meet if there is one.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    id: &'static str,
+    id: String,
     what: String,
     value: f64,
     unit: Unit,
@@ -78,12 +78,22 @@ pub(crate) struct Row {
 
 impl Row {
     /// A value that should be low; `id` names it within its scenario, `what` says it to people.
-    pub(crate) fn low(id: &'static str, what: impl Into<String>, value: f64, unit: Unit) -> Self {
-        Self { id, what: what.into(), value, unit, goal: Goal::Low, bar: None }
+    pub(crate) fn low(
+        id: impl Into<String>,
+        what: impl Into<String>,
+        value: f64,
+        unit: Unit,
+    ) -> Self {
+        Self { id: id.into(), what: what.into(), value, unit, goal: Goal::Low, bar: None }
     }
 
     /// A value that should be high.
-    pub(crate) fn high(id: &'static str, what: impl Into<String>, value: f64, unit: Unit) -> Self {
+    pub(crate) fn high(
+        id: impl Into<String>,
+        what: impl Into<String>,
+        value: f64,
+        unit: Unit,
+    ) -> Self {
         Self { goal: Goal::High, ..Self::low(id, what, value, unit) }
     }
 

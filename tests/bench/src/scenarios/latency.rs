@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
         }
         let medians: Vec<_> = samples.iter().map(Samples::median).collect();
         for ((id, (_, quantile)), ms) in ids.iter().zip(QUANTILES).zip(&medians) {
-            figure.row(Row::low(id, format!("{}, {quantile}", side.name()), *ms, Unit::Ms));
+            figure.row(Row::low(*id, format!("{}, {quantile}", side.name()), *ms, Unit::Ms));
         }
         values.insert(side.name().to_owned(), json!(medians));
     }

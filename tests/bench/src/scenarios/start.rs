@@ -71,19 +71,11 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
     }
     for ((n, _), (warm, cold)) in sites.iter().zip(&ours) {
         say(&format!("  {n} handlers: compiled {}; not {}", warm.in_ms(), cold.in_ms()));
-        figure.value(&format!("warm_ms_{n}"), warm.median());
-        figure.value(&format!("cold_ms_{n}"), cold.median());
-    }
-    // The ids are those of the usual sizes; others are told as lines.
-    let ids = [("warm_1", "cold_1"), ("warm_100", "cold_100"), ("warm_10000", "cold_10000")];
-    for ((n, _), (warm, cold)) in sites.iter().zip(&ours) {
-        let Some((warm_id, cold_id)) = ids.iter().find(|(id, _)| *id == format!("warm_{n}")) else {
-            continue;
-        };
         let what = format!("start to first answer with {n} handlers, compiled before");
-        figure.row(Row::low(warm_id, what, warm.median(), Unit::Ms).bar(BAR_MS));
+        let row = Row::low(format!("warm_{n}"), what, warm.median(), Unit::Ms);
+        figure.row(row.bar(BAR_MS));
         let what = format!("the same with {n} handlers and an empty cache");
-        figure.row(Row::low(cold_id, what, cold.median(), Unit::Ms));
+        figure.row(Row::low(format!("cold_{n}"), what, cold.median(), Unit::Ms));
     }
     match wasmtime {
         Ok(_) => {
