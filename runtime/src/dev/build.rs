@@ -1,5 +1,6 @@
 //! Turns a source into an artifact once; the part that all kinds of builds share.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -7,10 +8,12 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use super::cargo::{Extra, Failed};
 use super::package::Package;
 use super::process::{Rest, Tools};
-use super::session::{absolute, lock};
-use super::{BuildFailure, Built, Options, Source, cargo, command, package, target};
+use super::session::{absolute, blocking, lock};
+use super::target::Toolchain;
+use super::{BuildFailure, Built, Options, Source, cargo, command, lean, package, target};
 use crate::events::Diagnostic;
 
 /// What the builds of a session share. Cheap to clone.
@@ -20,6 +23,8 @@ pub(super) struct Workshop {
     pub(super) tools: Tools,
     /// Bounds the builds that run at once.
     permits: Arc<Semaphore>,
+    /// By package's directory, what its last build that succeeded was made with.
+    toolchains: Arc<Mutex<HashMap<PathBuf, Option<Toolchain>>>>,
 }
 
 /// One build to do.
@@ -30,8 +35,6 @@ pub(super) struct Job {
     pub(super) package: Option<Package>,
     /// Changed files whose times a tool that compares times would not notice.
     pub(super) unnoticeable: Vec<PathBuf>,
-    /// Whether the compiler's target is known to be there.
-    pub(super) has_target: bool,
 }
 
 impl Workshop {
@@ -42,7 +45,8 @@ impl Workshop {
         // Cargo would take a relative one as relative to each package.
         let target_dir = options.target_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
         let options = Options { target_dir, ..options };
-        Self { options: Arc::new(options), tools: Tools::default(), permits }
+        let (tools, toolchains) = (Tools::default(), Arc::default());
+        Self { options: Arc::new(options), tools, permits, toolchains }
     }
 
     /// Does `job`; `tell` hears what is done besides. The result may come while the tool that built
@@ -59,11 +63,18 @@ impl Workshop {
         let start = Instant::now();
         let (built, rest) = match &job.source {
             Source::Cargo { dir } => {
-                if !job.has_target {
-                    target::ensure(dir, &self.tools, self.options.add_target, tell).await?;
-                }
+                let known = lock(&self.toolchains).get(dir).cloned();
+                let toolchain = match known {
+                    Some(toolchain) => toolchain,
+                    None => {
+                        target::ensure(dir, &self.tools, self.options.add_target, &tell).await?
+                    }
+                };
                 self.distrust_times(&job).await;
-                cargo::build(dir, job.package.as_ref(), &self.options, &self.tools).await?
+                let (built, toolchain) =
+                    self.build_package(dir, job.package.as_ref(), toolchain, &tell).await?;
+                lock(&self.toolchains).insert(dir.clone(), toolchain);
+                built
             }
             Source::Command { command, dir, output, .. } => {
                 (command::build(command, dir, output, &self.options).await?, None)
@@ -76,6 +87,45 @@ impl Workshop {
         };
         let build_ms = Some(start.elapsed().as_secs_f64() * 1000.0);
         Ok((Built { build_ms, ..built }, rest))
+    }
+
+    /// Builds the package in `dir` with the lean copy of `toolchain`'s standard library where that
+    /// is possible; gives `None` for a toolchain of which no more copies are to be tried.
+    async fn build_package(
+        &self,
+        dir: &Path,
+        package: Option<&Package>,
+        toolchain: Option<Toolchain>,
+        tell: impl Fn(String),
+    ) -> Result<((Built, Option<Box<Rest>>), Option<Toolchain>), BuildFailure> {
+        let sysroot = match (&toolchain, package) {
+            (Some(toolchain), Some(package)) => self.lean_sysroot(toolchain, package).await,
+            _ => None,
+        };
+        let target = package.and_then(|package| package.only_target.as_deref());
+        let extra = sysroot.as_deref().zip(target);
+        let has_extra = extra.is_some();
+        let extra = extra.map(|(sysroot, target)| Extra { target, sysroot });
+        match cargo::build(dir, package, extra, &self.options, &self.tools).await {
+            Err(Failed::Tools(_)) if has_extra => {}
+            built => return Ok((built?, toolchain)),
+        }
+        // Perhaps the compiler is not the one that was asked, because cargo is configured so.
+        let built = cargo::build(dir, package, None, &self.options, &self.tools).await?;
+        tell("building with the whole standard library, because its lean copy did not do".into());
+        Ok((built, None))
+    }
+
+    /// The lean copy for builds of `package`, but for release builds: those are what they would be
+    /// without wrt, and cargo leaves out debug information in them by itself.
+    async fn lean_sysroot(&self, toolchain: &Toolchain, package: &Package) -> Option<PathBuf> {
+        if self.options.release || package.only_target.is_none() {
+            return None;
+        }
+        let target_dir = self.options.target_dir.as_ref().unwrap_or(&package.target_dir).clone();
+        let toolchain = toolchain.clone();
+        let copied = blocking(move || lean::sysroot(&toolchain, &target_dir)).await;
+        copied.inspect_err(|error| tracing::debug!("no lean standard library: {error}")).ok()
     }
 
     async fn distrust_times(&self, job: &Job) {
@@ -111,7 +161,7 @@ pub async fn build_once(source: &Source, options: &Options) -> Result<Built, Bui
         Source::Command { .. } | Source::Wasm { .. } => None,
     };
     let notes = Mutex::new(Vec::new());
-    let job = Job { source, package, unnoticeable: Vec::new(), has_target: false };
+    let job = Job { source, package, unnoticeable: Vec::new() };
     let tell = |note| lock(&notes).push(note);
     let (built, rest) = workshop.build(job, tell).await?;
     if let Some(rest) = rest {

@@ -24,6 +24,33 @@ const MAX_LINE: usize = 1024 * 1024;
 const MAX_DIAGNOSTICS: usize = 200;
 const MAX_RENDERED: usize = 256 * 1024;
 
+/// Codes of errors about a crate that the compiler cannot use: found twice, newer or older than
+/// what was compiled against it, of another target, of another kind, missing, made by another
+/// compiler, damaged.
+const UNFIT: [&str; 7] = ["E0152", "E0460", "E0461", "E0462", "E0463", "E0514", "E0786"];
+
+/// Where a build failed.
+pub(super) enum Failed {
+    /// In what it was given, as far as can be told.
+    Build(BuildFailure),
+    /// In what the compiler was given besides: a library that does not fit it, or in the linker.
+    Tools(BuildFailure),
+}
+
+impl From<Failed> for BuildFailure {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Build(failure) | Failed::Tools(failure) => failure,
+        }
+    }
+}
+
+/// What the final compiler is told beyond what cargo tells it, for the only target of a package.
+pub(super) struct Extra<'a> {
+    pub(super) target: &'a [String],
+    pub(super) sysroot: &'a Path,
+}
+
 /// Runs `cargo build` for the package in `dir`, until the component is there. Cargo itself may then
 /// have some last steps to do, such as writing down what the compiler read.
 ///
@@ -31,12 +58,15 @@ const MAX_RENDERED: usize = 256 * 1024;
 pub(super) async fn build(
     dir: &Path,
     package: Option<&Package>,
+    extra: Option<Extra<'_>>,
     options: &Options,
     tools: &Tools,
-) -> Result<(Built, Option<Box<Rest>>), BuildFailure> {
+) -> Result<(Built, Option<Box<Rest>>), Failed> {
     let mut command = process::command(&tools.cargo, dir);
     let ansi = if options.color { "json-diagnostic-rendered-ansi" } else { "json" };
-    command.args(["build", "--target", TARGET, "--message-format", ansi]);
+    // The same as `build`, for one target.
+    command.arg(if extra.is_some() { "rustc" } else { "build" });
+    command.args(["--target", TARGET, "--message-format", ansi]);
     if let Some(package) = package {
         // Beside a workspace's root package, cargo may take other packages as the default.
         command.args(["-p", &package.spec]);
@@ -46,6 +76,9 @@ pub(super) async fn build(
     }
     if let Some(target_dir) = &options.target_dir {
         command.arg("--target-dir").arg(target_dir);
+    }
+    if let Some(extra) = extra {
+        command.args(extra.target).arg("--").arg("--sysroot").arg(extra.sysroot);
     }
     let mut report = Report { color: options.color, ..Report::default() };
     let mut errors = Capped::default();
@@ -59,7 +92,7 @@ pub(super) async fn build(
     };
     let ran = process::run_until(&mut command, on_output)
         .await
-        .map_err(|error| BuildFailure::not_started("cargo", &error))?;
+        .map_err(|error| Failed::Build(BuildFailure::not_started("cargo", &error)))?;
     let rest = match ran {
         Ran::SaidEnough(rest) => Ok(rest),
         Ran::Ended(status) => Err(status),
@@ -80,12 +113,12 @@ pub(super) async fn build(
             let built = Built { path, build_ms: None, diagnostics, rendered, notes: Vec::new() };
             Ok((built, rest.ok()))
         }
-        None => Err(BuildFailure {
+        None => Err(Failed::Build(BuildFailure {
             message: format!("`{command_line}` built no component from `{}`", manifest.display()),
             hints: vec!["add `[lib]` with `crate-type = [\"cdylib\"]` to the manifest".to_owned()],
             diagnostics: report.diagnostics,
             rendered: report.rendered,
-        }),
+        })),
     }
 }
 
@@ -120,6 +153,8 @@ struct Report {
     diagnostics: Vec<Diagnostic>,
     rendered: String,
     n_left_out: usize,
+    /// Whether an error is about something else than the source.
+    is_of_tools: bool,
     /// Whether cargo says that everything is built.
     is_built: bool,
 }
@@ -178,6 +213,9 @@ impl Report {
             // "1 warning emitted", "for more information about this error": said already.
             _ => return,
         };
+        let is_unfit = message.code.is_some_and(|code| UNFIT.contains(&code.code.as_str()));
+        // What the linker says is about no place in the source.
+        self.is_of_tools |= level == "error" && (is_unfit || message.spans.is_empty());
         let rendered = message.rendered.unwrap_or_else(|| message.message.clone());
         let is_full = self.diagnostics.len() >= MAX_DIAGNOSTICS
             || self.rendered.len() + rendered.len() > MAX_RENDERED;
@@ -212,17 +250,18 @@ impl Report {
     }
 
     /// A failure with the compiler's diagnostics, or with cargo's own words when it got no further.
-    fn into_failure(mut self, message: String, errors: &str) -> BuildFailure {
+    fn into_failure(mut self, message: String, errors: &str) -> Failed {
         if !self.diagnostics.iter().any(|diagnostic| diagnostic.level == "error") {
             let mut failure = BuildFailure::with_output(message, errors);
             failure.rendered = self.rendered + &failure.rendered;
             self.diagnostics.append(&mut failure.diagnostics);
-            return BuildFailure { diagnostics: self.diagnostics, ..failure };
+            return Failed::Build(BuildFailure { diagnostics: self.diagnostics, ..failure });
         }
         if self.n_left_out > 0 {
             self.rendered.push_str(&format!("… {} more messages left out …\n", self.n_left_out));
         }
         let (diagnostics, rendered) = (self.diagnostics, self.rendered);
-        BuildFailure { message, hints: Vec::new(), diagnostics, rendered }
+        let failure = BuildFailure { message, hints: Vec::new(), diagnostics, rendered };
+        if self.is_of_tools { Failed::Tools(failure) } else { Failed::Build(failure) }
     }
 }

@@ -26,6 +26,7 @@ mod git;
 mod hints;
 mod hub;
 mod inputs;
+mod lean;
 mod package;
 mod process;
 mod rebuild;

@@ -16,6 +16,8 @@ use super::text::clean;
 pub(super) struct Package {
     /// The package's identity, in the form that `cargo build -p` takes.
     pub(super) spec: String,
+    /// What selects the library or program that a build of the package makes, if there is but one.
+    pub(super) only_target: Option<Vec<String>>,
     /// The package itself, first, and its path dependencies.
     pub(super) members: Vec<Member>,
     /// Files that cargo compiles first, build scripts among them: inputs even if git ignores them.
@@ -101,8 +103,18 @@ fn package_of(metadata: &Metadata) -> Option<Package> {
     let is_compiled = |target: &&cargo_metadata::Target| {
         !(target.is_test() || target.is_bench() || target.is_example())
     };
+    let targets = packages.get(root).into_iter().flat_map(|one| &one.targets);
+    let mut built = targets.filter(is_compiled).filter(|target| !target.is_custom_build());
+    let only_target = built.next().filter(|_| built.next().is_none()).map(|target| {
+        if target.is_bin() {
+            vec!["--bin".to_owned(), target.name.clone()]
+        } else {
+            vec!["--lib".to_owned()]
+        }
+    });
     Some(Package {
         spec: root.repr.clone(),
+        only_target,
         members: local
             .iter()
             .filter_map(|one| Some(Member { name: one.name.to_string(), dir: dir_of(one)? }))

@@ -63,7 +63,6 @@ pub(super) struct Rebuild {
     package: Option<Package>,
     /// Whether `package` is to be asked for before the next build.
     is_package_stale: bool,
-    has_target: bool,
     /// Files beyond the rules that the compiler said it read.
     extra: Vec<PathBuf>,
     pending: Hints,
@@ -89,7 +88,6 @@ impl Rebuild {
             view: Arc::new(Mutex::new(view)),
             inbox,
             package: None,
-            has_target: false,
             extra: Vec::new(),
             pending: Hints::default(),
             due: None,
@@ -258,7 +256,6 @@ impl Rebuild {
             source: self.source.clone(),
             package: self.package.clone(),
             unnoticeable: self.unnoticeable(&now),
-            has_target: self.has_target,
         };
         self.started = Some((now.clone(), SystemTime::now()));
         let notes = self.notes.0.clone();
@@ -292,7 +289,6 @@ impl Rebuild {
     async fn report(&mut self, outcome: Outcome) -> Result<(), Gone> {
         let Some(running) = self.running.take() else { return Ok(()) };
         let artifact = outcome.as_ref().ok().map(|(built, _)| built.path.clone());
-        self.has_target |= artifact.is_some();
         let (kind, rest) = match outcome {
             Ok((built, rest)) => (NoticeKind::Built(built), rest),
             Err(failure) => (NoticeKind::BuildFailed(failure), None),

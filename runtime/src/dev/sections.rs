@@ -6,7 +6,7 @@
 /// Magic number of every WebAssembly binary.
 const MAGIC: &[u8] = b"\0asm";
 /// Magic number, version and layer.
-const PREAMBLE: usize = 8;
+pub(super) const PREAMBLE: usize = 8;
 
 /// What the section headers say about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) fn shape(bytes: &[u8]) -> Shape {
 }
 
 /// Reads an unsigned LEB128 number of at most 32 bits; gives it and its length in bytes.
-fn leb128_u32(bytes: &[u8]) -> Option<(u32, usize)> {
+pub(super) fn leb128_u32(bytes: &[u8]) -> Option<(u32, usize)> {
     let mut value = 0_u64;
     // 32 bits in groups of 7 take at most 5 bytes.
     for (n, byte) in bytes.iter().take(5).enumerate() {

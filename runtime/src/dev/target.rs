@@ -1,6 +1,6 @@
 //! Makes sure that the toolchain of a package can compile for WebAssembly.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tokio::sync::Mutex;
 
@@ -15,20 +15,34 @@ pub(super) const TARGET: &str = "wasm32-wasip2";
 /// Held while rustup works, so that handlers that start together add the target once.
 static ADDING: Mutex<()> = Mutex::const_new(());
 
-/// Checks that the toolchain used in `dir` has [`TARGET`], and adds it where `add` allows that;
-/// `tell` is told before.
+/// Where the compiler of a package has its libraries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Toolchain {
+    /// The directory that it knows all others by.
+    pub(super) sysroot: PathBuf,
+    /// Where in it the libraries of [`TARGET`] are.
+    pub(super) lib_dir: PathBuf,
+}
+
+/// Gives the toolchain used in `dir`, with [`TARGET`] added if it lacks that and `add` allows it;
+/// `tell` is told before. `None` is a compiler that cannot answer.
 pub(super) async fn ensure(
     dir: &Path,
     tools: &Tools,
     add: bool,
     tell: impl Fn(String),
-) -> Result<(), BuildFailure> {
-    if is_installed(dir, tools).await? {
-        return Ok(());
+) -> Result<Option<Toolchain>, BuildFailure> {
+    let has_target = |toolchain: &Option<Toolchain>| {
+        toolchain.as_ref().is_none_or(|toolchain| toolchain.lib_dir.is_dir())
+    };
+    let toolchain = ask(dir, tools).await?;
+    if has_target(&toolchain) {
+        return Ok(toolchain);
     }
     let _adding = ADDING.lock().await;
-    if is_installed(dir, tools).await? {
-        return Ok(());
+    let toolchain = ask(dir, tools).await?;
+    if has_target(&toolchain) {
+        return Ok(toolchain);
     }
     let command_line = format!("rustup target add {TARGET}");
     if !add {
@@ -46,7 +60,7 @@ pub(super) async fn ensure(
     let mut output = Capped::default();
     let status = process::run(&mut command, |_, piece| output.push(piece)).await;
     match status {
-        Ok(status) if status.success() => Ok(()),
+        Ok(status) if status.success() => Ok(toolchain),
         Ok(status) => Err(BuildFailure::with_output(
             format!("`{command_line}` ended with {status}"),
             &clean(&output.into_text(), false),
@@ -66,10 +80,11 @@ pub(super) async fn ensure(
     }
 }
 
-/// Whether the toolchain used in `dir` has the target's standard library.
-async fn is_installed(dir: &Path, tools: &Tools) -> Result<bool, BuildFailure> {
+/// Asks the compiler used in `dir`. One that cannot answer is the build's to complain about, in its
+/// own words.
+async fn ask(dir: &Path, tools: &Tools) -> Result<Option<Toolchain>, BuildFailure> {
     let mut command = process::command(&tools.rustc, dir);
-    command.args(["--print", "target-libdir", "--target", TARGET]);
+    command.args(["--print", "sysroot", "--print", "target-libdir", "--target", TARGET]);
     let mut out = Capped::default();
     let status = process::run(&mut command, |stream, piece| {
         if stream == Stream::Stdout {
@@ -78,9 +93,12 @@ async fn is_installed(dir: &Path, tools: &Tools) -> Result<bool, BuildFailure> {
     })
     .await
     .map_err(|error| BuildFailure::not_started("rustc", &error))?;
-    // A compiler that cannot answer is the build's to complain about, in its own words.
-    let lib_dir = out.into_text();
-    Ok(!status.success() || Path::new(lib_dir.trim()).is_dir())
+    let answer = out.into_text();
+    let mut paths = answer.lines().map(PathBuf::from);
+    Ok(match (paths.next(), paths.next()) {
+        (Some(sysroot), Some(lib_dir)) if status.success() => Some(Toolchain { sysroot, lib_dir }),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -100,7 +118,7 @@ mod tests {
         };
         let lib = dir.join("lib");
         Tools {
-            rustc: script("rustc", format!("echo '{}'", lib.display())),
+            rustc: script("rustc", format!("echo '{}'; echo '{}'", dir.display(), lib.display())),
             rustup: script("rustup", rustup.replace("LIB", &lib.display().to_string())),
             ..Tools::default()
         }

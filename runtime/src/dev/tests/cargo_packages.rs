@@ -109,6 +109,62 @@ async fn an_error_comes_with_file_and_line_and_mending_it_builds() {
     assert_eq!(mended.diagnostics[0].level, "warning");
 }
 
+/// The one copy of the standard library in `target`.
+fn lean_copy(workspace: &Workspace) -> PathBuf {
+    let mut copies = fs::read_dir(workspace.path("target/wrt")).unwrap();
+    let copy = copies.next().unwrap().unwrap().path();
+    assert!(copies.next().is_none());
+    copy
+}
+
+fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+/// A library whose code names lines of its own and of the standard library.
+const FORMATS: &str = "#[unsafe(no_mangle)]
+pub extern \"C\" fn formats(n: usize) -> usize { format!(\"{n:?}\").len() }\n";
+
+#[tokio::test]
+async fn only_the_packages_own_debug_information_is_linked() {
+    let workspace = Workspace::new();
+    workspace.write("two/src/lib.rs", FORMATS);
+    let built = build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
+    let component = fs::read(&built.path).unwrap();
+    assert!(has(&component, ".debug_line"));
+    assert!(has(&component, "two/src"), "the package's own files are not named");
+    assert!(component.len() < 500_000, "{} bytes", component.len());
+
+    let options = Options { release: true, ..workspace.options() };
+    build_once(&workspace.source("two"), &options).await.unwrap();
+    lean_copy(&workspace);
+}
+
+#[tokio::test]
+async fn a_lean_copy_that_does_not_work_is_not_used_again() {
+    let workspace = Workspace::new();
+    workspace.write("two/src/lib.rs", FORMATS);
+    build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
+    let libraries = lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib");
+    for library in fs::read_dir(&libraries).unwrap() {
+        let path = library.unwrap().path();
+        if path.is_file() {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "rubbish").unwrap();
+        }
+    }
+    workspace.write("two/src/lib.rs", &FORMATS.replace("formats", "formats_again"));
+    let mut bench = Bench::start(workspace.source("two"), workspace.options());
+    let (_, _, built) = bench.built().await;
+    assert!(has(&fs::read(&built.path).unwrap(), "formats_again"));
+    let note = bench.next().await.kind;
+    let NoticeKind::Info { message } = note else { panic!("expected a note, found {note:?}") };
+    assert!(message.contains("whole standard library"), "{message}");
+    // An error of the package's is told as ever, and once.
+    workspace.write("two/src/lib.rs", "mistake\n");
+    assert_eq!(bench.failed().await.diagnostics[0].line, Some(1));
+}
+
 #[tokio::test]
 async fn new_content_with_an_old_time_is_compiled() {
     let workspace = Workspace::new();
