@@ -8,7 +8,7 @@ mod pooling;
 
 use std::sync::Arc;
 
-use wasmtime::{Config, OptLevel, Strategy};
+use wasmtime::{Config, OptLevel, RegallocAlgorithm, Strategy};
 
 use crate::config::RuntimeConfig;
 use crate::events::Tier;
@@ -91,6 +91,9 @@ impl Engines {
 fn baseline(config: &RuntimeConfig) -> Option<wasmtime::Engine> {
     let mut winch = base(config);
     winch.strategy(Strategy::Winch);
+    // What leads into and out of a component is Cranelift's even so, and a third of the time.
+    winch.cranelift_opt_level(OptLevel::None);
+    winch.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
     pooled_or_on_demand(winch, config)
         .inspect_err(|error| tracing::debug!(%error, "no baseline compiler on this machine"))
         .ok()
