@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::time::sleep_until;
 
 use super::hints::{Hints, Inbox, Touch};
-use super::hub::{Hub, Subscription};
+use super::hub::{Hub, Stamp, Subscription, stamp};
 use super::sections::{Shape, shape};
-use super::session::{Gone, Post, lock, look_around_interval, with};
+use super::session::{Gone, POLL_INTERVAL, Post, lock, with};
 use super::trail::trail;
 use super::{Built, NoticeKind};
 use crate::id::Digest;
@@ -33,7 +32,7 @@ enum Event {
     Hinted(Hints),
     /// It is time to look at the file.
     Due,
-    /// It is time to look around for what no event told.
+    /// It is time to look, where no events come.
     LookAround,
 }
 
@@ -67,13 +66,10 @@ pub(super) struct Follow {
 struct Eye {
     subscription: Subscription,
     entries: BTreeSet<PathBuf>,
-    /// Metadata at the last look.
-    seen: Option<Metadata>,
+    /// At the last look.
+    seen: Option<Stamp>,
     limit: Option<String>,
 }
-
-/// Inode, size, times of content and of inode.
-type Metadata = (u64, u64, (i64, i64), (i64, i64));
 
 impl Follow {
     pub(super) fn new(path: PathBuf, hub: Arc<Hub>, post: Post) -> Self {
@@ -96,13 +92,13 @@ impl Follow {
         let mut pending = Some(Pending { since: now, last: now, due: now });
         loop {
             let due = pending.as_ref().map(|pending| pending.due);
-            let interval = look_around_interval(lock(&self.eye).subscription.is_polling);
+            let is_polling = lock(&self.eye).subscription.is_polling;
             let event = tokio::select! {
                 // Hints first: what is looked at should be what was heard of.
                 biased;
                 hints = self.inbox.next() => Event::Hinted(hints),
                 () = sleep_until(due.unwrap_or(now).into()), if due.is_some() => Event::Due,
-                () = tokio::time::sleep(interval) => Event::LookAround,
+                () = tokio::time::sleep(POLL_INTERVAL), if is_polling => Event::LookAround,
             };
             match event {
                 Event::Hinted(hints) => {
@@ -192,9 +188,9 @@ impl Eye {
         touch.or(is_gone.then_some(Touch::Complete))
     }
 
-    /// Whether something changed that no event told of. Blocks.
-    fn sees_change(&mut self, path: &Path) -> bool {
-        self.subscription.forget_replaced() | (metadata(path) != self.seen)
+    /// Whether something changed since the last look. Blocks.
+    fn sees_change(&self, path: &Path) -> bool {
+        stamp(path) != self.seen
     }
 
     /// Looks what is there, and watches what leads there. Blocks.
@@ -202,15 +198,14 @@ impl Eye {
         loop {
             let found = trail(path);
             self.entries = found.entries;
-            let dirs = self.entries.iter().filter_map(|entry| entry.parent().map(Path::to_owned));
-            let watched = self.subscription.watch_only(&dirs.collect());
+            let watched = self.subscription.follow_only(&self.entries);
             self.limit = self.limit.take().or(watched.limit);
             // Each round comes closer to the file, and links are bounded: this ends.
             if !watched.has_new {
                 break;
             }
         }
-        self.seen = metadata(path);
+        self.seen = stamp(path);
         match fs::read(path) {
             Ok(bytes) => Found::File { digest: Digest::of(&bytes), shape: shape(&bytes) },
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -222,12 +217,6 @@ impl Eye {
             }
         }
     }
-}
-
-fn metadata(path: &Path) -> Option<Metadata> {
-    let data = fs::metadata(path).ok()?;
-    let modified = (data.mtime(), data.mtime_nsec());
-    Some((data.ino(), data.size(), modified, (data.ctime(), data.ctime_nsec())))
 }
 
 /// Sets when to look, after events between `first` and `last` that leave the file as `touch` says.

@@ -16,7 +16,7 @@ use super::hub::Hub;
 use super::inputs::Inputs;
 use super::package::{self, Package};
 use super::process::Rest;
-use super::session::{Gone, Post, lock, look_around_interval, with};
+use super::session::{Gone, POLL_INTERVAL, Post, lock, with};
 use super::settle::{Settle, Step};
 use super::snapshot::{Contents, changed, describe};
 use super::view::{Look, View};
@@ -36,7 +36,7 @@ enum Event {
     Ended(Outcome),
     /// The running build has something to tell people.
     Told(String),
-    /// It is time to look around for what no event told.
+    /// It is time to look, where no events come.
     LookAround,
 }
 
@@ -120,23 +120,16 @@ impl Rebuild {
                     _ => self.report(outcome).await?,
                 },
                 Event::Told(note) => self.post.info("building", note).await?,
-                Event::LookAround => {
-                    let must_look = with(&self.view, |view| {
-                        view.subscription.forget_replaced() | view.subscription.is_polling
-                    });
-                    if must_look.await {
-                        self.hear(Hints::everywhere());
-                    }
-                }
+                Event::LookAround => self.hear(Hints::everywhere()),
             }
         }
     }
 
     /// Waits for the next event. Cancel-safe: every branch is.
     async fn next(&mut self) -> Event {
-        let interval = look_around_interval(lock(&self.view).subscription.is_polling);
         let due = self.due;
-        let looks_around = due.is_none() && self.workshop.options.watch;
+        let is_polling = lock(&self.view).subscription.is_polling;
+        let looks_around = is_polling && due.is_none() && self.workshop.options.watch;
         let build = self.running.as_mut().filter(|running| running.outcome.is_none());
         tokio::select! {
             // Hints first, so that no outcome overtakes a change that was heard of.
@@ -146,7 +139,7 @@ impl Rebuild {
             // The channel cannot close, because its sender is ours.
             Some(note) = self.notes.1.recv() => Event::Told(note),
             outcome = ended(build) => Event::Ended(outcome),
-            () = tokio::time::sleep(interval), if looks_around => Event::LookAround,
+            () = tokio::time::sleep(POLL_INTERVAL), if looks_around => Event::LookAround,
         }
     }
 

@@ -17,11 +17,9 @@ use crate::id::HandlerName;
 /// Notices kept for a receiver that is busy; then the handlers' tasks wait for it, and what
 /// happens to files meanwhile is coalesced.
 const BACKLOG: usize = 64;
-/// How often watches are verified: only a rename above a watched directory goes without an event.
-const VERIFY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often files are looked at where the system tells nothing: soon enough to be taken for
 /// immediate beside a build, and below 1 % of a processor for a hundred files.
-const POLL_INTERVAL: Duration = Duration::from_millis(300);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 /// Watches and builds the sources of handlers until it is dropped.
 #[derive(Debug)]
@@ -85,11 +83,6 @@ impl Post {
     pub(super) async fn info(&self, cause: &str, message: String) -> Result<(), Gone> {
         self.send(Instant::now(), cause, NoticeKind::Info { message }).await
     }
-}
-
-/// How often a handler's task looks around without an event.
-pub(super) fn look_around_interval(is_polling: bool) -> Duration {
-    if is_polling { POLL_INTERVAL } else { VERIFY_INTERVAL }
 }
 
 /// `source` with absolute paths.

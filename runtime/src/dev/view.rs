@@ -46,12 +46,11 @@ impl View {
 
     /// Leaves of `hints` what concerns the inputs.
     pub(super) fn relevant(&mut self, mut hints: Hints) -> Hints {
+        // A watched directory with an event of its own is gone or another one: the watch is on what
+        // it was.
+        let n_gone = hints.paths.keys().filter(|path| self.subscription.forget(path)).count();
         hints.paths.retain(|path, _| self.snapshot.concern(path) != Concern::None);
-        for path in hints.paths.keys() {
-            // A watched directory with an event of its own is gone or another one: the watch is on
-            // what it was.
-            self.subscription.forget(path);
-        }
+        hints.rescan |= n_gone > 0 && hints.paths.is_empty();
         if hints.paths.is_empty() && !hints.rescan { Hints::default() } else { hints }
     }
 
