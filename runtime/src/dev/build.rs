@@ -110,9 +110,16 @@ impl Workshop {
             Err(Failed::Tools(_)) if has_extra => {}
             built => return Ok((built?, toolchain)),
         }
-        // Perhaps the compiler is not the one that was asked, because cargo is configured so.
+        // Perhaps the compiler is not the one that was asked, because cargo is configured so, or
+        // somebody tidied up in the copy.
         let built = cargo::build(dir, package, None, &self.options, &self.tools).await?;
-        tell("building with the whole standard library, because its lean copy did not do".into());
+        if let Some(copy) = sysroot {
+            tell(format!(
+                "building with the whole standard library, which is slower: the compiler cannot use \
+                 the lean copy in `{}`; if it is damaged, delete it",
+                copy.display()
+            ));
+        }
         Ok((built, None))
     }
 

@@ -151,10 +151,10 @@ impl Hub {
     }
 
     fn follow(&self, inbox: &Arc<Inbox>, entry: &Path) {
-        let new = || Entry { stamp: stamp(entry), followers: Vec::new() };
+        // Before the lock is taken: a network file system may take its time.
+        let new = Entry { stamp: stamp(entry), followers: Vec::new() };
         let mut routes = lock(&self.routes);
-        let route = routes.entries.entry(entry.to_owned()).or_insert_with(new);
-        route.followers.push(inbox.clone());
+        routes.entries.entry(entry.to_owned()).or_insert(new).followers.push(inbox.clone());
     }
 
     fn unfollow(&self, inbox: &Arc<Inbox>, entry: &Path) {
@@ -289,7 +289,7 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// Looks for what no event tells: a directory that was replaced by a rename further up, a file that
-/// was written to by another name. Blocks, without the lock: a network file system may take its time.
+/// was written to by another name. Blocks, but not with the lock.
 fn look_around(routes: &Mutex<Routes>) {
     let (dirs, entries): (Vec<_>, Vec<_>) = {
         let routes = lock(routes);
