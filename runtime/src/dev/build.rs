@@ -104,22 +104,19 @@ impl Workshop {
         };
         let target = package.and_then(|package| package.only_target.as_deref());
         let extra = sysroot.as_deref().zip(target);
-        let has_extra = extra.is_some();
         let extra = extra.map(|(sysroot, target)| Extra { target, sysroot });
-        match cargo::build(dir, package, extra, &self.options, &self.tools).await {
-            Err(Failed::Tools(_)) if has_extra => {}
-            built => return Ok((built?, toolchain)),
-        }
+        let built = cargo::build(dir, package, extra, &self.options, &self.tools).await;
+        let (Err(Failed::Tools(_)), Some(Extra { sysroot, .. })) = (&built, extra) else {
+            return Ok((built?, toolchain));
+        };
         // Perhaps the compiler is not the one that was asked, because cargo is configured so, or
         // somebody tidied up in the copy.
         let built = cargo::build(dir, package, None, &self.options, &self.tools).await?;
-        if let Some(copy) = sysroot {
-            tell(format!(
-                "building with the whole standard library, which is slower: the compiler cannot use \
-                 the lean copy in `{}`; if it is damaged, delete it",
-                copy.display()
-            ));
-        }
+        tell(format!(
+            "building with the whole standard library, which is slower: the compiler cannot use the \
+             lean copy in `{}`; if it is damaged, delete it",
+            sysroot.display()
+        ));
         Ok((built, None))
     }
 

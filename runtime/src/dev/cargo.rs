@@ -46,6 +46,7 @@ impl From<Failed> for BuildFailure {
 }
 
 /// What the final compiler is told beyond what cargo tells it, for the only target of a package.
+#[derive(Clone, Copy)]
 pub(super) struct Extra<'a> {
     pub(super) target: &'a [String],
     pub(super) sysroot: &'a Path,

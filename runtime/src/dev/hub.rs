@@ -381,6 +381,8 @@ fn touch_of(kind: &EventKind) -> Option<Touch> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
     #[test]
@@ -400,6 +402,20 @@ mod tests {
         let message = limit_message(Path::new("/src"), &error);
         assert!(message.contains("`/src`"), "{message}");
         assert!(message.contains("sysctl fs.inotify.max_user_watches=524288"), "{message}");
+    }
+
+    #[test]
+    fn the_lookout_ends_with_the_hub() {
+        let hub = Hub::new(false);
+        let routes = Arc::downgrade(&hub.routes);
+        assert_eq!(routes.strong_count(), 3, "the hub, the watcher and the lookout");
+        drop(hub);
+        // Longer than anything but a lookout that goes on.
+        let limit = Instant::now() + Duration::from_secs(60);
+        while routes.strong_count() > 0 {
+            assert!(Instant::now() < limit, "something still has the routes");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]

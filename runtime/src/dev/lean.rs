@@ -210,20 +210,18 @@ fn custom_name(content: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
     use std::time::{Duration, SystemTime};
 
     use super::*;
+    use crate::dev::process::Tools;
     use crate::dev::sections::{Shape, shape};
+    use crate::dev::target;
+    use crate::dev::tests::has;
 
     /// The toolchain that the tests are built with.
-    fn toolchain() -> Toolchain {
-        let mut command = Command::new("rustc");
-        command.args(["--print", "sysroot", "--print", "target-libdir", "--target", TARGET]);
-        let answer = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        let mut paths = answer.lines().map(PathBuf::from);
-        let (sysroot, lib_dir) = (paths.next().unwrap(), paths.next().unwrap());
-        Toolchain { sysroot, lib_dir }
+    async fn toolchain() -> Toolchain {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        target::ensure(here, &Tools::default(), true, |_| {}).await.unwrap().unwrap()
     }
 
     fn library(dir: &Path, name: &str) -> PathBuf {
@@ -235,10 +233,6 @@ mod tests {
         entries.into_iter().find(is_it).unwrap()
     }
 
-    fn has(bytes: &[u8], text: &str) -> bool {
-        bytes.windows(text.len()).any(|window| window == text.as_bytes())
-    }
-
     /// For each symbol of the index, the header of the member that it points to.
     fn indexed(archive: &[u8]) -> Vec<&[u8]> {
         let index = members(archive).unwrap().swap_remove(0);
@@ -248,9 +242,9 @@ mod tests {
         offsets.map(|offset| &archive[number(offset)..][..SIZE.start]).collect()
     }
 
-    #[test]
-    fn copies_are_whole_and_have_all_but_the_debug_information() {
-        let whole = fs::read(library(&toolchain().lib_dir, "libstd-")).unwrap();
+    #[tokio::test]
+    async fn copies_are_whole_and_have_all_but_the_debug_information() {
+        let whole = fs::read(library(&toolchain().await.lib_dir, "libstd-")).unwrap();
         let lean = lean_archive(&whole).unwrap();
         assert!(lean.len() < whole.len() * 3 / 4, "{} of {}", lean.len(), whole.len());
         assert!(indexed(&whole).len() > 100);
@@ -268,9 +262,9 @@ mod tests {
         assert!(n_modules > 0);
     }
 
-    #[test]
-    fn what_is_not_understood_is_left_alone() {
-        let whole = fs::read(library(&toolchain().lib_dir, "libpanic_abort-")).unwrap();
+    #[tokio::test]
+    async fn what_is_not_understood_is_left_alone() {
+        let whole = fs::read(library(&toolchain().await.lib_dir, "libpanic_abort-")).unwrap();
         assert!(lean_archive(&whole).is_some());
         // Neither a cut nor a wrong byte makes it panic, whatever it makes of them.
         for at in 0..whole.len().min(3000) {
@@ -284,12 +278,12 @@ mod tests {
         assert_eq!(without_debug(b"\0asm\x01\0\0\0\0\x05\x01x"), None);
     }
 
-    #[test]
-    fn a_copy_is_made_once_for_each_state_of_a_toolchain() {
+    #[tokio::test]
+    async fn a_copy_is_made_once_for_each_state_of_a_toolchain() {
         let dir = tempfile::tempdir().unwrap();
         let lib_dir = dir.path().join("rust/lib/rustlib").join(TARGET).join("lib");
         fs::create_dir_all(lib_dir.join("self-contained")).unwrap();
-        let real = library(&toolchain().lib_dir, "libpanic_abort-");
+        let real = library(&toolchain().await.lib_dir, "libpanic_abort-");
         let archive = lib_dir.join(real.file_name().unwrap());
         fs::copy(&real, &archive).unwrap();
         fs::write(lib_dir.join("libodd.rlib"), "odd").unwrap();

@@ -48,9 +48,10 @@ impl View {
     pub(super) fn relevant(&mut self, mut hints: Hints) -> Hints {
         // A watched directory with an event of its own is gone or another one: the watch is on what
         // it was.
-        let n_gone = hints.paths.keys().filter(|path| self.subscription.forget(path)).count();
+        for path in hints.paths.keys() {
+            hints.rescan |= self.subscription.forget(path);
+        }
         hints.paths.retain(|path, _| self.snapshot.concern(path) != Concern::None);
-        hints.rescan |= n_gone > 0 && hints.paths.is_empty();
         if hints.paths.is_empty() && !hints.rescan { Hints::default() } else { hints }
     }
 
@@ -82,5 +83,38 @@ impl View {
             is_available: self.inputs.anchor.exists(),
             limit,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::dev::Source;
+    use crate::dev::hints::Touch;
+
+    #[test]
+    fn a_directory_that_is_gone_is_watched_anew_whatever_else_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().canonicalize().unwrap().join("inner");
+        fs::create_dir(&inner).unwrap();
+        fs::write(inner.join("a.txt"), "1").unwrap();
+        let source = Source::Command {
+            command: "true".to_owned(),
+            dir: dir.path().to_owned(),
+            output: "out.wasm".into(),
+            watch: vec!["inner/a.txt".into()],
+        };
+        let mut view = View::new(Arc::new(Hub::new(false)), Inputs::of(&source, None));
+        view.look(&Hints::everywhere());
+        let mut hints = Hints::default();
+        for path in [&inner, &inner.join("a.txt")] {
+            hints.add(path, Touch::Complete, Instant::now());
+        }
+        let relevant = view.relevant(hints);
+        assert!(!view.subscription.forget(&inner), "it is still taken for watched");
+        view.look(&relevant);
+        assert!(view.subscription.forget(&inner), "nobody watches it");
     }
 }

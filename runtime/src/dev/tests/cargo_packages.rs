@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{Bench, save};
+use super::{Bench, has, save};
 use crate::dev::{NoticeKind, Options, Source, build_once};
 
 /// A workspace with handlers `one` and `two`, of which `one` uses the library `shared`.
@@ -115,10 +115,6 @@ fn lean_copy(workspace: &Workspace) -> PathBuf {
     let copy = copies.next().unwrap().unwrap().path();
     assert!(copies.next().is_none());
     copy
-}
-
-fn has(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
 /// A library whose code names lines of its own and of the standard library.

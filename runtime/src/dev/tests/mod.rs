@@ -21,6 +21,11 @@ use super::{BuildFailure, Built, Notice, NoticeKind, Options, Session, Source, W
 /// cargo build on a loaded machine takes seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Whether `text` stands somewhere in `bytes`.
+pub(super) fn has(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 /// A session under test.
 struct Bench {
     notices: Receiver<Notice>,
