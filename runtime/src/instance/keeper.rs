@@ -319,7 +319,7 @@ impl<C: Contract> Keeper<C> {
     fn pop_from(&self, mut shelf: MutexGuard<'_, Shelf<C>>) -> Option<Box<Live<C>>> {
         let live = shelf.idle.pop_back();
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
-        // Others may have expired; they go when it is looked for them.
+        // Older ones may have expired; they go when somebody looks for those.
         if live.as_ref().is_none_or(|live| is_fresh(live, max_idle)) {
             return live;
         }
