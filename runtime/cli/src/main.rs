@@ -16,7 +16,7 @@ use crate::output::Output;
 
 /// See the dependency in `Cargo.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, and with 0 for `--help`.

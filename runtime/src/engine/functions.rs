@@ -1,6 +1,7 @@
 //! Cranelift's function cache: a recompiled component reuses the code of unchanged functions.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,7 +20,9 @@ pub(crate) struct FunctionCache {
 #[derive(Debug)]
 struct Entries {
     by_key: LruCache<Arc<[u8]>, Function>,
-    bytes: usize,
+    codes: Codes,
+    /// Bytes of the keys.
+    key_bytes: usize,
     budget: usize,
     /// Functions of `by_key` that are not saved.
     unsaved: usize,
@@ -33,6 +36,43 @@ struct Function {
     compilation: usize,
 }
 
+/// Code, once however many keys lead to it: a component has many functions that are the same, and
+/// the compiler asks for the same function by several keys, depending on what the thread compiled
+/// before it (its key covers the exception tables, which it does not clear between functions).
+#[derive(Debug, Default)]
+struct Codes {
+    /// How many keys lead to each.
+    users: HashMap<Arc<[u8]>, usize>,
+    bytes: usize,
+}
+
+impl Codes {
+    /// The one copy of `code`, for one more key.
+    fn share(&mut self, code: &[u8]) -> Arc<[u8]> {
+        if let Some((code, users)) = self.users.get_key_value(code) {
+            let (code, users) = (Arc::clone(code), users + 1);
+            self.users.insert(Arc::clone(&code), users);
+            return code;
+        }
+        // Not a slice of what somebody read, which would keep all of that in memory.
+        let code = Arc::<[u8]>::from(code);
+        self.bytes += code.len();
+        self.users.insert(Arc::clone(&code), 1);
+        code
+    }
+
+    /// One key less leads to `code`.
+    fn release(&mut self, code: &Arc<[u8]>) {
+        match self.users.get_mut(code) {
+            Some(users) if *users > 1 => *users -= 1,
+            _ => {
+                self.users.remove(code);
+                self.bytes -= code.len();
+            }
+        }
+    }
+}
+
 /// A function that somebody else may keep: the compiler's key, and what it made.
 pub(crate) type KeyedCode = (Arc<[u8]>, Arc<[u8]>);
 
@@ -42,7 +82,8 @@ impl FunctionCache {
     pub(crate) fn new(budget: u64) -> Self {
         // On a 32-bit host the address space is the tighter limit.
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
-        let entries = Entries { by_key: LruCache::unbounded(), bytes: 0, budget, unsaved: 0 };
+        let (by_key, codes) = (LruCache::unbounded(), Codes::default());
+        let entries = Entries { by_key, codes, key_bytes: 0, budget, unsaved: 0 };
         let (hits, compilation) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self { entries: Mutex::new(entries), hits, compilation }
     }
@@ -95,14 +136,18 @@ impl FunctionCache {
 }
 
 impl Entries {
-    fn insert(&mut self, key: &[u8], code: Vec<u8>, compilation: usize) {
-        self.bytes += key.len() + code.len();
+    fn bytes(&self) -> usize {
+        self.key_bytes + self.codes.bytes
+    }
+
+    fn insert(&mut self, key: &[u8], code: &[u8], compilation: usize) {
+        self.key_bytes += key.len();
         self.unsaved += 1;
-        let function = Function { code: code.into(), is_saved: false, compilation };
+        let function = Function { code: self.codes.share(code), is_saved: false, compilation };
         if let Some((key, old)) = self.by_key.push(key.into(), function) {
             self.forget(&key, &old);
         }
-        while self.bytes > self.budget {
+        while self.bytes() > self.budget {
             let Some((key, function)) = self.by_key.pop_lru() else { break };
             self.forget(&key, &function);
         }
@@ -110,7 +155,8 @@ impl Entries {
 
     /// Takes what is no longer in the map off the sums.
     fn forget(&mut self, key: &[u8], function: &Function) {
-        self.bytes -= key.len() + function.code.len();
+        self.key_bytes -= key.len();
+        self.codes.release(&function.code);
         self.unsaved -= usize::from(!function.is_saved);
     }
 
@@ -119,13 +165,13 @@ impl Entries {
         if self.by_key.contains(key) {
             return true;
         }
-        let bytes = self.bytes + key.len() + code.len();
-        if bytes > self.budget {
+        let is_known = self.codes.users.contains_key(code);
+        let more = key.len() + if is_known { 0 } else { code.len() };
+        if self.bytes() + more > self.budget {
             return false;
         }
-        self.bytes = bytes;
-        // A copy of its own: a slice of what was read would keep all of that in memory.
-        let function = Function { code: code.into(), is_saved: true, compilation: 0 };
+        self.key_bytes += key.len();
+        let function = Function { code: self.codes.share(code), is_saved: true, compilation: 0 };
         self.by_key.push(key.into(), function);
         self.by_key.demote(key);
         true
@@ -147,7 +193,7 @@ impl CacheStore for FunctionCache {
 
     fn insert(&self, key: &[u8], value: Vec<u8>) -> bool {
         let compilation = self.compilation.load(Ordering::Relaxed);
-        self.lock().insert(key, value, compilation);
+        self.lock().insert(key, &value, compilation);
         true
     }
 }
@@ -166,15 +212,15 @@ mod tests {
     fn the_least_recently_used_functions_leave_when_the_budget_is_spent() {
         let cache = FunctionCache::new(BUDGET as u64);
         // Two fit beside their keys, and three do not.
-        let third = vec![0; BUDGET / 3];
+        let third = |byte| vec![byte; BUDGET / 3];
         for key in [b"a", b"b"] {
-            cache.insert(key, third.clone());
+            cache.insert(key, third(key[0]));
         }
         assert!(cache.get(b"a").is_some());
-        cache.insert(b"c", third.clone());
+        cache.insert(b"c", third(b'c'));
         assert!(cache.get(b"b").is_none(), "the least recently used one left");
         assert!(cache.get(b"c").is_some());
-        assert!(cache.lock().bytes <= BUDGET);
+        assert!(cache.lock().bytes() <= BUDGET);
         assert_eq!(keys(&cache.take_unsaved()), [b"c", b"a"]);
     }
 
@@ -184,8 +230,25 @@ mod tests {
         for _ in 0..3 {
             cache.insert(b"key", vec![0; 100]);
         }
-        assert_eq!(cache.lock().bytes, 103);
+        assert_eq!(cache.lock().bytes(), 103);
         assert_eq!(cache.take_unsaved().len(), 1);
+    }
+
+    #[test]
+    fn code_that_several_keys_lead_to_is_kept_once_until_the_last_of_them_leaves() {
+        let cache = FunctionCache::new(BUDGET as u64);
+        let half = vec![1; BUDGET / 2];
+        for key in [b"a", b"b", b"c"] {
+            cache.insert(key, half.clone());
+        }
+        assert!(cache.fill([(&b"d"[..], &half[..])]), "it takes the room of its key only");
+        assert_eq!(cache.lock().bytes(), half.len() + 4);
+        cache.insert(b"e", vec![2; BUDGET / 2]);
+        let left: Vec<_> =
+            [b"a", b"b", b"c", b"d", b"e"].map(|key| cache.get(key).is_some()).into();
+        assert_eq!(left, [false, false, false, false, true]);
+        assert_eq!(cache.lock().bytes(), BUDGET / 2 + 1, "nothing of it is left");
+        assert!(cache.lock().codes.users.len() == 1);
     }
 
     #[test]
@@ -231,14 +294,16 @@ mod tests {
     #[test]
     fn saved_functions_take_what_room_there_is_and_leave_first() {
         let cache = FunctionCache::new(BUDGET as u64);
-        let third = vec![0; BUDGET / 3 - 1];
-        cache.insert(b"a", third.clone());
-        let saved: Vec<_> = [b"b", b"c", b"d"].iter().map(|key| (&key[..], &third[..])).collect();
-        assert!(!cache.fill(saved), "the last one does not fit");
-        assert!(cache.lock().bytes <= BUDGET);
+        let thirds = [b"a", b"b", b"c", b"d", b"e"].map(|key| (&key[..], [key[0]; BUDGET / 3 - 1]));
+        cache.insert(b"a", thirds[0].1.to_vec());
+        assert!(
+            !cache.fill(thirds[1..4].iter().map(|(key, code)| (*key, &code[..]))),
+            "the last one does not fit"
+        );
+        assert!(cache.lock().bytes() <= BUDGET);
         assert!(cache.lock().by_key.contains(&b"a"[..]), "it did not leave for a saved one");
         assert!(!cache.lock().by_key.contains(&b"d"[..]));
-        cache.insert(b"e", third);
+        cache.insert(b"e", thirds[4].1.to_vec());
         let left: Vec<_> = [b"a", b"b", b"c", b"e"].map(|key| cache.get(key).is_some()).into();
         assert_eq!(left, [true, true, false, true], "the least useful of the saved ones left");
     }

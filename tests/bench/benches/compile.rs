@@ -13,7 +13,7 @@ use bare::Compiler;
 
 /// See the dependency in `Cargo.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> Result<()> {
     let component = std::fs::read(plugin("hello", Profile::Release)?)?;

@@ -10,7 +10,7 @@ use wrt_test_support::guests::{Profile, plugin, variant};
 
 /// See the dependency in `Cargo.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> Result<()> {
     let component = std::fs::read(plugin("hello", Profile::Release)?)?;

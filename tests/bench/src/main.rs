@@ -47,7 +47,7 @@ use tools::Tools;
 
 /// See the dependency in `Cargo.toml`.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Measure what wrt promises.
 #[derive(Debug, Parser)]
