@@ -314,6 +314,10 @@ pub struct RuntimeConfig {
     /// Longest time a compilation may take. Default 5 min: a script engine takes some 15 s on two
     /// processors, and a debug build of a large handler 4 s.
     pub compile_timeout: Duration,
+    /// Bytes of memory that the compilation of one function may take, as an estimate from above made
+    /// before it starts; each of the compiler's threads compiles one function at a time. Default
+    /// 1 GiB: the largest function of a script engine's debug build is put at 92 MiB.
+    pub compile_memory: u64,
     /// Whether answers carry the `wrt-generation` header. Default no: what runs is nobody's
     /// business in production.
     pub expose_generation: bool,
@@ -337,6 +341,7 @@ impl Default for RuntimeConfig {
             cache_disk: 2048 * MIB,
             state_dir: None,
             compile_timeout: Duration::from_secs(300),
+            compile_memory: 1024 * MIB,
             expose_generation: false,
             wasi03: false,
             dev: false,

@@ -71,6 +71,21 @@ pub enum StageError {
         /// The longest that a compilation may take.
         timeout: Duration,
     },
+    /// A function of the component may exhaust the compiler's memory.
+    #[error(
+        "compiling function {function} of the component (sha256:{digest}) may take {bytes} bytes of \
+         memory, more than the limit of {limit}"
+    )]
+    CompileMemory {
+        /// First digits of its digest.
+        digest: String,
+        /// The function's number among those that the component defines, over all modules, from 0.
+        function: usize,
+        /// What it may take, as an estimate from above.
+        bytes: u64,
+        /// The most that the compilation of one function may take.
+        limit: u64,
+    },
     /// The file is no longer the component that it was.
     #[error("the file held the component sha256:{digest} and now holds sha256:{found}")]
     Changed {
@@ -237,6 +252,7 @@ impl StageError {
             Self::TooLarge { .. }
             | Self::NotAComponent { .. }
             | Self::Compile { .. }
+            | Self::CompileMemory { .. }
             | Self::CompileTimeout { .. } => Stage::Compile,
             Self::Shared(error) => error.stage(),
             Self::Wasi03 { .. } | Self::Contract(_) | Self::RolledBack { .. } => Stage::Check,
@@ -281,6 +297,14 @@ impl Hint for StageError {
                 vec![
                     "split very large functions, or raise `host.compile_timeout` in the manifest"
                         .to_owned(),
+                ]
+            }
+            Self::CompileMemory { .. } => {
+                vec![
+                    "split the function: it has many locals in deeply nested blocks, calls that \
+                     return many values, or is very long"
+                        .to_owned(),
+                    "or raise `host.compile_memory` in the manifest".to_owned(),
                 ]
             }
             Self::Changed { .. } => {

@@ -248,6 +248,28 @@ async fn a_component_that_keeps_the_compiler_busy_is_refused_and_the_old_version
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_would_exhaust_the_compilers_memory_is_refused_and_the_old_version_serves()
+{
+    let fixture = Fixture::start().await;
+    let handler = fixture.runtime.add_handler(config()).unwrap();
+    swapped(handler.load(bytes(&plugin("hello"))).await);
+    // 15 KiB, for which the compiler takes gigabytes and minutes.
+    let (open, close) = ("loop ".repeat(1000), "(br_if 0 (i32.const 0)) end ".repeat(1000));
+    let assign = |local| format!("(local.set {local} (i64.const 1))");
+    let (types, all) = ("i64 ".repeat(1000), (0..1000).map(assign).collect::<String>());
+    let hostile = format!("(component (core module (func (local {types}) {open} {all} {close})))");
+    let hostile = wat::parse_str(hostile).unwrap();
+    let refused = handler.swap(bytes(&hostile), "a test asked").await.unwrap_err();
+    assert!(matches!(refused.source.stage(), wrt::events::Stage::Compile), "{refused:?}");
+    assert!(refused.serving.is_some(), "{refused:?}");
+    let text = wrt::chain(&refused);
+    assert!(text.contains("compiling function 0") && text.contains("bytes of memory"), "{text}");
+    assert!(wrt::Hint::hints(&refused.source).iter().any(|hint| hint.contains("compile_memory")));
+    assert!(fixture.get("/").await.status == 200);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_version_before_comes_back_from_memory() {
     let fixture = Fixture::start().await;
     let mut events = fixture.runtime.events();

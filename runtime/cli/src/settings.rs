@@ -160,6 +160,7 @@ fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> Runt
     let cache = &manifest.cache;
     config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
     config.compile_timeout = manifest.host.compile_timeout.unwrap_or(config.compile_timeout);
+    config.compile_memory = manifest.host.compile_memory.unwrap_or(config.compile_memory);
     config.cache_memory = cache.memory.unwrap_or(config.cache_memory);
     config.cache_disk = cache.disk.unwrap_or(config.cache_disk);
     // No room is the way to say that there shall be no directory.
@@ -208,6 +209,7 @@ listen = '127.0.0.1:4000'
 wasi03 = true
 expose_generation = false
 compile_timeout = '9s'
+compile_memory = '512MiB'
 [cache]
 memory = '1MiB'
 [handler.a]
@@ -241,6 +243,7 @@ source = 'a.wasm'
         let runtime = resolve("serve", "", MANIFEST).runtime;
         assert_eq!((runtime.wasi03, runtime.cache_memory, runtime.dev), (true, 1 << 20, false));
         assert_eq!(runtime.compile_timeout.as_secs(), 9);
+        assert_eq!(runtime.compile_memory, 512 * 1024 * 1024);
     }
 
     #[test]

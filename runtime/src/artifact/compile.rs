@@ -8,7 +8,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::{Candidate, Goal, blocking, kind, wasi03};
+use super::{Candidate, Goal, blocking, estimate, kind, wasi03};
 use crate::engine::Engine;
 use crate::error::StageError;
 use crate::events::CompiledBy;
@@ -28,7 +28,15 @@ pub(super) struct Compilers {
     awaited: Pool,
     /// For what nobody waits for; a place of its own, so that this delays nobody who does.
     ahead: Pool,
-    timeout: Duration,
+    limits: Limits,
+}
+
+/// What one compilation may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) timeout: Duration,
+    /// Bytes of memory for one function; each thread compiles one at a time.
+    pub(super) memory: u64,
 }
 
 /// Threads that are started when there is something to compile.
@@ -43,9 +51,9 @@ struct Pool {
 
 impl Compilers {
     /// Compilers for a process that others are served by, unless it is a developer's own.
-    pub(super) fn new(dev: bool, timeout: Duration) -> Self {
+    pub(super) fn new(dev: bool, limits: Limits) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { awaited: Pool::new(processors, !dev), ahead: Pool::new(1, true), timeout }
+        Self { awaited: Pool::new(processors, !dev), ahead: Pool::new(1, true), limits }
     }
 
     /// Compiles `candidate` for `engine`.
@@ -53,7 +61,7 @@ impl Compilers {
     /// # Errors
     ///
     /// [`StageError`] when the bytes are too many, not a component, of WASI 0.3 without the opt-in,
-    /// refused by the compiler, or keep it busy for longer than its timeout.
+    /// refused by the compiler, may exhaust its memory, or keep it busy for longer than its timeout.
     ///
     /// # Cancel safety
     ///
@@ -68,7 +76,7 @@ impl Compilers {
         let place = Arc::clone(&self.pool(goal).places).acquire_owned().await;
         let place = place.map_err(|_| StageError::ShuttingDown)?;
         let (compilers, engine, candidate) = (Arc::clone(self), engine.clone(), candidate.clone());
-        let (digest, timeout) = (candidate.digest.short(), self.timeout);
+        let (digest, timeout) = (candidate.digest.short(), self.limits.timeout);
         let work = blocking(move || {
             let _place = place;
             compilers.compile_now(&engine, &candidate, goal)
@@ -98,6 +106,14 @@ impl Compilers {
         let bytes = candidate.bytes()?;
         if let Some(found) = kind::not_a_component(&bytes) {
             return Err(StageError::NotAComponent { found });
+        }
+        if let Some(heaviest) = estimate::above(self.limits.memory, &bytes) {
+            return Err(StageError::CompileMemory {
+                digest: candidate.digest.short(),
+                function: heaviest.function,
+                bytes: heaviest.memory,
+                limit: self.limits.memory,
+            });
         }
         let reused = || engine.functions().map_or(0, |functions| functions.hits());
         if let Some(functions) = engine.functions() {

@@ -6,6 +6,7 @@
 mod candidate;
 mod compile;
 mod disk;
+mod estimate;
 mod fingerprint;
 mod flight;
 mod functions;

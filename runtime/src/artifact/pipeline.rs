@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::compile::Compilers;
+use super::compile::{Compilers, Limits};
 use super::disk::{Bucket, DiskCache, EntryKind, EntryName};
 use super::fingerprint::Fingerprint;
 use super::flight::Flights;
@@ -84,12 +84,13 @@ impl Artifacts {
                 disk.claim(Bucket::new(engine.bucket()));
             }
         }
+        let limits = Limits { timeout: config.compile_timeout, memory: config.compile_memory };
         let inner = Inner {
             memory: Memory::new(config.cache_memory, Arc::clone(&tally)),
             functions: function_store(&engines.optimized, disk.as_ref()),
             functions_loaded: Once::new(),
             memo: DigestMemo::load(disk.as_ref()),
-            compilers: Arc::new(Compilers::new(config.dev, config.compile_timeout)),
+            compilers: Arc::new(Compilers::new(config.dev, limits)),
             flights: Flights::new(),
             writes: TaskTracker::new(),
             budget: config.cache_memory,

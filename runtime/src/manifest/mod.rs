@@ -53,6 +53,8 @@ pub struct HostSection {
     pub wasi03: Option<bool>,
     /// Longest time a compilation may take.
     pub compile_timeout: Option<Duration>,
+    /// Bytes of memory that the compilation of one function may take.
+    pub compile_memory: Option<u64>,
     /// Where the host leaves what outlives it.
     pub state_dir: Option<PathBuf>,
 }
@@ -157,7 +159,8 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         ("admin", "leave it out and pass `--admin HOST:PORT`"),
         ("tls", "leave it out and put a proxy that speaks TLS in front"),
     ];
-    let known = ["listen", "expose_generation", "wasi03", "compile_timeout", "state_dir"];
+    let known =
+        ["listen", "expose_generation", "wasi03", "compile_timeout", "compile_memory", "state_dir"];
     reader.refuse_unknown(host, &known, &later);
     HostSection {
         listen: reader.parsed(host, "listen", ListenAddress::parse),
@@ -165,6 +168,7 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         wasi03: reader.boolean(host, "wasi03"),
         compile_timeout: reader
             .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
+        compile_memory: reader.parsed(host, "compile_memory", parse_size),
         state_dir: reader.path(host, "state_dir"),
     }
 }

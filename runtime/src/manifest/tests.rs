@@ -138,7 +138,7 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
     check(
         "[host]\ncolour = 1",
         "4:1: unknown key `colour` in `[host]` (the known keys are `listen`, \
-         `expose_generation`, `wasi03`, `compile_timeout`, `state_dir`)",
+         `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`)",
     );
     check("[hots]", "3:2: unknown key `hots` in the manifest (did you mean `host`?)");
     check(
