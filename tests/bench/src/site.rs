@@ -67,6 +67,17 @@ impl Site {
         Ok(Self { root: temporary.path().to_owned(), _temporary: Some(temporary) })
     }
 
+    /// Removes what hosts of this site know of its handlers' versions.
+    pub(crate) fn forget_versions(&self) -> Result<()> {
+        let path = self.root.join(STATE_HOME);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("failed to remove `{}`", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The site at `root`, which is kept.
     pub(crate) fn at(root: PathBuf) -> Self {
         Self { root, _temporary: None }

@@ -248,6 +248,8 @@ fn kill_writers(
             site.put(name, &numbered.component(next)?)?;
             next += 1;
         }
+        // A host that knows a confirmed version would boot that one, and bring these behind it.
+        site.forget_versions()?;
         Ok(first)
     };
     // How long a writer that nobody kills is at work: the kills are spread over this time.
