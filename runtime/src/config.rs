@@ -267,8 +267,8 @@ pub(crate) fn check_state(bytes: u64) -> Result<(), ConfigError> {
 }
 
 /// Refuses a limit of none, which would leave every call waiting for ever.
-fn check_count(field: &'static str, value: usize) -> Result<(), ConfigError> {
-    if value == 0 { Err(ConfigError::ZeroCount { field }) } else { Ok(()) }
+fn check_count<N: Default + PartialEq>(field: &'static str, value: N) -> Result<(), ConfigError> {
+    if value == N::default() { Err(ConfigError::ZeroCount { field }) } else { Ok(()) }
 }
 
 /// What a guest may reach beyond itself; all of it is denied unless named here.
@@ -367,6 +367,7 @@ impl RuntimeConfig {
         check_count("max_connections", self.max_connections)?;
         check_count("max_concurrent_calls", self.max_concurrent_calls)?;
         check_count("max_draining", self.max_draining)?;
+        check_count("compile_memory", self.compile_memory)?;
         check_timeout("compile_timeout", self.compile_timeout)?;
         check_timeout("first_generation_timeout", self.first_generation_timeout)
     }

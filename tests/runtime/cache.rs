@@ -265,7 +265,7 @@ async fn a_component_that_would_exhaust_the_compilers_memory_is_refused_and_the_
     let text = wrt::chain(&refused);
     assert!(text.contains("compiling function 0") && text.contains("bytes of memory"), "{text}");
     assert!(wrt::Hint::hints(&refused.source).iter().any(|hint| hint.contains("compile_memory")));
-    assert!(fixture.get("/").await.status == 200);
+    assert_eq!(fixture.get("/").await.status, 200);
     fixture.stop().await;
 }
 

@@ -198,6 +198,9 @@ fn value_that_cannot_work_is_refused() {
     check(handler().with_memory(1), "expected `memory` between 64KiB and 4GiB, found 1 bytes");
     let pooled = InstanceMode::Pooled { max_calls: 0, max_idle: Duration::ZERO };
     check(handler().with_instances(pooled), "expected `max_calls` to be 1 or more, found 0");
+    let runtime = RuntimeConfig { compile_memory: 0, ..RuntimeConfig::default() };
+    let refused = runtime.check().unwrap_err().to_string();
+    assert_eq!(refused, "expected `compile_memory` to be 1 or more, found 0");
 }
 
 #[test]

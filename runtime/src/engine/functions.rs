@@ -248,7 +248,7 @@ mod tests {
             [b"a", b"b", b"c", b"d", b"e"].map(|key| cache.get(key).is_some()).into();
         assert_eq!(left, [false, false, false, false, true]);
         assert_eq!(cache.lock().bytes(), BUDGET / 2 + 1, "nothing of it is left");
-        assert!(cache.lock().codes.users.len() == 1);
+        assert_eq!(cache.lock().codes.users.len(), 1);
     }
 
     #[test]
