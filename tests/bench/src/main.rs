@@ -12,6 +12,7 @@
 
 mod admin;
 mod bare;
+mod bare_process;
 mod compare;
 mod counts;
 mod damage;
@@ -191,9 +192,12 @@ fn main() -> ExitCode {
         report::say(&format!("error: failed to start again without `{BACKTRACES}`: {error}"));
         return ExitCode::from(2);
     }
-    // No scenario: a part of `throughput` and `latency`.
-    let is_peer = env::args().nth(1).is_some_and(|first| first == peers::native::COMMAND);
-    let passed = if is_peer { peers::native::run().map(|()| true) } else { run(Args::parse()) };
+    let passed = match env::args().nth(1).as_deref() {
+        // No scenarios: parts of `throughput` and `latency`, and of `cache`.
+        Some(peers::native::COMMAND) => peers::native::run().map(|()| true),
+        Some(bare_process::COMMAND) => bare_process::run().map(|()| true),
+        _ => run(Args::parse()),
+    };
     match passed {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
