@@ -18,11 +18,24 @@ pub trait FromEvent: Sized {
     ///
     /// The event does not fit, which is best said with [`Error::rejected`].
     fn from_event(event: &Event) -> Result<Self>;
+
+    /// The same for the last argument, which may keep the event.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_event`](Self::from_event).
+    fn from_owned_event(event: Event) -> Result<Self> {
+        Self::from_event(&event)
+    }
 }
 
 impl FromEvent for Event {
     fn from_event(event: &Event) -> Result<Self> {
         Ok(event.clone())
+    }
+
+    fn from_owned_event(event: Event) -> Result<Self> {
+        Ok(event)
     }
 }
 
@@ -84,33 +97,40 @@ pub trait EventHandler<Shape> {
 }
 
 macro_rules! implement_for {
-    ($($argument:ident)*) => {
-        impl<F, R, $($argument),*> EventHandler<shape::Plain<($($argument,)*)>> for F
+    ($($argument:ident)* $(; $last:ident)?) => {
+        impl<F, R, $($argument,)* $($last)?> EventHandler<shape::Plain<($($argument,)* $($last,)?)>>
+            for F
         where
-            F: FnOnce($($argument),*) -> R,
+            F: FnOnce($($argument,)* $($last)?) -> R,
             R: IntoAnswer,
             $($argument: FromEvent,)*
+            $($last: FromEvent,)?
         {
             #[allow(unused_variables, reason = "a function may take no arguments")]
             async fn call(self, event: Event) -> Result<Option<Event>> {
-                self($($argument::from_event(&event)?),*).into_answer()
+                self($($argument::from_event(&event)?,)* $($last::from_owned_event(event)?)?)
+                    .into_answer()
             }
         }
 
-        impl<F, R, $($argument),*> EventHandler<shape::Async<($($argument,)*)>> for F
+        impl<F, R, $($argument,)* $($last)?> EventHandler<shape::Async<($($argument,)* $($last,)?)>>
+            for F
         where
-            F: FnOnce($($argument),*) -> R,
+            F: FnOnce($($argument,)* $($last)?) -> R,
             R: Future<Output: IntoAnswer>,
             $($argument: FromEvent,)*
+            $($last: FromEvent,)?
         {
             #[allow(unused_variables, reason = "a function may take no arguments")]
             async fn call(self, event: Event) -> Result<Option<Event>> {
-                self($($argument::from_event(&event)?),*).await.into_answer()
+                self($($argument::from_event(&event)?,)* $($last::from_owned_event(event)?)?)
+                    .await
+                    .into_answer()
             }
         }
     };
 }
 
 implement_for!();
-implement_for!(A);
-implement_for!(A B);
+implement_for!(; A);
+implement_for!(A; B);

@@ -70,33 +70,48 @@ implement_http_for!(A B C);
 implement_http_for!(A B C D);
 
 macro_rules! implement_event_for {
-    ($($argument:ident)*) => {
-        impl<F, S, R, $($argument),*> StatefulEventHandler<S, shape::Plain<($($argument,)*)>> for F
+    ($($argument:ident)* $(; $last:ident)?) => {
+        impl<F, S, R, $($argument,)* $($last)?>
+            StatefulEventHandler<S, shape::Plain<($($argument,)* $($last,)?)>> for F
         where
-            F: FnOnce(&mut S, $($argument),*) -> R,
+            F: FnOnce(&mut S, $($argument,)* $($last)?) -> R,
             R: IntoAnswer,
             $($argument: FromEvent,)*
+            $($last: FromEvent,)?
         {
             #[allow(unused_variables, reason = "the state may be the only argument")]
             async fn call(self, state: &mut S, event: Event) -> Result<Option<Event>> {
-                self(state, $($argument::from_event(&event)?),*).into_answer()
+                self(
+                    state,
+                    $($argument::from_event(&event)?,)*
+                    $($last::from_owned_event(event)?)?
+                )
+                .into_answer()
             }
         }
 
-        impl<F, S, R, $($argument),*> StatefulEventHandler<S, shape::Async<($($argument,)*)>> for F
+        impl<F, S, R, $($argument,)* $($last)?>
+            StatefulEventHandler<S, shape::Async<($($argument,)* $($last,)?)>> for F
         where
-            F: AsyncFnOnce(&mut S, $($argument),*) -> R,
+            F: AsyncFnOnce(&mut S, $($argument,)* $($last)?) -> R,
             R: IntoAnswer,
             $($argument: FromEvent,)*
+            $($last: FromEvent,)?
         {
             #[allow(unused_variables, reason = "the state may be the only argument")]
             async fn call(self, state: &mut S, event: Event) -> Result<Option<Event>> {
-                self(state, $($argument::from_event(&event)?),*).await.into_answer()
+                self(
+                    state,
+                    $($argument::from_event(&event)?,)*
+                    $($last::from_owned_event(event)?)?
+                )
+                .await
+                .into_answer()
             }
         }
     };
 }
 
 implement_event_for!();
-implement_event_for!(A);
-implement_event_for!(A B);
+implement_event_for!(; A);
+implement_event_for!(A; B);
