@@ -140,22 +140,20 @@ impl CloudEvent {
         if self.extensions.len() > MAX_EXTENSIONS {
             return Err(InvalidEvent::TooManyExtensions { found: self.extensions.len() });
         }
-        let bytes = self.attributes().map(|(name, value)| name.len() + value.len()).sum();
+        // One look at all of them, as most are in order.
+        let (mut bytes, mut are_plain) = (0, true);
+        for (name, value) in self.attributes() {
+            bytes += name.len() + value.len();
+            are_plain &= !value.is_empty() && is_plain(value);
+        }
         if bytes > MAX_ATTRIBUTE_BYTES {
             return Err(InvalidEvent::TooLarge { bytes });
         }
-        if let Some((attribute, _)) = self.own_attributes().find(|(_, value)| value.is_empty()) {
-            return Err(InvalidEvent::Empty { attribute: attribute.to_owned() });
+        if !are_plain {
+            self.check_values()?;
         }
         for name in self.extensions.keys() {
             check_extension_name(name)?;
-        }
-        for (name, value) in self.attributes() {
-            // Most values are plain ASCII, which takes no decoding to see.
-            let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
-            if !is_plain && value.contains(char::is_control) {
-                return Err(InvalidEvent::ControlCharacter { attribute: name.to_owned() });
-            }
         }
         if let Some(time) = &self.time {
             check_time(time)?;
@@ -165,6 +163,16 @@ impl CloudEvent {
                 Err(InvalidEvent::MediaType { found: excerpt(found) })
             }
             _ => Ok(()),
+        }
+    }
+
+    fn check_values(&self) -> Result<(), InvalidEvent> {
+        if let Some((attribute, _)) = self.own_attributes().find(|(_, value)| value.is_empty()) {
+            return Err(InvalidEvent::Empty { attribute: attribute.to_owned() });
+        }
+        match self.attributes().find(|(_, value)| value.contains(char::is_control)) {
+            Some((name, _)) => Err(InvalidEvent::ControlCharacter { attribute: name.to_owned() }),
+            None => Ok(()),
         }
     }
 
@@ -249,6 +257,11 @@ pub enum InvalidEvent {
         /// Their size, names included.
         bytes: usize,
     },
+}
+
+/// Whether `value` is printable ASCII, as most are, which takes no decoding to see.
+fn is_plain(value: &str) -> bool {
+    value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 fn check_extension_name(name: &str) -> Result<(), InvalidEvent> {

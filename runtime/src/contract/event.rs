@@ -19,9 +19,11 @@ use wasmtime::component::{Instance, InstancePre, Linker};
 use super::Contract;
 use crate::cloudevent::CloudEvent;
 use crate::host::HostState;
-use bindings::exports::wrt::plugin::handler;
-pub(crate) use bindings::exports::wrt::plugin::handler::Error as EventError;
-use bindings::{EventWorld, EventWorldIndices};
+pub(crate) use bindings::EventWorld;
+use bindings::EventWorldIndices;
+pub(crate) use bindings::exports::wrt::plugin::handler::{
+    Error as EventError, Event as GuestEvent,
+};
 
 /// The export that makes a component an event handler.
 pub(crate) const EXPORT: &str = "wrt:plugin/handler@0.1.0";
@@ -54,23 +56,9 @@ impl Contract for Events {
     }
 }
 
-/// Calls the handler's one function.
-///
-/// # Errors
-///
-/// The outer error is a trap; the inner one is the handler's own.
-pub(crate) async fn call(
-    instance: &EventWorld,
-    store: &mut Store<HostState>,
-    event: &handler::Event,
-) -> wasmtime::Result<Result<Option<CloudEvent>, EventError>> {
-    let answer = instance.wrt_plugin_handler().call_handle(store, event).await?;
-    Ok(answer.map(|event| event.map(from_guest)))
-}
-
 /// The event as the guest's types have it.
-pub(crate) fn to_guest(event: CloudEvent) -> handler::Event {
-    handler::Event {
+pub(crate) fn to_guest(event: CloudEvent) -> GuestEvent {
+    GuestEvent {
         id: event.id,
         source: event.source,
         type_: event.event_type,
@@ -83,7 +71,8 @@ pub(crate) fn to_guest(event: CloudEvent) -> handler::Event {
     }
 }
 
-fn from_guest(event: handler::Event) -> CloudEvent {
+/// The answer as everybody else's types have it.
+pub(crate) fn from_guest(event: GuestEvent) -> CloudEvent {
     CloudEvent {
         id: event.id,
         source: event.source,

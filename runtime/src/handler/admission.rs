@@ -47,6 +47,13 @@ impl Admission {
         Self { running, everywhere, waiting: AtomicUsize::new(0), queue, patience }
     }
 
+    /// Admits a call now, if there is a place.
+    pub(crate) fn try_admit(&self) -> Option<Admitted> {
+        let running = Arc::clone(&self.running).try_acquire_owned().ok()?;
+        let everywhere = Arc::clone(&self.everywhere).try_acquire_owned().ok()?;
+        Some(Admitted { _running: running, _everywhere: everywhere })
+    }
+
     /// Admits a call now or in its turn.
     ///
     /// # Errors
@@ -57,11 +64,8 @@ impl Admission {
     ///
     /// Dropping the future gives the place in the queue back.
     pub(crate) async fn admit(&self) -> Result<Admitted, Refused> {
-        if let (Ok(running), Ok(everywhere)) = (
-            Arc::clone(&self.running).try_acquire_owned(),
-            Arc::clone(&self.everywhere).try_acquire_owned(),
-        ) {
-            return Ok(Admitted { _running: running, _everywhere: everywhere });
+        if let Some(admitted) = self.try_admit() {
+            return Ok(admitted);
         }
         let _place = self.queue_up()?;
         let turn = async {

@@ -19,7 +19,7 @@ use crate::id::{HandlerName, RequestId};
 pub(crate) use active::{ActiveCell, Hold};
 use admission::Admission;
 pub(crate) use admission::{Admitted, Refused};
-pub(crate) use report::CallReport;
+pub(crate) use report::{Begun, CallReport};
 
 /// See the [module](self). Shared by the data plane, which enters calls, and by the handler's
 /// supervisor, which publishes generations.
@@ -99,11 +99,10 @@ impl<R: Send + Sync + 'static> Handler<R> {
         // Most calls wait for nothing, so that whoever makes one after the other would keep its
         // thread from all other tasks.
         tokio::task::coop::consume_budget().await;
-        let admitted = self
-            .admission
-            .admit()
-            .await
-            .map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })?;
+        let admitted = match self.admission.try_admit() {
+            Some(admitted) => admitted,
+            None => self.wait_for_turn().await?,
+        };
         let place = match self.active.try_enter() {
             Some(place) => place,
             None => self.enter_first().await?,
@@ -113,6 +112,11 @@ impl<R: Send + Sync + 'static> Handler<R> {
             Err(place) => self.load_again(place).await?,
         };
         Ok(Entered { pass, _admitted: admitted })
+    }
+
+    async fn wait_for_turn(&self) -> Result<Admitted, EnterError> {
+        let admitted = self.admission.admit().await;
+        admitted.map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })
     }
 
     async fn enter_first(&self) -> Result<Place<R>, EnterError> {

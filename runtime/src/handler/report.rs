@@ -9,36 +9,48 @@ use crate::events::{EventBus, EventKind, Serving};
 use crate::generation::Tally;
 use crate::id::{HandlerName, RequestId};
 
+/// When and where a call began: all that is taken down of most calls, which do not fail.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    serving: Serving,
+    tally: Arc<Tally>,
+    at: Instant,
+}
+
+impl Begun {
+    /// A call of `entered` begins.
+    pub(crate) fn now<R>(entered: &Entered<R>) -> Self {
+        let tally = Arc::clone(entered.pass.tally());
+        Self { serving: entered.pass.serving(), tally, at: Instant::now() }
+    }
+
+    /// The report of this call, which `handler` runs.
+    pub(crate) fn report(
+        self,
+        bus: &EventBus,
+        handler: &HandlerName,
+        request: Option<RequestId>,
+    ) -> CallReport {
+        CallReport { bus: bus.clone(), handler: handler.clone(), begun: self, request }
+    }
+}
+
 /// Identity of one running call.
 #[derive(Debug)]
 pub(crate) struct CallReport {
     bus: EventBus,
     handler: HandlerName,
-    serving: Serving,
-    tally: Arc<Tally>,
-    started: Instant,
+    begun: Begun,
     /// `None` for a call that no request caused.
     request: Option<RequestId>,
 }
 
 impl CallReport {
-    /// Notes that a call of `handler` begins.
-    pub(crate) fn start<R>(
-        bus: &EventBus,
-        handler: &HandlerName,
-        entered: &Entered<R>,
-        request: Option<RequestId>,
-    ) -> Self {
-        let (bus, handler, serving) = (bus.clone(), handler.clone(), entered.pass.serving());
-        let tally = Arc::clone(entered.pass.tally());
-        Self { bus, handler, serving, tally, started: Instant::now(), request }
-    }
-
     /// The call failed.
     pub(crate) fn failed(&self, failure: &CallFailure) {
         // What the drain deadline cut is no fault of the guest's.
         if !matches!(failure, CallFailure::Cut) {
-            self.tally.failed();
+            self.begun.tally.failed();
         }
         let error = chain(failure);
         tracing::debug!(request = ?self.request, handler = %self.handler, %error, "call failed");
@@ -46,10 +58,10 @@ impl CallReport {
             Some(&self.handler),
             None,
             EventKind::CallFailed {
-                generation: self.serving.generation,
+                generation: self.begun.serving.generation,
                 outcome: failure.outcome(),
                 error,
-                elapsed_ms: self.started.elapsed().as_secs_f64() * 1e3,
+                elapsed_ms: self.begun.at.elapsed().as_secs_f64() * 1e3,
                 request_id: self.request,
             },
         );

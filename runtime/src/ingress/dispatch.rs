@@ -17,7 +17,7 @@ use crate::contract::event::EventError;
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
-use crate::handler::{CallReport, Entered, Handler, RequestIds};
+use crate::handler::{Begun, CallReport, Entered, Handler, RequestIds};
 use crate::instance::http::Call;
 use crate::instance::{Served, ServedKind, handle_event};
 
@@ -98,7 +98,8 @@ impl DataPlane {
         B::Error: std::fmt::Display,
     {
         let request_id = Some(self.request_ids.next());
-        let report = Arc::new(CallReport::start(&self.bus, handler.name(), &entered, request_id));
+        let report = Begun::now(&entered).report(&self.bus, handler.name(), request_id);
+        let report = Arc::new(report);
         let outcome = match &entered.pass.kind {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
             ServedKind::Event(_) => event_call(handler, entered, request).await,

@@ -163,21 +163,20 @@ impl<C: Contract> Keeper<C> {
     ///
     /// Nothing is taken when this is dropped before it is ready.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<(Box<Live<C>>, Lent<C>), CallFailure> {
-        Ok(match self.mode {
-            InstanceMode::Fresh => (self.maker.make().await?, self.lend()),
-            InstanceMode::Pooled { .. } => {
-                let (warm, lent) = self.lend_warm();
-                let live = match warm {
-                    Some(live) => live,
-                    None => self.maker.make().await?,
-                };
-                (live, lent)
-            }
+        let (warm, lent) = match self.mode {
+            InstanceMode::Fresh => (None, self.lend()),
+            InstanceMode::Pooled { .. } => self.lend_warm(),
             InstanceMode::Singleton => {
                 let lent = self.turn().await;
-                (self.only().await?, lent)
+                (self.pop(), lent)
             }
-        })
+        };
+        let live = match warm {
+            Some(live) => live,
+            // In a box, as it is large, and would be moved with every future around it.
+            None => Box::pin(self.make()).await?,
+        };
+        Ok((live, lent))
     }
 
     /// Drops the instances that have been idle for too long; to be called from time to time.
@@ -219,8 +218,13 @@ impl<C: Contract> Keeper<C> {
         let busy = HandOverError::Busy { waited: limit };
         let Ok(_lent) = tokio::time::timeout(limit, self.turn()).await else { return Err(busy) };
         // What starts anew has a state, too.
-        let only = self.only().await;
-        let mut live = only.map_err(|error| HandOverError::Lost { source: error.into() })?;
+        let mut live = match self.pop() {
+            Some(live) => live,
+            None => {
+                let made = self.make().await;
+                made.map_err(|error| HandOverError::Lost { source: error.into() })?
+            }
+        };
         let saved = self.maker.save(&mut live).await;
         if !matches!(saved, Err(HandOverError::Lost { .. })) {
             self.shelf().idle.push_back(live);
@@ -301,13 +305,12 @@ impl<C: Contract> Keeper<C> {
         (self.pop_from(shelf), self.lend())
     }
 
-    /// A singleton's instance. When a call ended it, a new one takes its place, without its state.
-    async fn only(&self) -> Result<Box<Live<C>>, MakeError> {
-        if let Some(live) = self.pop() {
-            return Ok(live);
-        }
+    /// A new instance. A singleton's takes the place of one that a call ended, without its state.
+    async fn make(&self) -> Result<Box<Live<C>>, MakeError> {
         let live = self.maker.make().await?;
-        self.maker.tell_of_loss();
+        if self.mode == InstanceMode::Singleton {
+            self.maker.tell_of_loss();
+        }
         Ok(live)
     }
 

@@ -8,7 +8,7 @@ use crate::cloudevent::CloudEvent;
 use crate::contract::event::EventError;
 use crate::error::{CallError, CallFailure, Rejected};
 use crate::events::{EventBus, Serving};
-use crate::handler::{CallReport, EnterError, Handler};
+use crate::handler::{Begun, EnterError, Handler};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Served, ServedKind, handle_event};
 use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
@@ -140,16 +140,16 @@ impl HandlerHandle {
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         }
         let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
-        let report = CallReport::start(&self.bus, self.name(), &entered, None);
+        let begun = Begun::now(&entered);
         let source = match handle_event(entered, timeout, event).await {
-            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Ok(answer)) => return Ok(answer.map(|event| *event)),
             Ok(Err(EventError::Rejected(reason))) => {
                 return Err(CallError::Declined { handler: self.name().clone(), reason });
             }
             Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },
             Err(failure) => failure,
         };
-        report.failed(&source);
+        begun.report(&self.bus, self.name(), None).failed(&source);
         Err(CallError::Failed { handler: self.name().clone(), serving, source })
     }
 }

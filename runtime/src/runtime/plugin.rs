@@ -8,7 +8,7 @@ use crate::artifact::Source;
 use crate::contract::Contract;
 use crate::error::{CallError, Rejected};
 use crate::events::{EventBus, Serving};
-use crate::handler::{CallReport, Handler};
+use crate::handler::{Begun, Handler};
 use crate::host::HostState;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Bounds, Instances};
@@ -121,9 +121,9 @@ impl<C: Contract> Plugin<C> {
     {
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
         let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
-        let report = CallReport::start(&self.bus, self.name(), &entered, None);
+        let begun = Begun::now(&entered);
         entered.pass.call(bounds, call).await.map_err(|source| {
-            report.failed(&source);
+            begun.report(&self.bus, self.name(), None).failed(&source);
             let (handler, serving) = (self.name().clone(), entered.pass.serving());
             CallError::Failed { handler, serving, source }
         })
