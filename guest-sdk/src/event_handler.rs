@@ -134,3 +134,26 @@ macro_rules! implement_for {
 implement_for!();
 implement_for!(; A);
 implement_for!(A; B);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::block_on;
+
+    #[test]
+    fn the_last_argument_keeps_the_event_and_others_see_it_too() {
+        let event = || Event::new("1", "/test", "test").with_data("application/json", "7");
+        let (sent, number) = (event(), event().json::<u32>().unwrap());
+        let at = sent.data.as_deref().unwrap().as_ptr();
+        let handler = |first: Event, Json(seven): Json<u32>| {
+            assert_eq!((first, seven), (event(), number));
+        };
+        assert_eq!(block_on(handler.call(sent.clone())).unwrap(), None);
+        let handler = |Json(seven): Json<u32>, last: Event| {
+            assert_eq!(seven, number);
+            last
+        };
+        let answer = block_on(handler.call(sent)).unwrap().unwrap();
+        assert_eq!(answer.data.as_deref().unwrap().as_ptr(), at, "no copy of its data was made");
+    }
+}
