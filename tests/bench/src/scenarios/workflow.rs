@@ -133,6 +133,10 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
 
     let (fresh, pooled) = (ways[0].ms.median(), ways[1].ms.median());
     figure.line("document", format!("{:.1} KiB", document.len() as f64 / 1024.0));
+    figure.line(
+        "steps",
+        "of wrt patch the text of the document, the others read and write all of it".to_owned(),
+    );
     for (i, way) in ways.iter().enumerate() {
         figure.line(way.name, way.ms.in_ms());
         if i >= n_ours {
