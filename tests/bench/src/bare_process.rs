@@ -3,12 +3,12 @@
 use std::env;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 
 use crate::bare::Compiler;
-use crate::machine::said;
+use crate::machine::{said, this_program};
 use crate::work;
 
 /// What starts this program as a compiler alone, instead of a scenario.
@@ -16,12 +16,12 @@ pub(crate) const COMMAND: &str = "bare";
 
 /// The milliseconds in which the last of `components` is compiled by a new process that has compiled
 /// the others before, as a host has; one that compiles all the time has its memory at hand.
-pub(crate) fn compile_ms_anew<const N: usize>(components: [&[u8]; N]) -> Result<f64> {
-    let here = env::current_exe().context("failed to find the path of this executable")?;
+pub(crate) fn compile_ms_anew(components: &[&[u8]]) -> Result<f64> {
     let directory = tempfile::tempdir().context("failed to create a directory")?;
-    let mut command = Command::new(here);
-    command.arg(COMMAND);
-    for (i, component) in components.into_iter().enumerate() {
+    let mut command = this_program(COMMAND)?;
+    // Why it failed, if it does.
+    command.stderr(Stdio::inherit());
+    for (i, component) in components.iter().enumerate() {
         let path = directory.path().join(format!("{i}.wasm"));
         work::write(&path, component)?;
         command.arg(path);

@@ -84,6 +84,14 @@ pub(crate) fn said(command: &mut Command) -> Result<String> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
+/// This program, to be started with `command` instead of a scenario.
+pub(crate) fn this_program(command: &str) -> Result<Command> {
+    let here = std::env::current_exe().context("failed to find the path of this executable")?;
+    let mut program = Command::new(here);
+    program.arg(command);
+    Ok(program)
+}
+
 /// The version of `package` that a lock file names.
 pub(crate) fn locked_version(lock: &str, package: &str) -> Result<String> {
     let lock: Table = lock.parse().context("failed to read `Cargo.lock`")?;

@@ -3,9 +3,7 @@
 //! It is this program itself, started as `wrt-bench native`, so that it has the same allocator.
 
 use std::convert::Infallible;
-use std::env;
 use std::pin::Pin;
-use std::process::Command;
 use std::task::{Context as Task, Poll};
 
 use anyhow::{Context as _, Result};
@@ -18,6 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use wrt_test_support::process::{Ready, ServerProcess};
 
+use crate::machine::this_program;
 use crate::report::say;
 
 /// What starts the server instead of a scenario.
@@ -36,11 +35,8 @@ type Body = Either<Full<Bytes>, Chunks>;
 
 /// Starts the server.
 pub(crate) fn start() -> Result<ServerProcess> {
-    let here = env::current_exe().context("failed to find the path of this executable")?;
-    let mut command = Command::new(here);
-    command.arg(COMMAND);
     // It says where it listens as `wrt` does.
-    ServerProcess::start(command, Ready::WRT)
+    ServerProcess::start(this_program(COMMAND)?, Ready::WRT)
 }
 
 /// Serves until the process is ended.

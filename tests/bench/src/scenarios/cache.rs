@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
     let (mut cold, mut bare_cold) = (Swaps::default(), Samples::default());
     for number in 1..=args.rounds {
         let component = numbered.component(number)?;
-        bare_cold.push(compile_ms_anew([&first, &component])?);
+        bare_cold.push(compile_ms_anew(&[&first, &component])?);
         let site = Site::new(&first)?;
         let server = site.serve()?;
         let mut probe = Probe::new(server.address());
