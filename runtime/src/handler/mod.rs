@@ -99,6 +99,7 @@ impl<R: Send + Sync + 'static> Handler<R> {
         // Most calls wait for nothing, so that whoever makes one after the other would keep its
         // thread from all other tasks.
         tokio::task::coop::consume_budget().await;
+        // Most calls find a place at once, and the future that waits for one would be moved.
         let admitted = match self.admission.try_admit() {
             Some(admitted) => admitted,
             None => self.wait_for_turn().await?,
