@@ -62,7 +62,16 @@ impl Body {
         P: FnOnce(Sender) -> F,
         F: Future<Output = Result<()>> + 'static,
     {
-        Self(Inner::Stream(Box::pin(stream::Produced::new(producer))))
+        Self::from_frames(None, producer)
+    }
+
+    /// [`stream`](Self::stream) with the length that the producer promises, in bytes, if it does.
+    pub(crate) fn from_frames<P, F>(length: Option<u64>, producer: P) -> Self
+    where
+        P: FnOnce(Sender) -> F,
+        F: Future<Output = Result<()>> + 'static,
+    {
+        Self(Inner::Stream(Box::pin(stream::Produced::new(length, producer))))
     }
 
     /// Wraps another kind of body.

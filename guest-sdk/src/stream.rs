@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 /// producer, so both always run in one task.
 pub struct Sender(Slot);
 
-type Slot = Rc<RefCell<Option<Bytes>>>;
+type Slot = Rc<RefCell<Option<Frame<Bytes>>>>;
 
 impl Sender {
     /// Sends a chunk, and waits until it has been taken.
@@ -25,10 +25,14 @@ impl Sender {
     pub async fn send(&mut self, chunk: impl Into<Bytes>) {
         let chunk = chunk.into();
         // An empty chunk would read as the end in some encodings of HTTP.
-        if chunk.is_empty() {
-            return;
+        if !chunk.is_empty() {
+            self.send_frame(Frame::data(chunk)).await;
         }
-        *self.0.borrow_mut() = Some(chunk);
+    }
+
+    /// Sends a chunk that is not empty, or trailers.
+    pub(crate) async fn send_frame(&mut self, frame: Frame<Bytes>) {
+        *self.0.borrow_mut() = Some(frame);
         poll_fn(|_| if self.0.borrow().is_none() { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
@@ -38,12 +42,14 @@ pub(crate) struct Produced<F> {
     /// `None` once it has finished.
     producer: Option<Pin<Box<F>>>,
     slot: Slot,
+    /// Bytes that are still to come, where the producer promises a number.
+    left: Option<u64>,
 }
 
 impl<F> Produced<F> {
-    pub(crate) fn new(producer: impl FnOnce(Sender) -> F) -> Self {
+    pub(crate) fn new(length: Option<u64>, producer: impl FnOnce(Sender) -> F) -> Self {
         let slot = Slot::default();
-        Self { producer: Some(Box::pin(producer(Sender(slot.clone())))), slot }
+        Self { producer: Some(Box::pin(producer(Sender(slot.clone())))), slot, left: length }
     }
 }
 
@@ -57,16 +63,31 @@ impl<F: Future<Output = Result<()>>> HttpBody for Produced<F> {
     ) -> Poll<Option<Result<Frame<Bytes>>>> {
         let Some(producer) = &mut self.producer else { return Poll::Ready(None) };
         let progress = producer.as_mut().poll(cx);
-        let chunk = self.slot.borrow_mut().take();
-        match (progress, chunk) {
+        let frame = self.slot.borrow_mut().take();
+        if let (Some(left), Some(data)) = (&mut self.left, frame.as_ref().and_then(Frame::data_ref))
+        {
+            *left = left.saturating_sub(data.len() as u64);
+        }
+        match (progress, frame) {
             (Poll::Pending, None) => Poll::Pending,
-            (Poll::Pending, Some(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
-            (Poll::Ready(result), chunk) => {
+            (Poll::Pending, Some(frame)) => Poll::Ready(Some(Ok(frame))),
+            (Poll::Ready(result), frame) => {
                 self.producer = None;
-                // A chunk is left over only if the producer gave up waiting for it, as in a select.
-                let last = chunk.map(|chunk| Ok(Frame::data(chunk)));
-                Poll::Ready(result.err().map(Err).or(last))
+                // A frame is left over only if the producer gave up waiting for it, as in a select.
+                Poll::Ready(result.err().map(Err).or(frame.map(Ok)))
             }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.producer.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.left {
+            _ if self.is_end_stream() => SizeHint::with_exact(0),
+            Some(left) => SizeHint::with_exact(left),
+            None => SizeHint::default(),
         }
     }
 }

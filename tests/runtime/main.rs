@@ -15,6 +15,7 @@ mod host;
 mod leaks;
 mod pool;
 mod read;
+mod sdk;
 mod state;
 mod swap;
 mod wasi03;

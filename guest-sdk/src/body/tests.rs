@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::testing::block_on;
+use http_body::Body as _;
 
 fn pieces() -> Body {
     Body::stream(async |mut out| {
@@ -54,6 +55,27 @@ fn failing_producer_ends_the_body_with_its_error() {
         assert_eq!(body.chunk().await.unwrap().unwrap(), "begun");
         assert_eq!(body.chunk().await.unwrap_err().to_string(), "disk is full");
         assert_eq!(body.chunk().await.unwrap(), None);
+    });
+}
+
+#[test]
+fn promised_length_counts_down_and_trailers_come_last() {
+    let mut body = Body::from_frames(Some(8), async |mut out| {
+        out.send("five ").await;
+        out.send("ten").await;
+        let sum = (http::HeaderName::from_static("x-sum"), http::HeaderValue::from_static("15"));
+        out.send_frame(Frame::trailers(http::HeaderMap::from_iter([sum]))).await;
+        Ok(())
+    });
+    block_on(async {
+        for left in [8, 3] {
+            assert_eq!(body.size_hint().exact(), Some(left));
+            assert!(body.frame().await.unwrap().unwrap().is_data());
+        }
+        let last = body.frame().await.unwrap().unwrap();
+        assert_eq!(last.trailers_ref().unwrap()["x-sum"], "15");
+        assert!(body.frame().await.unwrap().is_none());
+        assert!(body.is_end_stream());
     });
 }
 

@@ -2,6 +2,8 @@
 
 pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
 
+mod incoming;
+
 use super::report;
 use crate::http_handler::error_response;
 use crate::state::slot::Slot;
@@ -67,11 +69,7 @@ fn run(call: Call<'_>, request: IncomingRequest, out: ResponseOutparam) {
 }
 
 async fn answer(call: Call<'_>, request: IncomingRequest) -> Result<Response> {
-    // What does not fit the `http` crate's types was sent so by the client.
-    let request = wstd::http::request::try_from_incoming(request).map_err(Error::rejected)?;
-    let (head, body) = request.into_parts();
-    let body = Body::from_http_body(body.into_boxed_body());
-    call(Request::from_parts(head, body)).await
+    call(incoming::request(request)?).await
 }
 
 /// A response whose head the host will accept, so that everything that can be told to the client
@@ -91,8 +89,11 @@ impl Prepared {
             head.headers.entry(CONTENT_LENGTH).or_insert(length.into());
         }
         let response = OutgoingResponse::new(fields(&head.headers)?);
-        let accepted = response.set_status_code(head.status.as_u16());
-        accepted.map_err(|()| format!("host refused status `{}`", head.status))?;
+        // A new response has this one.
+        if head.status != StatusCode::OK {
+            let accepted = response.set_status_code(head.status.as_u16());
+            accepted.map_err(|()| format!("host refused status `{}`", head.status))?;
+        }
         let sink = response.body().map_err(|()| "host gave no response body")?;
         Ok(Self { response, body, sink })
     }
@@ -106,6 +107,12 @@ fn allows_length(status: StatusCode) -> bool {
 }
 
 fn fields(headers: &HeaderMap) -> Result<Fields> {
+    let entries = headers.iter();
+    let entries = entries.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    // All with one call of the host, which does not say what it refused: they go one by one then.
+    if let Ok(fields) = Fields::from_list(&entries.collect::<Vec<_>>()) {
+        return Ok(fields);
+    }
     let fields = Fields::new();
     for (name, value) in headers {
         fields

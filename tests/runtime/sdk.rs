@@ -1,0 +1,58 @@
+//! What a handler written with the SDK sees of a request, and what becomes of its response.
+
+use bytes::Bytes;
+use http::Request;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wrt::EventKind;
+
+use crate::fixture::{Fixture, guest, limited, next_event};
+
+/// The end of what the server answers to these bytes.
+async fn exchange(fixture: &Fixture, request: &str) -> String {
+    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    limited("a whole answer", stream.read_to_string(&mut answer)).await.unwrap();
+    answer.rsplit("\r\n\r\n").next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn method_address_length_and_trailers_reach_the_handler() {
+    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
+    let chunked = "PURGE /a/b?c=%20d HTTP/1.1\r\nhost: test:8\r\nconnection: close\r\n\
+                   transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                   3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 5\r\n\r\n";
+    let seen = exchange(&fixture, chunked).await;
+    assert_eq!(seen, "PURGE http://test:8/a/b?c=%20d None 5 x-sum=5");
+    let counted = "PUT / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+                   content-length: 4\r\n\r\nfour";
+    assert_eq!(exchange(&fixture, counted).await, "PUT http://test/ Some(4) 4");
+}
+
+#[tokio::test]
+async fn body_that_nobody_reads_is_no_hindrance() {
+    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
+    let mut client = fixture.client().await;
+    for _ in 0..2 {
+        let request = Request::post("/?unread");
+        let answer = client.send(request, Bytes::from_static(b"left alone")).await;
+        assert_eq!(answer.text(), "POST http://test/?unread");
+        assert_eq!(client.get("/").await.text(), "GET http://test/ None 0");
+    }
+    fixture.wait_for_stores(0).await;
+}
+
+#[tokio::test]
+async fn header_that_the_host_refuses_is_named() {
+    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
+    let mut events = fixture.runtime.events();
+    assert_eq!(fixture.get("/?header=x-second").await.header("x-first"), Some("accepted"));
+    assert_eq!(fixture.get("/?header=connection").await.status, 500);
+    let error = next_event(&mut events, "the failed call", |event| match event {
+        EventKind::CallFailed { error, .. } => Some(error),
+        _ => None,
+    });
+    let error = error.await;
+    assert!(error.contains("host refused header `connection`"), "{error}");
+}
