@@ -18,6 +18,10 @@ use std::future::Future;
             `Method`, `Uri` or `HeaderMap`"
 )]
 pub trait FromRequest: Sized {
+    /// What it looks at in the head. The rest is not asked of the host, and is there as in a new
+    /// request: `GET /` without headers.
+    const NEEDS: Needs = Needs::ALL;
+
     /// The argument.
     ///
     /// # Errors
@@ -27,6 +31,67 @@ pub trait FromRequest: Sized {
     fn from_request(head: &Parts, body: &mut Body) -> impl Future<Output = Result<Self>>;
 }
 
+/// Parts of a request's head.
+///
+/// Each costs calls of the host, so a handler gets those that its arguments look at.
+///
+/// ```
+/// use wrt_guest::{Body, Error, FromRequest, Needs, Result};
+///
+/// struct Page(u32);
+///
+/// impl FromRequest for Page {
+///     const NEEDS: Needs = Needs::URI;
+///
+///     async fn from_request(head: &http::request::Parts, _: &mut Body) -> Result<Self> {
+///         let number = head.uri.path().trim_start_matches('/');
+///         number.parse().map(Self).map_err(Error::rejected)
+///     }
+/// }
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs(u8);
+
+impl Needs {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+    /// The method.
+    pub const METHOD: Self = Self(1);
+    /// The address, whole.
+    pub const URI: Self = Self(1 << 1);
+    /// All headers; the length of a [`Body`] is told by them.
+    pub const HEADERS: Self = Self(1 << 2);
+    /// All of them.
+    pub const ALL: Self = Self::METHOD.and(Self::URI).and(Self::HEADERS);
+
+    /// These and `others`.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    /// Whether all of `parts` are among them.
+    pub(crate) const fn include(self, parts: Self) -> bool {
+        self.0 & parts.0 == parts.0
+    }
+
+    /// `request` as a handler sees it that needs no more than these.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn keep(self, request: Request) -> Request {
+        let (mut head, body) = request.into_parts();
+        if !self.include(Self::METHOD) {
+            head.method = Method::default();
+        }
+        if !self.include(Self::URI) {
+            head.uri = Uri::default();
+        }
+        if !self.include(Self::HEADERS) {
+            head.headers = HeaderMap::default();
+        }
+        Request::from_parts(head, body)
+    }
+}
+
 impl FromRequest for Request {
     async fn from_request(head: &Parts, body: &mut Body) -> Result<Self> {
         Ok(Self::from_parts(head.clone(), body.take()))
@@ -34,42 +99,56 @@ impl FromRequest for Request {
 }
 
 impl FromRequest for Body {
+    const NEEDS: Needs = Needs::HEADERS;
+
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         Ok(body.take())
     }
 }
 
 impl<T: DeserializeOwned> FromRequest for Json<T> {
+    const NEEDS: Needs = Needs::NONE;
+
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().json().await.map(Self)
     }
 }
 
 impl FromRequest for Bytes {
+    const NEEDS: Needs = Needs::NONE;
+
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().bytes().await
     }
 }
 
 impl FromRequest for String {
+    const NEEDS: Needs = Needs::NONE;
+
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().text().await
     }
 }
 
 impl FromRequest for Method {
+    const NEEDS: Needs = Needs::METHOD;
+
     async fn from_request(head: &Parts, _: &mut Body) -> Result<Self> {
         Ok(head.method.clone())
     }
 }
 
 impl FromRequest for Uri {
+    const NEEDS: Needs = Needs::URI;
+
     async fn from_request(head: &Parts, _: &mut Body) -> Result<Self> {
         Ok(head.uri.clone())
     }
 }
 
 impl FromRequest for HeaderMap {
+    const NEEDS: Needs = Needs::HEADERS;
+
     async fn from_request(head: &Parts, _: &mut Body) -> Result<Self> {
         Ok(head.headers.clone())
     }

@@ -1,6 +1,6 @@
 //! Every function that can answer HTTP requests, seen as one kind of thing.
 
-use crate::{Error, FromRequest, IntoResponse, Request, Response, Result};
+use crate::{Error, FromRequest, IntoResponse, Needs, Request, Response, Result};
 use std::future::Future;
 
 /// A function, `async` or not, from up to four [`FromRequest`] arguments to an [`IntoResponse`].
@@ -11,6 +11,9 @@ use std::future::Future;
     note = "its arguments must implement `FromRequest` and its return type `IntoResponse`"
 )]
 pub trait HttpHandler<Shape> {
+    /// What its arguments look at in the head of a request.
+    const NEEDS: Needs;
+
     /// Calls the function with arguments made from `request`.
     fn call(self, request: Request) -> impl Future<Output = Result<Response>>;
 }
@@ -31,6 +34,8 @@ macro_rules! implement_for {
             R: IntoResponse,
             $($argument: FromRequest,)*
         {
+            const NEEDS: Needs = Needs::NONE$(.and($argument::NEEDS))*;
+
             #[allow(unused_variables, unused_mut, reason = "a function may take no arguments")]
             async fn call(self, request: Request) -> Result<Response> {
                 let (head, mut body) = request.into_parts();
@@ -44,6 +49,8 @@ macro_rules! implement_for {
             R: Future<Output: IntoResponse>,
             $($argument: FromRequest,)*
         {
+            const NEEDS: Needs = Needs::NONE$(.and($argument::NEEDS))*;
+
             #[allow(unused_variables, unused_mut, reason = "a function may take no arguments")]
             async fn call(self, request: Request) -> Result<Response> {
                 let (head, mut body) = request.into_parts();

@@ -1,7 +1,9 @@
 //! Handlers whose first argument is the state of their instance.
 
 use crate::http_handler::shape;
-use crate::{Event, FromEvent, FromRequest, IntoAnswer, IntoResponse, Request, Response, Result};
+use crate::{
+    Event, FromEvent, FromRequest, IntoAnswer, IntoResponse, Needs, Request, Response, Result,
+};
 use std::future::Future;
 
 /// As [`HttpHandler`](crate::HttpHandler), for functions that take `&mut S` in front of the rest.
@@ -13,6 +15,9 @@ use std::future::Future;
             its return type `IntoResponse`"
 )]
 pub trait StatefulHttpHandler<S, Shape> {
+    /// What its arguments look at in the head of a request.
+    const NEEDS: Needs;
+
     /// Calls the function with arguments made from `request`.
     fn call(self, state: &mut S, request: Request) -> impl Future<Output = Result<Response>>;
 }
@@ -38,6 +43,8 @@ macro_rules! implement_http_for {
             R: IntoResponse,
             $($argument: FromRequest,)*
         {
+            const NEEDS: Needs = Needs::NONE$(.and($argument::NEEDS))*;
+
             #[allow(unused_variables, unused_mut, reason = "the state may be the only argument")]
             async fn call(self, state: &mut S, request: Request) -> Result<Response> {
                 let (head, mut body) = request.into_parts();
@@ -52,6 +59,8 @@ macro_rules! implement_http_for {
             R: IntoResponse,
             $($argument: FromRequest,)*
         {
+            const NEEDS: Needs = Needs::NONE$(.and($argument::NEEDS))*;
+
             #[allow(unused_variables, unused_mut, reason = "the state may be the only argument")]
             async fn call(self, state: &mut S, request: Request) -> Result<Response> {
                 let (head, mut body) = request.into_parts();

@@ -69,7 +69,8 @@ impl FakeHost {
         self
     }
 
-    /// Sends a request to a handler and reads the whole response.
+    /// Sends a request to a handler and reads the whole response. As in a host, the handler sees of
+    /// the head what its arguments [need](crate::FromRequest::NEEDS).
     ///
     /// An error that is the handler's own becomes a 500 without details, as in a host, and
     /// [`Answer::error`] has it.
@@ -78,7 +79,7 @@ impl FakeHost {
     ///
     /// When the handler's response ends in an error, and when it waits for what can never come.
     pub fn call<H: HttpHandler<S>, S>(&self, handler: H, request: Request) -> Answer {
-        block_on(answer(handler.call(request)))
+        block_on(answer(handler.call(H::NEEDS.keep(request))))
     }
 
     /// As [`call`](Self::call), for a handler with a state: what the call does to it is seen by the
@@ -107,7 +108,7 @@ impl FakeHost {
         state: &mut S,
         request: Request,
     ) -> Answer {
-        block_on(answer(handler.call(state, request)))
+        block_on(answer(handler.call(state, H::NEEDS.keep(request))))
     }
 
     /// Sends an event to a handler.

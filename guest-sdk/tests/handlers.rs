@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wrt_guest::testing::{FakeHost, block_on};
 use wrt_guest::{
-    Body, Error, Event, HeaderMap, Html, Json, Method, Request, Response, Result, StatusCode,
-    config, log, time,
+    Body, Error, Event, FromRequest, HeaderMap, Html, Json, Method, Needs, Request, Response,
+    Result, StatusCode, config, log, time,
 };
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -42,6 +42,28 @@ fn annotated_functions_are_still_functions() {
     let event = Event::new("1", "/test", "order").with_json(&Order { total: 4 }).unwrap();
     let answer = annotated::confirm(event, Json(Order { total: 4 })).unwrap().unwrap();
     assert_eq!(answer.ty, "order.confirmed");
+}
+
+/// The whole head, of which it claims to need the address only.
+struct Head(String);
+
+impl FromRequest for Head {
+    const NEEDS: Needs = Needs::URI;
+
+    async fn from_request(head: &http::request::Parts, _: &mut Body) -> Result<Self> {
+        Ok(Self(format!("{} {} {}", head.method, head.uri, head.headers.len())))
+    }
+}
+
+#[test]
+fn handler_sees_of_the_head_what_its_arguments_need() {
+    let host = FakeHost::new();
+    let request = || Request::put("/a?b").header("x-c", "d").body(Body::empty()).unwrap();
+    assert_eq!(host.call(|Head(head)| head, request()).text(), "GET /a?b 0");
+    assert_eq!(host.call(|_: Method, Head(head)| head, request()).text(), "PUT /a?b 0");
+    let with_state = |_: &mut (), Head(head), _: HeaderMap| head;
+    assert_eq!(host.call_with(with_state, &mut (), request()).text(), "GET /a?b 1");
+    assert_eq!(host.call(|_: Request, Head(head)| head, request()).text(), "PUT /a?b 1");
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod incoming;
 use super::report;
 use crate::http_handler::error_response;
 use crate::state::slot::Slot;
-use crate::{Body, Error, HttpHandler, Request, Response, Result, StatefulHttpHandler};
+use crate::{Body, Error, HttpHandler, Needs, Request, Response, Result, StatefulHttpHandler};
 use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, StatusCode};
 use std::future::Future;
@@ -22,7 +22,7 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
 
 /// Answers one request.
 pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: ResponseOutparam) {
-    run(Box::new(|request| Box::pin(handler.call(request))), request, out);
+    run(Box::new(|request| Box::pin(handler.call(request))), H::NEEDS, request, out);
 }
 
 /// Answers one request with the state of the instance.
@@ -43,18 +43,18 @@ pub fn serve_with<H: StatefulHttpHandler<S, Shape>, S, Shape>(
             result
         })
     };
-    run(Box::new(call), request, out);
+    run(Box::new(call), H::NEEDS, request, out);
 }
 
 /// Does all of the work that is the same for each handler.
 ///
 /// Apart from [`serve`] because that is compiled anew with each edit of the handler's crate, with
 /// everything generic that it uses, and this once.
-fn run(call: Call<'_>, request: IncomingRequest, out: ResponseOutparam) {
+fn run(call: Call<'_>, needs: Needs, request: IncomingRequest, out: ResponseOutparam) {
     // An error that is the handler's own goes to the host as an `internal-error` with the whole
     // chain: the host can record it and tell the client nothing, without an import for logging.
     wstd::runtime::block_on(async {
-        let answer = answer(call, request).await.or_else(error_response);
+        let answer = answer(call, needs, request).await.or_else(error_response);
         match answer.and_then(Prepared::new) {
             Ok(Prepared { response, body, sink }) => {
                 ResponseOutparam::set(out, Ok(response));
@@ -68,8 +68,8 @@ fn run(call: Call<'_>, request: IncomingRequest, out: ResponseOutparam) {
     });
 }
 
-async fn answer(call: Call<'_>, request: IncomingRequest) -> Result<Response> {
-    call(incoming::request(request)?).await
+async fn answer(call: Call<'_>, needs: Needs, request: IncomingRequest) -> Result<Response> {
+    call(incoming::request(request, needs)?).await
 }
 
 /// A response whose head the host will accept, so that everything that can be told to the client

@@ -1,7 +1,7 @@
 //! A request as the host gives it: its head at once, its body when that is first read.
 
 use crate::stream::Sender;
-use crate::{Body, Error, Request, Result};
+use crate::{Body, Error, Needs, Request, Result};
 use http::header::CONTENT_LENGTH;
 use http::uri::{Parts, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -17,17 +17,23 @@ const LONGEST_PIECE: u64 = 64 << 10;
 
 /// The request in the types of the `http` crate.
 ///
-/// Each call of the host costs about as much as the work of a small handler, so none is made for a
-/// body that nobody reads.
+/// A small handler's own work costs no more than a few calls of the host, so none is made for parts
+/// that nobody `needs`, nor for a body that nobody reads.
 ///
 /// # Errors
 ///
 /// What does not fit those types was sent so by the client, who is told.
-pub(super) fn request(incoming: IncomingRequest) -> Result<Request> {
+pub(super) fn request(incoming: IncomingRequest, needs: Needs) -> Result<Request> {
     let mut head = http::request::Request::new(()).into_parts().0;
-    head.method = method(incoming.method())?;
-    head.uri = uri(&incoming)?;
-    head.headers = headers(incoming.headers())?;
+    if needs.include(Needs::METHOD) {
+        head.method = method(incoming.method())?;
+    }
+    if needs.include(Needs::URI) {
+        head.uri = uri(&incoming)?;
+    }
+    if needs.include(Needs::HEADERS) {
+        head.headers = headers(incoming.headers())?;
+    }
     let length = length(&head.headers);
     let body = Body::from_frames(length, async |out| read(incoming, out).await);
     Ok(Request::from_parts(head, body))
