@@ -8,6 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use wasmtime::CacheStore;
 
+/// Compilations for which a key stays that nobody asks for, although others lead to its code: more
+/// than the handlers that somebody edits in turns. See [`Codes`] for why there are ever more of them.
+const UNUSED_KEPT: usize = 64;
+
+/// How many compilations pass between two looks for such keys.
+const LOOK_EVERY: usize = UNUSED_KEPT / 4;
+
 /// Compiled functions by the compiler's own key, least recently used out first.
 #[derive(Debug)]
 pub(crate) struct FunctionCache {
@@ -24,16 +31,19 @@ struct Entries {
     /// Bytes of the keys.
     key_bytes: usize,
     budget: usize,
-    /// Functions of `by_key` that are not saved.
+    /// Functions of `by_key` that are to be saved.
     unsaved: usize,
 }
 
 #[derive(Debug)]
 struct Function {
     code: Arc<[u8]>,
+    /// Whether it need not be saved: it is, or its code was known by another key before.
     is_saved: bool,
     /// Number of the compilation that made it; 0 for a saved one.
-    compilation: usize,
+    made: usize,
+    /// Number of the compilation that asked for it last.
+    used: usize,
 }
 
 /// Code, once however many keys lead to it: a component has many functions that are the same, and
@@ -41,30 +51,42 @@ struct Function {
 /// before it (its key covers the exception tables, which it does not clear between functions).
 #[derive(Debug, Default)]
 struct Codes {
-    /// How many keys lead to each.
-    users: HashMap<Arc<[u8]>, usize>,
+    users: HashMap<Arc<[u8]>, Users>,
     bytes: usize,
 }
 
+/// The keys that lead to one code.
+#[derive(Debug, Clone, Copy)]
+struct Users {
+    n: usize,
+    /// Number of the compilation that made the first of them.
+    since: usize,
+}
+
 impl Codes {
-    /// The one copy of `code`, for one more key.
-    fn share(&mut self, code: &[u8]) -> Arc<[u8]> {
+    /// The one copy of `code`, for one more key that `compilation` made; with the number of the
+    /// compilation that made the first one.
+    fn share(&mut self, code: &[u8], compilation: usize) -> (Arc<[u8]>, usize) {
         if let Some((code, users)) = self.users.get_key_value(code) {
-            let (code, users) = (Arc::clone(code), users + 1);
+            let (code, users) = (Arc::clone(code), Users { n: users.n + 1, ..*users });
             self.users.insert(Arc::clone(&code), users);
-            return code;
+            return (code, users.since);
         }
         // Not a slice of what somebody read, which would keep all of that in memory.
         let code = Arc::<[u8]>::from(code);
         self.bytes += code.len();
-        self.users.insert(Arc::clone(&code), 1);
-        code
+        self.users.insert(Arc::clone(&code), Users { n: 1, since: compilation });
+        (code, compilation)
+    }
+
+    fn has_other_keys(&self, code: &[u8]) -> bool {
+        self.users.get(code).is_some_and(|users| users.n > 1)
     }
 
     /// One key less leads to `code`.
     fn release(&mut self, code: &Arc<[u8]>) {
         match self.users.get_mut(code) {
-            Some(users) if *users > 1 => *users -= 1,
+            Some(users) if users.n > 1 => users.n -= 1,
             _ => {
                 self.users.remove(code);
                 self.bytes -= code.len();
@@ -92,7 +114,10 @@ impl FunctionCache {
     /// has many functions that are the same, and finding those says nothing.
     pub(crate) fn begin_compilation(&self) {
         // Ordering: see `hits`.
-        self.compilation.fetch_add(1, Ordering::Relaxed);
+        let number = self.compilation.fetch_add(1, Ordering::Relaxed) + 1;
+        if number.is_multiple_of(LOOK_EVERY) {
+            self.lock().forget_unused(number);
+        }
     }
 
     /// Functions of earlier compilations found so far.
@@ -142,14 +167,34 @@ impl Entries {
 
     fn insert(&mut self, key: &[u8], code: &[u8], compilation: usize) {
         self.key_bytes += key.len();
-        self.unsaved += 1;
-        let function = Function { code: self.codes.share(code), is_saved: false, compilation };
+        let (code, since) = self.codes.share(code, compilation);
+        // One more way to what is there already would be saved with all of the code.
+        let is_saved = since < compilation;
+        self.unsaved += usize::from(!is_saved);
+        let function = Function { code, is_saved, made: compilation, used: compilation };
         if let Some((key, old)) = self.by_key.push(key.into(), function) {
             self.forget(&key, &old);
         }
         while self.bytes() > self.budget {
             let Some((key, function)) = self.by_key.pop_lru() else { break };
             self.forget(&key, &function);
+        }
+    }
+
+    /// Forgets the keys that the last compilations before `now` did not ask for, but for the last key
+    /// of each code.
+    fn forget_unused(&mut self, now: usize) {
+        // From the least recently used on.
+        let unused = self.by_key.iter().rev().take_while(|(_, it)| it.used + UNUSED_KEPT < now);
+        let spare = unused.filter(|(_, it)| self.codes.has_other_keys(&it.code));
+        let keys: Vec<_> = spare.map(|(key, _)| Arc::clone(key)).collect();
+        for key in keys {
+            let is_spare = |it: &Function| self.codes.has_other_keys(&it.code);
+            if self.by_key.peek(&key).is_some_and(is_spare)
+                && let Some(function) = self.by_key.pop(&key)
+            {
+                self.forget(&key, &function);
+            }
         }
     }
 
@@ -171,7 +216,8 @@ impl Entries {
             return false;
         }
         self.key_bytes += key.len();
-        let function = Function { code: self.codes.share(code), is_saved: true, compilation: 0 };
+        let (code, _) = self.codes.share(code, 0);
+        let function = Function { code, is_saved: true, made: 0, used: 0 };
         self.by_key.push(key.into(), function);
         self.by_key.demote(key);
         true
@@ -180,12 +226,14 @@ impl Entries {
 
 impl CacheStore for FunctionCache {
     fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        let (code, compilation) = {
+        let compilation = self.compilation.load(Ordering::Relaxed);
+        let (code, made) = {
             let mut entries = self.lock();
-            let function = entries.by_key.get(key)?;
-            (Arc::clone(&function.code), function.compilation)
+            let function = entries.by_key.get_mut(key)?;
+            function.used = compilation;
+            (Arc::clone(&function.code), function.made)
         };
-        if compilation < self.compilation.load(Ordering::Relaxed) {
+        if made < compilation {
             self.hits.fetch_add(1, Ordering::Relaxed);
         }
         Some(Cow::Owned(code.to_vec()))
@@ -249,6 +297,28 @@ mod tests {
         assert_eq!(left, [false, false, false, false, true]);
         assert_eq!(cache.lock().bytes(), BUDGET / 2 + 1, "nothing of it is left");
         assert_eq!(cache.lock().codes.users.len(), 1);
+    }
+
+    #[test]
+    fn further_keys_of_a_code_are_not_saved_and_go_when_nobody_asks_for_them() {
+        let cache = FunctionCache::new(1 << 20);
+        let number = |n: usize| u32::try_from(n).unwrap().to_le_bytes();
+        cache.begin_compilation();
+        cache.insert(b"first", vec![1; 100]);
+        cache.insert(b"alone", vec![2; 100]);
+        assert_eq!(cache.take_unsaved().len(), 2);
+        for n in 0..4 * UNUSED_KEPT {
+            cache.begin_compilation();
+            cache.insert(&number(n), vec![1; 100]);
+            assert!(cache.get(b"first").is_some(), "it was asked for");
+            assert!(cache.take_unsaved().is_empty(), "its code is known");
+            assert!(cache.lock().by_key.len() <= 3 + UNUSED_KEPT + LOOK_EVERY);
+        }
+        assert!(cache.get(&number(0)).is_none());
+        assert!(cache.get(&number(4 * UNUSED_KEPT - 1)).is_some());
+        assert!(cache.get(b"alone").is_some(), "nothing else leads to its code");
+        let Entries { key_bytes, by_key, .. } = &*cache.lock();
+        assert_eq!(*key_bytes, by_key.iter().map(|(key, _)| key.len()).sum::<usize>());
     }
 
     #[test]

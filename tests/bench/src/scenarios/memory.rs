@@ -13,9 +13,13 @@ use crate::report::{Figure, Row, Unit, say};
 use crate::site::{Site, swap};
 use crate::stats::slope;
 
-/// Bytes per swap that memory may grow by at the most, over the second half of the swaps; what the
-/// allocator keeps for later moves by more than nothing.
+/// Bytes per swap that memory may grow by at the most, once it has settled; what the allocator keeps
+/// for later moves by more than nothing.
 const BAR_PER_SWAP: f64 = 64.0;
+
+/// The part of the swaps after which memory has settled. What follows is as long as it can be, because
+/// the allocator takes and gives back in steps of megabytes, which in a shorter time look like growth.
+const SETTLED: f64 = 0.2;
 
 /// Versions that are swapped in turn: after the first round each is compiled already.
 const N_VERSIONS: u64 = 16;
@@ -53,9 +57,9 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
 
     let curve = over_swaps(args)?;
     let (_, last) = curve.last().copied().context("expected a look at memory, found none")?;
-    let half = args.swaps as f64 / 2.0;
-    let later: Vec<_> = curve.iter().copied().filter(|(swaps, _)| *swaps >= half).collect();
-    let what = "bytes that memory grows by with each swap, over the second half";
+    let settled = args.swaps as f64 * SETTLED;
+    let later: Vec<_> = curve.iter().copied().filter(|(swaps, _)| *swaps >= settled).collect();
+    let what = format!("bytes that memory grows by with each swap after the first {settled}");
     figure.row(Row::low("per_swap", what, slope(&later), Unit::Bytes).bar(BAR_PER_SWAP));
     figure.row(Row::low("resident", "resident memory in the end", last, Unit::Bytes));
     let mib = |(swaps, bytes): &(f64, f64)| (*swaps, bytes / f64::from(1 << 20));
