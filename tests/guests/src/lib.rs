@@ -22,6 +22,7 @@ pub const NAMES: &[&str] = &[
     "outbound",
     "own_world",
     "post_echo",
+    "request_parts",
     "sizes",
     "slow_answer",
     "slow_stream",
