@@ -20,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
+use super::alarm::Alarm;
 use super::service::HttpService;
 
 /// Pause after an accept that failed for want of file descriptors or memory: connections that end
@@ -150,11 +151,44 @@ where
         // only makes them slower.
         let _ = stream.set_nodelay(true);
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        builder.http1().timer(Alarm::default()).header_read_timeout(HEAD_TIMEOUT);
         builder.http2().timer(TokioTimer::new());
         let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(error, "a connection ended early");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http_body_util::Full;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_keeps_a_head_back_is_cut_after_requests_that_went_well() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = Full::new(Bytes::from_static(b"whole"));
+        let respond = service_fn(move |_| {
+            let answer = Response::new(answer.clone());
+            async { Ok::<_, Infallible>(answer) }
+        });
+        tokio::spawn(serve_any(listener, respond, 1, Duration::ZERO, pending()));
+
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut read = [0; 1024];
+        for _ in 0..3 {
+            client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+            let n = client.read(&mut read).await.unwrap();
+            assert!(read[..n].ends_with(b"whole"), "{}", read[..n].escape_ascii());
+        }
+        client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
+        let cut = tokio::time::timeout(2 * HEAD_TIMEOUT, client.read(&mut read)).await;
+        assert_eq!(cut.expect("it was never cut").unwrap(), 0);
     }
 }

@@ -2,6 +2,7 @@
 //! the handlers; it works with their supervisors gone.
 
 mod accept;
+mod alarm;
 mod body;
 mod cloudevents;
 mod dispatch;
