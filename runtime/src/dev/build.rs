@@ -110,11 +110,16 @@ impl Workshop {
             return Ok((built?, toolchain));
         };
         // Perhaps the compiler is not the one that was asked, because cargo is configured so, or
-        // somebody tidied up in the copy.
+        // somebody tidied up in the copy: only a new one can tell.
         let built = cargo::build(dir, package, None, &self.options, &self.tools).await?;
+        let copy = sysroot.to_owned();
+        let next = match blocking(move || lean::discard(&copy)).await {
+            Ok(()) => "a new one is made at the next start".to_owned(),
+            Err(error) => format!("delete it for a new one, which failed here: {error}"),
+        };
         tell(format!(
             "building with the whole standard library, which is slower: the compiler cannot use the \
-             lean copy in `{}`; if it is damaged, delete it",
+             lean copy in `{}`; {next}",
             sysroot.display()
         ));
         Ok((built, None))

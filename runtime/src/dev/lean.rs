@@ -65,6 +65,20 @@ pub(super) fn sysroot(toolchain: &Toolchain, target_dir: &Path) -> io::Result<Pa
     }
 }
 
+/// Removes a copy that does not work, so that the next session makes a new one. Blocks.
+///
+/// # Errors
+///
+/// When something of it stays.
+pub(super) fn discard(copy: &Path) -> io::Result<()> {
+    let _copying = lock(&COPYING);
+    match fs::remove_dir_all(copy) {
+        // Another handler's build failed with it, too.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// What a copy depends on: changed files of a toolchain have another size, time or name.
 fn key(toolchain: &Toolchain, libraries: &[DirEntry]) -> io::Result<String> {
     let mut text = format!("{FORM}\n{:?}\n", toolchain.sysroot);

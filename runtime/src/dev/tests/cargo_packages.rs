@@ -137,7 +137,7 @@ async fn only_the_packages_own_debug_information_is_linked() {
 }
 
 #[tokio::test]
-async fn a_lean_copy_that_does_not_work_is_not_used_again() {
+async fn a_lean_copy_that_does_not_work_is_not_used_again_and_made_anew_at_the_next_start() {
     let workspace = Workspace::new();
     workspace.write("two/src/lib.rs", FORMATS);
     build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
@@ -159,6 +159,12 @@ async fn a_lean_copy_that_does_not_work_is_not_used_again() {
     // An error of the package's is told as ever, and once.
     workspace.write("two/src/lib.rs", "mistake\n");
     assert_eq!(bench.failed().await.diagnostics[0].line, Some(1));
+    assert!(!libraries.exists(), "the damaged copy is still there");
+
+    workspace.write("two/src/lib.rs", FORMATS);
+    let built = build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
+    assert!(built.notes.is_empty(), "{:?}", built.notes);
+    assert_eq!(lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib"), libraries);
 }
 
 #[tokio::test]
