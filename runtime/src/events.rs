@@ -209,9 +209,9 @@ pub enum CompiledBy {
     Memory,
     /// Nobody: the code was in the cache directory.
     Disk,
-    /// The compiler kept some functions from an earlier, similar component.
+    /// The compiler, which found most functions in what earlier, similar components left.
     Functions,
-    /// The compiler, from nothing.
+    /// The compiler.
     Compiler,
 }
 

@@ -115,22 +115,24 @@ impl Compilers {
                 limit: self.limits.memory,
             });
         }
-        let reused = || engine.functions().map_or(0, |functions| functions.hits());
+        let lookups = || engine.functions().map(|functions| functions.lookups());
         if let Some(functions) = engine.functions() {
             functions.begin_compilation();
         }
-        let (started, reused_before) = (Instant::now(), reused());
+        let (started, before) = (Instant::now(), lookups());
         let compile = || Component::from_binary(engine.wasmtime(), &bytes);
         let compiled = match self.pool(goal).get() {
             Some(pool) => pool.install(compile),
             None => compile(),
         };
+        let took = started.elapsed();
+        // Two compilations at once may each count the other's functions; it is a figure for people.
+        let is_like_earlier =
+            lookups().zip(before).is_some_and(|(lookups, before)| lookups.mostly_hit_since(before));
         Ok(Compiled {
             component: compiled.map_err(|source| refusal(engine, candidate, &bytes, source))?,
-            took: started.elapsed(),
-            // Two compilations at once may each count the other's functions; it is a figure for
-            // people.
-            by: if reused() > reused_before { CompiledBy::Functions } else { CompiledBy::Compiler },
+            took,
+            by: if is_like_earlier { CompiledBy::Functions } else { CompiledBy::Compiler },
         })
     }
 }

@@ -20,6 +20,7 @@ const LOOK_EVERY: usize = UNUSED_KEPT / 4;
 pub(crate) struct FunctionCache {
     entries: Mutex<Entries>,
     hits: AtomicUsize,
+    misses: AtomicUsize,
     /// Number of the compilation that began last.
     compilation: AtomicUsize,
 }
@@ -95,6 +96,22 @@ impl Codes {
     }
 }
 
+/// How often the compiler asked, and what it came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Lookups {
+    /// Found, and made by an earlier compilation.
+    hits: usize,
+    /// Not found, and so compiled.
+    misses: usize,
+}
+
+impl Lookups {
+    /// Whether more were found than not since `earlier`.
+    pub(crate) fn mostly_hit_since(self, earlier: Self) -> bool {
+        self.hits - earlier.hits > self.misses - earlier.misses
+    }
+}
+
 /// A function that somebody else may keep: the compiler's key, and what it made.
 pub(crate) type KeyedCode = (Arc<[u8]>, Arc<[u8]>);
 
@@ -106,24 +123,30 @@ impl FunctionCache {
         let budget = usize::try_from(budget).unwrap_or(usize::MAX);
         let (by_key, codes) = (LruCache::unbounded(), Codes::default());
         let entries = Entries { by_key, codes, key_bytes: 0, budget, unsaved: 0 };
-        let (hits, compilation) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { entries: Mutex::new(entries), hits, compilation }
+        Self {
+            entries: Mutex::new(entries),
+            hits: AtomicUsize::new(0),
+            misses: AtomicUsize::new(0),
+            compilation: AtomicUsize::new(0),
+        }
     }
 
     /// A compilation begins: what is found from now on and was made before is a hit. A component
     /// has many functions that are the same, and finding those says nothing.
     pub(crate) fn begin_compilation(&self) {
-        // Ordering: see `hits`.
+        // Ordering: a figure for people, and a measure of age that may be one off.
         let number = self.compilation.fetch_add(1, Ordering::Relaxed) + 1;
         if number.is_multiple_of(LOOK_EVERY) {
             self.lock().forget_unused(number);
         }
     }
 
-    /// Functions of earlier compilations found so far.
-    pub(crate) fn hits(&self) -> usize {
-        // Ordering: a figure for people.
-        self.hits.load(Ordering::Relaxed)
+    /// What the compiler asked for so far.
+    pub(crate) fn lookups(&self) -> Lookups {
+        // Ordering: figures for people.
+        let [hits, misses] =
+            [&self.hits, &self.misses].map(|counter| counter.load(Ordering::Relaxed));
+        Lookups { hits, misses }
     }
 
     /// The functions that were compiled since the last call and are still here, latest first. They
@@ -229,7 +252,10 @@ impl CacheStore for FunctionCache {
         let compilation = self.compilation.load(Ordering::Relaxed);
         let (code, made) = {
             let mut entries = self.lock();
-            let function = entries.by_key.get_mut(key)?;
+            let Some(function) = entries.by_key.get_mut(key) else {
+                self.misses.fetch_add(1, Ordering::Relaxed);
+                return None;
+            };
             function.used = compilation;
             (Arc::clone(&function.code), function.made)
         };
@@ -324,13 +350,18 @@ mod tests {
     #[test]
     fn only_functions_of_earlier_compilations_are_hits() {
         let cache = FunctionCache::new(BUDGET as u64);
+        let counted = |hits, misses| cache.lookups() == Lookups { hits, misses };
         assert!(cache.fill([(&b"saved"[..], &[1][..])]));
         cache.begin_compilation();
+        assert!(cache.get(b"a").is_none() && counted(0, 1));
         cache.insert(b"a", vec![1]);
-        assert!(cache.get(b"a").is_some() && cache.hits() == 0);
-        assert!(cache.get(b"saved").is_some() && cache.hits() == 1);
+        assert!(cache.get(b"a").is_some() && counted(0, 1));
+        assert!(cache.get(b"saved").is_some() && counted(1, 1));
+        let before = cache.lookups();
+        assert!(!before.mostly_hit_since(Lookups::default()), "as many as were not there");
         cache.begin_compilation();
-        assert!(cache.get(b"a").is_some() && cache.hits() == 2);
+        assert!(cache.get(b"a").is_some() && counted(2, 1));
+        assert!(cache.lookups().mostly_hit_since(before));
     }
 
     #[test]
