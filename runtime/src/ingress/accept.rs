@@ -20,8 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
-use super::alarm::Alarm;
 use super::service::HttpService;
+use super::stream::BoundedStream;
+use super::timer::ConnectionTimer;
 
 /// Pause after an accept that failed for want of file descriptors or memory: connections that end
 /// meanwhile give some back, and the loop must not spin until then.
@@ -30,6 +31,10 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 /// Longest time a client may take for a request's head, so that a slow one does not hold its
 /// connection's place for ever. hyper's own recommendation.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time for which a client may take nothing of an answer that is there for it. That of nginx,
+/// with which players and downloads that are paused have learned to live.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves `listener` until `stop` is ready, then lets open connections finish for `drain`.
 ///
@@ -151,9 +156,11 @@ where
         // only makes them slower.
         let _ = stream.set_nodelay(true);
         let mut builder = Builder::new(TokioExecutor::new());
-        builder.http1().timer(Alarm::default()).header_read_timeout(HEAD_TIMEOUT);
-        builder.http2().timer(TokioTimer::new());
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT);
+        // An HTTP/2 client may be silent for long, but not be gone without a word.
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT);
+        let stream = BoundedStream::new(TokioIo::new(stream), HEAD_TIMEOUT, SEND_TIMEOUT);
+        let connection = builder.serve_connection(stream, service).into_owned();
         if let Err(error) = watcher.watch(connection).await {
             tracing::debug!(error, "a connection ended early");
         }
@@ -168,19 +175,39 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::ingress::stream::PREFACE;
 
-    #[tokio::test(start_paused = true)]
-    async fn client_that_keeps_a_head_back_is_cut_after_requests_that_went_well() {
+    /// More than the system keeps for a client that takes nothing.
+    const LARGE: &[u8] = &[b'x'; 32 << 20];
+
+    /// A server that answers with `answer`, and a client of it.
+    async fn connected_to(answer: &'static [u8]) -> TcpStream {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let answer = Full::new(Bytes::from_static(b"whole"));
+        let answer = Full::new(Bytes::from_static(answer));
         let respond = service_fn(move |_| {
             let answer = Response::new(answer.clone());
             async { Ok::<_, Infallible>(answer) }
         });
         tokio::spawn(serve_any(listener, respond, 1, Duration::ZERO, pending()));
+        TcpStream::connect(address).await.unwrap()
+    }
 
-        let mut client = TcpStream::connect(address).await.unwrap();
+    async fn connected() -> TcpStream {
+        connected_to(b"whole").await
+    }
+
+    /// What comes until the server ends the connection, which it has to.
+    async fn until_cut(client: &mut TcpStream) -> Vec<u8> {
+        let mut read = Vec::new();
+        let cut = tokio::time::timeout(4 * HEAD_TIMEOUT, client.read_to_end(&mut read)).await;
+        cut.expect("it was never cut").unwrap();
+        read
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_keeps_a_head_back_is_cut_after_requests_that_went_well() {
+        let mut client = connected().await;
         let mut read = [0; 1024];
         for _ in 0..3 {
             client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
@@ -188,7 +215,56 @@ mod tests {
             assert!(read[..n].ends_with(b"whole"), "{}", read[..n].escape_ascii());
         }
         client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
-        let cut = tokio::time::timeout(2 * HEAD_TIMEOUT, client.read(&mut read)).await;
-        assert_eq!(cut.expect("it was never cut").unwrap(), 0);
+        until_cut(&mut client).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_never_shows_its_protocol_is_cut() {
+        for first in [&b""[..], b"P", &PREFACE[..PREFACE.len() - 1]] {
+            let mut client = connected().await;
+            client.write_all(first).await.unwrap();
+            assert_eq!(until_cut(&mut client).await, b"");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_of_http2_that_is_gone_without_a_word_is_cut() {
+        let mut client = connected().await;
+        // Length, type, flags, stream.
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        client.write_all(&[&PREFACE[..], &settings].concat()).await.unwrap();
+        let said = until_cut(&mut client).await;
+        let is_ping = |frame: &[u8]| frame == [0, 0, 8, 6, 0, 0, 0, 0, 0];
+        assert!(said.windows(settings.len()).any(is_ping), "{}", said.escape_ascii());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_that_takes_nothing_is_cut_and_one_that_takes_little_by_little_is_not() {
+        const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        let mut client = connected_to(LARGE).await;
+        client.write_all(REQUEST).await.unwrap();
+        tokio::time::sleep(2 * SEND_TIMEOUT).await;
+        assert!(until_cut(&mut client).await.len() < LARGE.len());
+
+        let mut client = connected_to(LARGE).await;
+        client.write_all(REQUEST).await.unwrap();
+        let mut read = vec![0; LARGE.len() / 8];
+        for _ in 0..7 {
+            tokio::time::sleep(SEND_TIMEOUT / 2).await;
+            client.read_exact(&mut read).await.unwrap();
+        }
+        assert!(until_cut(&mut client).await.len() >= read.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_bytes_may_come_one_by_one() {
+        let mut client = connected().await;
+        client.set_nodelay(true).unwrap();
+        for byte in b"PRIME / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" {
+            client.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let answer = until_cut(&mut client).await;
+        assert!(answer.ends_with(b"whole"), "{}", answer.escape_ascii());
     }
 }

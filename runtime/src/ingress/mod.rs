@@ -2,12 +2,13 @@
 //! the handlers; it works with their supervisors gone.
 
 mod accept;
-mod alarm;
 mod body;
 mod cloudevents;
 mod dispatch;
 mod reply;
 mod service;
+mod stream;
+mod timer;
 
 pub(crate) use accept::serve;
 #[cfg(feature = "admin")]
