@@ -16,6 +16,7 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -28,8 +29,9 @@ use super::timer::ConnectionTimer;
 /// meanwhile give some back, and the loop must not spin until then.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest time a client may take for a request's head, so that a slow one does not hold its
-/// connection's place for ever. hyper's own recommendation.
+/// Longest time a client may take for its first bytes and for each request's head, so that a slow one
+/// does not hold its connection's place for ever; after as long, one of HTTP/2 is asked whether it is
+/// there. hyper's own recommendation.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest time for which a client may take nothing of an answer that is there for it. That of nginx,
@@ -119,7 +121,12 @@ async fn accept(
     // The semaphore is never closed.
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((stream, _)) => Some((stream, place)),
+        Ok((stream, _)) => {
+            // Small chunks of a streamed response must not wait for each other; a failure to set it
+            // only makes them slower.
+            let _ = stream.set_nodelay(true);
+            Some((stream, place))
+        }
         Err(error) => {
             // Errors of a single connection are noise; the others pass with time.
             tracing::debug!(%error, "failed to accept a connection");
@@ -136,13 +143,14 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
 }
 
-fn connection<S, B>(
-    stream: TcpStream,
+fn connection<I, S, B>(
+    stream: I,
     place: OwnedSemaphorePermit,
     service: S,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static
 where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Send + 'static,
     S::Future: Send + 'static,
@@ -152,9 +160,6 @@ where
     let watcher = graceful.watcher();
     async move {
         let _place = place;
-        // Small chunks of a streamed response must not wait for each other; a failure to set it
-        // only makes them slower.
-        let _ = stream.set_nodelay(true);
         let mut builder = Builder::new(TokioExecutor::new());
         builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT);
         // An HTTP/2 client may be silent for long, but not be gone without a word.
@@ -169,36 +174,44 @@ where
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
     use http_body_util::Full;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
     use super::*;
     use crate::ingress::stream::PREFACE;
 
-    /// More than the system keeps for a client that takes nothing.
-    const LARGE: &[u8] = &[b'x'; 32 << 20];
+    /// Bytes on their way between client and server, at most.
+    const BUFFER: usize = 1024;
 
-    /// A server that answers with `answer`, and a client of it.
-    async fn connected_to(answer: &'static [u8]) -> TcpStream {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let address = listener.local_addr().unwrap();
+    /// An answer of which the client has to take something before all of it is sent.
+    const LARGE: &[u8] = &[b'x'; 8 * BUFFER];
+
+    /// A client of a server that answers with `answer`. No socket: the clock of these tests goes on
+    /// when nothing is ready, and bytes under way in the system are not.
+    async fn connected_to(answer: &'static [u8]) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(BUFFER);
         let answer = Full::new(Bytes::from_static(answer));
         let respond = service_fn(move |_| {
             let answer = Response::new(answer.clone());
             async { Ok::<_, Infallible>(answer) }
         });
-        tokio::spawn(serve_any(listener, respond, 1, Duration::ZERO, pending()));
-        TcpStream::connect(address).await.unwrap()
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let graceful = GracefulShutdown::new();
+        let connection = connection(server, place, respond, &graceful);
+        tokio::spawn(async move {
+            connection.await;
+            // Not before, as that would end the connection.
+            drop(graceful);
+        });
+        client
     }
 
-    async fn connected() -> TcpStream {
+    async fn connected() -> DuplexStream {
         connected_to(b"whole").await
     }
 
     /// What comes until the server ends the connection, which it has to.
-    async fn until_cut(client: &mut TcpStream) -> Vec<u8> {
+    async fn until_cut(client: &mut DuplexStream) -> Vec<u8> {
         let mut read = Vec::new();
         let cut = tokio::time::timeout(4 * HEAD_TIMEOUT, client.read_to_end(&mut read)).await;
         cut.expect("it was never cut").unwrap();
@@ -208,7 +221,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_that_keeps_a_head_back_is_cut_after_requests_that_went_well() {
         let mut client = connected().await;
-        let mut read = [0; 1024];
+        let mut read = [0; BUFFER];
         for _ in 0..3 {
             client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
             let n = client.read(&mut read).await.unwrap();
@@ -259,7 +272,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn first_bytes_may_come_one_by_one() {
         let mut client = connected().await;
-        client.set_nodelay(true).unwrap();
         for byte in b"PRIME / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n" {
             client.write_all(&[*byte]).await.unwrap();
             tokio::task::yield_now().await;
