@@ -2,6 +2,9 @@
 //!
 //! The data plane and the control plane differ in the service only.
 
+mod stream;
+mod timer;
+
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
@@ -22,8 +25,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::service::HttpService;
-use super::stream::BoundedStream;
-use super::timer::ConnectionTimer;
+use stream::BoundedStream;
+use timer::ConnectionTimer;
 
 /// Pause after an accept that failed for want of file descriptors or memory: connections that end
 /// meanwhile give some back, and the loop must not spin until then.
@@ -177,8 +180,8 @@ mod tests {
     use http_body_util::Full;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
+    use super::stream::PREFACE;
     use super::*;
-    use crate::ingress::stream::PREFACE;
 
     /// Bytes on their way between client and server, at most.
     const BUFFER: usize = 1024;

@@ -7,8 +7,6 @@ mod cloudevents;
 mod dispatch;
 mod reply;
 mod service;
-mod stream;
-mod timer;
 
 pub(crate) use accept::serve;
 #[cfg(feature = "admin")]
