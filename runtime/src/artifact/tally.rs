@@ -43,9 +43,9 @@ pub struct LayerCounts {
     pub memory_hits: u64,
     /// Not in memory, found in the cache directory.
     pub disk_hits: u64,
-    /// Compiled, with functions from earlier compilations.
+    /// Compiled, with most functions from earlier compilations.
     pub functions_hits: u64,
-    /// Compiled from nothing.
+    /// Compiled, with fewer of them or none.
     pub compilations: u64,
     /// Idle code that left memory because the budget was spent.
     pub evictions: u64,

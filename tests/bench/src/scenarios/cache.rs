@@ -143,7 +143,8 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
     figure.value("bare_warm_ms", bare_warm.median());
     let mut n_from_elsewhere = 0;
     let (cold_bar, warm_bar) = (bare_cold.median() + ADDED_MS, bare_warm.median() + ADDED_MS);
-    // A developer's process answers first on code of the fast compiler, which looks up nothing.
+    // A developer's process answers first on code of the fast compiler, which looks up nothing; where
+    // there is none for the machine, it finds functions.
     let (compiler, either) = (&["compiler"][..], &["compiler", "functions"]);
     for (id, what, swaps, origins, bar) in [
         ("cold", "nothing known; bar: bare compilation + 15 ms", &cold, compiler, cold_bar),
