@@ -26,8 +26,8 @@ enum Inner {
     Empty,
     Full(Bytes),
     Stream(BoxBody),
-    /// Another argument of the handler has it.
-    Taken,
+    /// Not here, for this reason.
+    Missing(&'static str),
 }
 
 type BoxBody = Pin<Box<dyn http_body::Body<Data = Bytes, Error = Error>>>;
@@ -141,7 +141,13 @@ impl Body {
 
     /// Leaves a body that says that it was taken, for the arguments that come after.
     pub(crate) fn take(&mut self) -> Self {
-        Self(std::mem::replace(&mut self.0, Inner::Taken))
+        let taken = Inner::Missing("the body was taken by an earlier argument");
+        Self(std::mem::replace(&mut self.0, taken))
+    }
+
+    /// The body for arguments that do not [need](crate::Needs::BODY) it.
+    pub(crate) fn not_asked_for() -> Self {
+        Self(Inner::Missing("the body was not asked for: no argument has `Needs::BODY`"))
     }
 
     /// Only a body in memory knows its length for sure: a stream's is a promise of its sender.
@@ -150,7 +156,7 @@ impl Body {
         match &self.0 {
             Inner::Empty => Some(0),
             Inner::Full(bytes) => Some(bytes.len()),
-            Inner::Stream(_) | Inner::Taken => None,
+            Inner::Stream(_) | Inner::Missing(_) => None,
         }
     }
 
@@ -175,9 +181,7 @@ impl http_body::Body for Body {
                 self.0 = Inner::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Inner::Taken => {
-                Poll::Ready(Some(Err("the body was taken by an earlier argument".into())))
-            }
+            Inner::Missing(reason) => Poll::Ready(Some(Err((*reason).into()))),
         }
     }
 
@@ -185,7 +189,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Inner::Empty => true,
             Inner::Stream(stream) => stream.is_end_stream(),
-            Inner::Full(_) | Inner::Taken => false,
+            Inner::Full(_) | Inner::Missing(_) => false,
         }
     }
 
@@ -194,7 +198,7 @@ impl http_body::Body for Body {
             Inner::Empty => SizeHint::with_exact(0),
             Inner::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream(stream) => stream.size_hint(),
-            Inner::Taken => SizeHint::default(),
+            Inner::Missing(_) => SizeHint::default(),
         }
     }
 }
@@ -205,7 +209,7 @@ impl fmt::Debug for Body {
             Inner::Empty => f.write_str("Body(empty)"),
             Inner::Full(bytes) => write!(f, "Body({bytes:?})"),
             Inner::Stream(_) => f.write_str("Body(stream)"),
-            Inner::Taken => f.write_str("Body(taken)"),
+            Inner::Missing(_) => f.write_str("Body(missing)"),
         }
     }
 }

@@ -3,23 +3,24 @@
 use crate::{Body, Json, Request, Result};
 use bytes::Bytes;
 use http::request::Parts;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Uri};
 use serde::de::DeserializeOwned;
 use std::future::Future;
 
 /// Makes one argument of an HTTP handler from the request.
 ///
-/// [`Method`], [`Uri`] and [`HeaderMap`] look at the head. [`Request`], [`Body`], [`Json`],
-/// [`Bytes`] and `String` take the body, so a handler has at most one of them.
+/// [`Method`], [`PathAndQuery`], [`Uri`] and [`HeaderMap`] look at the head. [`Request`], [`Body`],
+/// [`Json`], [`Bytes`] and `String` take the body, so a handler has at most one of them.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be made from an HTTP request",
     label = "expected something that implements `FromRequest`",
     note = "take `Request`, `Json<T>` with a `T` that implements `Deserialize`, `Body`, `String`, \
-            `Method`, `Uri` or `HeaderMap`"
+            `Method`, `PathAndQuery`, `Uri` or `HeaderMap`"
 )]
 pub trait FromRequest: Sized {
-    /// What it looks at in the head. The rest is not asked of the host, and is there as in a new
-    /// request: `GET /` without headers.
+    /// What it looks at. The rest is not asked of the host: the head is there as in a new request,
+    /// `GET /` without headers, and reading the body is an error.
     const NEEDS: Needs = Needs::ALL;
 
     /// The argument.
@@ -31,7 +32,7 @@ pub trait FromRequest: Sized {
     fn from_request(head: &Parts, body: &mut Body) -> impl Future<Output = Result<Self>>;
 }
 
-/// Parts of a request's head.
+/// Parts of a request.
 ///
 /// Each costs calls of the host, so a handler gets those that its arguments look at.
 ///
@@ -41,7 +42,7 @@ pub trait FromRequest: Sized {
 /// struct Page(u32);
 ///
 /// impl FromRequest for Page {
-///     const NEEDS: Needs = Needs::URI;
+///     const NEEDS: Needs = Needs::PATH;
 ///
 ///     async fn from_request(head: &http::request::Parts, _: &mut Body) -> Result<Self> {
 ///         let number = head.uri.path().trim_start_matches('/');
@@ -57,12 +58,16 @@ impl Needs {
     pub const NONE: Self = Self(0);
     /// The method.
     pub const METHOD: Self = Self(1);
+    /// The path and the query of the address, without its scheme and authority.
+    pub const PATH: Self = Self(1 << 1);
     /// The address, whole.
-    pub const URI: Self = Self(1 << 1);
+    pub const URI: Self = Self::PATH.and(Self(1 << 2));
     /// All headers; the length of a [`Body`] is told by them.
-    pub const HEADERS: Self = Self(1 << 2);
+    pub const HEADERS: Self = Self(1 << 3);
+    /// The body, which is read of the host when somebody reads it.
+    pub const BODY: Self = Self(1 << 4);
     /// All of them.
-    pub const ALL: Self = Self::METHOD.and(Self::URI).and(Self::HEADERS);
+    pub const ALL: Self = Self::METHOD.and(Self::URI).and(Self::HEADERS).and(Self::BODY);
 
     /// These and `others`.
     #[must_use]
@@ -78,18 +83,27 @@ impl Needs {
     /// `request` as a handler sees it that needs no more than these.
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn keep(self, request: Request) -> Request {
-        let (mut head, body) = request.into_parts();
+        let (mut head, mut body) = request.into_parts();
         if !self.include(Self::METHOD) {
             head.method = Method::default();
         }
         if !self.include(Self::URI) {
-            head.uri = Uri::default();
+            let path = self.include(Self::PATH).then(|| path(&head));
+            head.uri = path.map(Uri::from).unwrap_or_default();
         }
         if !self.include(Self::HEADERS) {
             head.headers = HeaderMap::default();
         }
+        if !self.include(Self::BODY) {
+            body = Body::not_asked_for();
+        }
         Request::from_parts(head, body)
     }
+}
+
+/// A request to an authority alone asks for its root.
+fn path(head: &Parts) -> PathAndQuery {
+    head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"))
 }
 
 impl FromRequest for Request {
@@ -99,7 +113,7 @@ impl FromRequest for Request {
 }
 
 impl FromRequest for Body {
-    const NEEDS: Needs = Needs::HEADERS;
+    const NEEDS: Needs = Needs::HEADERS.and(Needs::BODY);
 
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         Ok(body.take())
@@ -107,7 +121,7 @@ impl FromRequest for Body {
 }
 
 impl<T: DeserializeOwned> FromRequest for Json<T> {
-    const NEEDS: Needs = Needs::NONE;
+    const NEEDS: Needs = Needs::BODY;
 
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().json().await.map(Self)
@@ -115,7 +129,7 @@ impl<T: DeserializeOwned> FromRequest for Json<T> {
 }
 
 impl FromRequest for Bytes {
-    const NEEDS: Needs = Needs::NONE;
+    const NEEDS: Needs = Needs::BODY;
 
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().bytes().await
@@ -123,7 +137,7 @@ impl FromRequest for Bytes {
 }
 
 impl FromRequest for String {
-    const NEEDS: Needs = Needs::NONE;
+    const NEEDS: Needs = Needs::BODY;
 
     async fn from_request(_: &Parts, body: &mut Body) -> Result<Self> {
         body.take().text().await
@@ -135,6 +149,14 @@ impl FromRequest for Method {
 
     async fn from_request(head: &Parts, _: &mut Body) -> Result<Self> {
         Ok(head.method.clone())
+    }
+}
+
+impl FromRequest for PathAndQuery {
+    const NEEDS: Needs = Needs::PATH;
+
+    async fn from_request(head: &Parts, _: &mut Body) -> Result<Self> {
+        Ok(path(head))
     }
 }
 

@@ -55,9 +55,8 @@
 //!
 //! All may be `async` or not, take what implements [`FromRequest`] or [`FromEvent`] and return
 //! what implements [`IntoResponse`] or [`IntoAnswer`]; `?` works on every error. What no argument looks
-//! at is not asked of the host, so `handle(uri: Uri)` costs less than `handle(request: Request)`. The
-//! attribute
-//! leaves the function as it is, and the exports and imports of the component exist only on
+//! at is not asked of the host, so `handle(path: PathAndQuery)` costs less than `handle(uri: Uri)`, and
+//! that less than `handle(request: Request)`. The attribute leaves the function as it is, and the exports and imports of the component exist only on
 //! `wasm32`. Natively, host calls go to the fakes in `testing`:
 //!
 //! ```
@@ -86,6 +85,17 @@
 //! [profile.dev.package."*"]
 //! opt-level = 1
 //! debug = false
+//! ```
+//!
+//! # A fast release profile
+//!
+//! A request goes through several small crates. Optimized as one, they run a third fewer
+//! instructions for a small page, and the component is a sixth smaller:
+//!
+//! ```toml
+//! [profile.release]
+//! lto = true
+//! codegen-units = 1
 //! ```
 //!
 //! # Panics
@@ -123,11 +133,12 @@ pub use error::{Error, Result};
 pub use event::Event;
 pub use event_handler::{EventHandler, FromEvent, IntoAnswer};
 pub use extract::{FromRequest, Needs};
+pub use http::uri::PathAndQuery;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 pub use http_handler::HttpHandler;
 pub use json::Json;
 pub use lifecycle::{Context, Fallible, Init, Shutdown};
-pub use query::query;
+pub use query::{Queried, query};
 pub use respond::{Html, IntoResponse};
 pub use state::State;
 pub use stateful::{StatefulEventHandler, StatefulHttpHandler};

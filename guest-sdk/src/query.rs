@@ -1,19 +1,38 @@
 //! Reads one parameter out of a query string.
 
 use http::Uri;
+use http::uri::PathAndQuery;
+
+/// An address, or the part of one, that may have a query string.
+pub trait Queried {
+    /// What is behind the `?`.
+    fn query_string(&self) -> Option<&str>;
+}
+
+impl Queried for PathAndQuery {
+    fn query_string(&self) -> Option<&str> {
+        self.query()
+    }
+}
+
+impl Queried for Uri {
+    fn query_string(&self) -> Option<&str> {
+        self.query()
+    }
+}
 
 /// The first value of a query parameter, decoded; a name without `=` has the empty value.
 ///
 /// ```
-/// use wrt_guest::{Uri, query};
+/// use wrt_guest::{PathAndQuery, query};
 ///
-/// let uri = Uri::from_static("/search?q=red+shoes%21&page=2&all");
-/// assert_eq!(query(&uri, "q").as_deref(), Some("red shoes!"));
-/// assert_eq!(query(&uri, "all").as_deref(), Some(""));
-/// assert_eq!(query(&uri, "size"), None);
+/// let path = PathAndQuery::from_static("/search?q=red+shoes%21&page=2&all");
+/// assert_eq!(query(&path, "q").as_deref(), Some("red shoes!"));
+/// assert_eq!(query(&path, "all").as_deref(), Some(""));
+/// assert_eq!(query(&path, "size"), None);
 /// ```
-pub fn query(uri: &Uri, name: &str) -> Option<String> {
-    uri.query()?.split('&').find_map(|pair| {
+pub fn query(address: &impl Queried, name: &str) -> Option<String> {
+    address.query_string()?.split('&').find_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decode(key) == name).then(|| decode(value))
     })

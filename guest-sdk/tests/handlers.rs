@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wrt_guest::testing::{FakeHost, block_on};
 use wrt_guest::{
-    Body, Error, Event, FromRequest, HeaderMap, Html, Json, Method, Needs, Request, Response,
-    Result, StatusCode, config, log, time,
+    Body, Error, Event, FromRequest, HeaderMap, Html, Json, Method, Needs, PathAndQuery, Request,
+    Response, Result, StatusCode, Uri, config, log, query, time,
 };
 
 #[derive(Debug, Serialize, Deserialize, PartialEq)]
@@ -47,6 +47,28 @@ fn annotated_functions_are_still_functions() {
 /// The whole head, of which it claims to need the address only.
 struct Head(String);
 
+/// The address, of which it claims to need the path only.
+struct Address(String);
+
+impl FromRequest for Address {
+    const NEEDS: Needs = Needs::PATH;
+
+    async fn from_request(head: &http::request::Parts, _: &mut Body) -> Result<Self> {
+        Ok(Self(head.uri.to_string()))
+    }
+}
+
+/// The body, of which it claims to need nothing.
+struct Greedy(String);
+
+impl FromRequest for Greedy {
+    const NEEDS: Needs = Needs::NONE;
+
+    async fn from_request(_: &http::request::Parts, body: &mut Body) -> Result<Self> {
+        std::mem::take(body).text().await.map(Self)
+    }
+}
+
 impl FromRequest for Head {
     const NEEDS: Needs = Needs::URI;
 
@@ -64,6 +86,28 @@ fn handler_sees_of_the_head_what_its_arguments_need() {
     let with_state = |_: &mut (), Head(head), _: HeaderMap| head;
     assert_eq!(host.call_with(with_state, &mut (), request()).text(), "GET /a?b 1");
     assert_eq!(host.call(|_: Request, Head(head)| head, request()).text(), "PUT /a?b 1");
+}
+
+#[test]
+fn handler_sees_of_the_address_what_its_arguments_need() {
+    let host = FakeHost::new();
+    let request = |uri: &str| Request::get(uri).body(Body::empty()).unwrap();
+    let whole = "http://example.com/a?b=1";
+    assert_eq!(host.call(|Address(address)| address, request(whole)).text(), "/a?b=1");
+    assert_eq!(host.call(|_: Uri, Address(address)| address, request(whole)).text(), whole);
+    let path = |path: PathAndQuery| format!("{} {:?}", path.path(), query(&path, "b"));
+    assert_eq!(host.call(path, request(whole)).text(), r#"/a Some("1")"#);
+    assert_eq!(host.call(path, request("http://example.com")).text(), "/ None");
+}
+
+#[test]
+fn body_that_no_argument_needs_is_an_error_to_read() {
+    let host = FakeHost::new();
+    let answer = host.call(|Greedy(text)| text, post("text"));
+    let error = answer.error.expect("it must not look like an empty body").to_string();
+    assert_eq!(error, "the body was not asked for: no argument has `Needs::BODY`");
+    let first = |Greedy(text), _: Body| text;
+    assert_eq!(host.call(first, post("text")).text(), "text");
 }
 
 #[test]

@@ -44,6 +44,20 @@ async fn body_that_nobody_reads_is_no_hindrance() {
 }
 
 #[tokio::test]
+async fn handler_that_takes_the_path_alone_gets_it_whatever_else_is_sent() {
+    let (fixture, _) = Fixture::serving(&guest("sizes")).await;
+    let mut client = fixture.client().await;
+    for _ in 0..2 {
+        for (path, len) in [("/large?small=no", 64 << 10), ("/", 1 << 10)] {
+            let answer =
+                client.send(Request::post(path), Bytes::from_static(b"not asked for")).await;
+            assert!(answer.status == 200 && answer.text().len() == len, "{path}");
+        }
+    }
+    fixture.wait_for_stores(0).await;
+}
+
+#[tokio::test]
 async fn header_that_the_host_refuses_is_named() {
     let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
     let mut events = fixture.runtime.events();

@@ -108,7 +108,8 @@ fn allows_length(status: StatusCode) -> bool {
 
 fn fields(headers: &HeaderMap) -> Result<Fields> {
     let entries = headers.iter();
-    let entries = entries.map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
+    let entries =
+        entries.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     // All with one call of the host, which does not say what it refused: they go one by one then.
     if let Ok(fields) = Fields::from_list(&entries.collect::<Vec<_>>()) {
         return Ok(fields);

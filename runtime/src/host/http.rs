@@ -4,8 +4,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderName;
 use http_body_util::BodyExt;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request,
+};
 
 use crate::config::HttpOrigin;
 
@@ -32,7 +35,15 @@ impl OutgoingHttp {
     }
 }
 
+/// Headers that guests neither see nor set. A copy of wasmtime's, as that is made anew at each use.
+static FORBIDDEN: [HeaderName; 9] = DEFAULT_FORBIDDEN_HEADERS;
+
 impl WasiHttpHooks for OutgoingHttp {
+    // The provided one puts a closure in an `Arc` for each header of each request.
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        FORBIDDEN.contains(name)
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderName, Request, Response, header};
+use http::{HeaderMap, HeaderName, Request, Response, header};
 use http_body_util::{BodyExt as _, Limited};
 
 use super::body::Body;
@@ -26,7 +26,7 @@ use crate::instance::{Served, ServedKind, handle_event};
 const MAX_EVENT: usize = 8 * 1024 * 1024;
 
 /// Headers that belong to one connection: never from the guest, since the framing is the host's.
-const HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 6] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
@@ -120,9 +120,7 @@ where
     let ServedKind::Http(instances) = &entered.pass.kind else {
         return Err(CallFailure::Guest { reason: "it takes events, not requests".to_owned() });
     };
-    for name in &HOP_BY_HOP {
-        request.headers_mut().remove(name);
-    }
+    keep_end_to_end(request.headers_mut());
     let request = request.map(|body| {
         body.map_err(|error| wasmtime_wasi_http::Error::InternalError(Some(error.to_string())))
             .boxed_unsync()
@@ -136,12 +134,20 @@ where
         () = cut.cancelled() => return Err(CallFailure::Cut),
     };
     let (mut parts, body) = response.into_parts();
-    for name in &HOP_BY_HOP {
-        parts.headers.remove(name);
-    }
+    keep_end_to_end(&mut parts.headers);
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     Ok(Response::from_parts(parts, Body::guest(body, call, report, entered, length)))
+}
+
+/// Takes [`HOP_BY_HOP`] out of `headers`.
+fn keep_end_to_end(headers: &mut HeaderMap) {
+    // Most have none of them, and a look at the names costs less than six removals.
+    if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        for name in &HOP_BY_HOP {
+            headers.remove(name);
+        }
+    }
 }
 
 async fn event_call<B>(

@@ -3,7 +3,7 @@
 use crate::stream::Sender;
 use crate::{Body, Error, Needs, Request, Result};
 use http::header::CONTENT_LENGTH;
-use http::uri::{Parts, Scheme, Uri};
+use http::uri::{Parts, PathAndQuery, Scheme, Uri};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Frame;
 use wasip2::http::types::{
@@ -30,12 +30,18 @@ pub(super) fn request(incoming: IncomingRequest, needs: Needs) -> Result<Request
     }
     if needs.include(Needs::URI) {
         head.uri = uri(&incoming)?;
+    } else if needs.include(Needs::PATH) {
+        head.uri = path(&incoming)?.map(Uri::from).unwrap_or_default();
     }
     if needs.include(Needs::HEADERS) {
         head.headers = headers(incoming.headers())?;
     }
-    let length = length(&head.headers);
-    let body = Body::from_frames(length, async |out| read(incoming, out).await);
+    let body = if needs.include(Needs::BODY) {
+        let length = length(&head.headers);
+        Body::from_frames(length, async |out| read(incoming, out).await)
+    } else {
+        Body::not_asked_for()
+    };
     Ok(Request::from_parts(head, body))
 }
 
@@ -66,9 +72,12 @@ fn uri(incoming: &IncomingRequest) -> Result<Uri> {
     };
     let authority = incoming.authority().map(TryInto::try_into);
     parts.authority = authority.transpose().map_err(Error::rejected)?;
-    let path = incoming.path_with_query().map(TryInto::try_into);
-    parts.path_and_query = path.transpose().map_err(Error::rejected)?;
+    parts.path_and_query = path(incoming)?;
     Uri::from_parts(parts).map_err(Error::rejected)
+}
+
+fn path(incoming: &IncomingRequest) -> Result<Option<PathAndQuery>> {
+    incoming.path_with_query().map(TryInto::try_into).transpose().map_err(Error::rejected)
 }
 
 fn headers(fields: Fields) -> Result<HeaderMap> {
