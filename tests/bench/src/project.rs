@@ -159,10 +159,7 @@ impl Project {
 
     fn build_as(&self, profile: Profile) -> Result<()> {
         let mut command = guests::cargo();
-        command.args(["build", "--target", TARGET]);
-        if profile == Profile::Release {
-            command.arg("--release");
-        }
+        command.args(["build", "--target", TARGET, "--profile", profile.name()]);
         let output = self.prepare(&mut command).output().context("failed to run `cargo`")?;
         let (name, said) = (self.plugin.name, String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "failed to build `{name}`\n{said}");
@@ -177,11 +174,8 @@ impl Project {
 
 /// Where a build's component lands, seen from the project.
 fn component(plugin: &Plugin, profile: Profile) -> PathBuf {
-    let profile = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    };
-    Path::new("target").join(TARGET).join(profile).join(plugin.name).with_extension("wasm")
+    let directory = Path::new("target").join(TARGET).join(profile.directory());
+    directory.join(plugin.name).with_extension("wasm")
 }
 
 /// The copy's manifest: a workspace of its own that inherits what the original one inherits.

@@ -24,6 +24,29 @@ pub enum Profile {
     Dev,
     /// What is deployed.
     Release,
+    /// The same with all of its crates optimized as one, as the SDK's documentation advises.
+    Whole,
+}
+
+impl Profile {
+    /// As cargo knows it; [`Profile::Whole`] is the workspace's own.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+            Self::Whole => "whole",
+        }
+    }
+
+    /// Where cargo puts what it builds, below the directory of the target.
+    #[must_use]
+    pub fn directory(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release | Self::Whole => self.name(),
+        }
+    }
 }
 
 /// Path of the component of the special guest `name`, for example `trap`.
@@ -106,11 +129,7 @@ pub fn cargo() -> Command {
 
 /// Where the components of `profile` land.
 fn output_dir(profile: Profile) -> PathBuf {
-    let profile = match profile {
-        Profile::Dev => "debug",
-        Profile::Release => "release",
-    };
-    guest_target_dir().join(TARGET).join(profile)
+    guest_target_dir().join(TARGET).join(profile.directory())
 }
 
 fn guest_target_dir() -> PathBuf {
@@ -130,11 +149,7 @@ fn build(arguments: &[&str], profile: Profile) -> Result<()> {
     let mut command = cargo();
     command.current_dir(workspace_root()).args(["build", "--target", TARGET]).args(arguments);
     command.arg("--target-dir").arg(guest_target_dir());
-    if profile == Profile::Release {
-        // As the SDK's documentation advises. Not in the workspace's profile, which hosts have too.
-        const WHOLE: [&str; 2] = ["profile.release.lto=true", "profile.release.codegen-units=1"];
-        command.arg("--release").args(WHOLE.iter().flat_map(|setting| ["--config", setting]));
-    }
+    command.args(["--profile", profile.name()]);
     run(&mut command)?;
     done.insert(key);
     Ok(())

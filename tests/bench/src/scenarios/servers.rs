@@ -95,7 +95,7 @@ pub(super) struct Servers(Vec<(Side, Server)>);
 impl Servers {
     /// Starts `sides`; a peer that does not start is told to `figure`.
     pub(super) fn start(sides: &[Side], tools: &Tools, figure: &mut Figure) -> Result<Self> {
-        let path = guest_as(GUEST, Profile::Release)?;
+        let path = guest_as(GUEST, Profile::Whole)?;
         let component = super::read_component(&path)?;
         let mut servers = vec![];
         for &side in sides {
