@@ -100,7 +100,7 @@ const fn compared(
 use Side::{Fresh, Native, Pooled, Singleton, Wasmtime, WasmtimeBest, WasmtimeReuse};
 
 #[rustfmt::skip]
-const COMPARED: [Compared; 16] = [
+const COMPARED: [Compared; 18] = [
     compared("ratio", SMALL, 16, Fresh, Wasmtime, Some(2.3)),
     compared("ratio_best", SMALL, 16, Fresh, WasmtimeBest, Some(1.1)),
     compared("pooled_reuse", SMALL, 16, Pooled, WasmtimeReuse, Some(1.1)),
@@ -110,9 +110,11 @@ const COMPARED: [Compared; 16] = [
     compared("ratio_1", SMALL, 1, Fresh, Wasmtime, None),
     compared("ratio_best_1", SMALL, 1, Fresh, WasmtimeBest, None),
     compared("pooled_reuse_1", SMALL, 1, Pooled, WasmtimeReuse, None),
+    compared("pooled_native_1", SMALL, 1, Pooled, Native, None),
     compared("ratio_256", SMALL, 256, Fresh, Wasmtime, None),
     compared("ratio_best_256", SMALL, 256, Fresh, WasmtimeBest, None),
     compared("pooled_reuse_256", SMALL, 256, Pooled, WasmtimeReuse, None),
+    compared("pooled_native_256", SMALL, 256, Pooled, Native, None),
     compared("large_best", LARGE, 16, Fresh, WasmtimeBest, None),
     compared("large_native", LARGE, 16, Fresh, Native, None),
     compared("stream_best", STREAM, 16, Fresh, WasmtimeBest, None),
