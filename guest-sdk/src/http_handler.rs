@@ -11,7 +11,7 @@ use std::future::Future;
     note = "its arguments must implement `FromRequest` and its return type `IntoResponse`"
 )]
 pub trait HttpHandler<Shape> {
-    /// What its arguments look at in the head of a request.
+    /// What its arguments look at in a request.
     const NEEDS: Needs;
 
     /// Calls the function with arguments made from `request`.

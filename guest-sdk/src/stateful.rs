@@ -15,7 +15,7 @@ use std::future::Future;
             its return type `IntoResponse`"
 )]
 pub trait StatefulHttpHandler<S, Shape> {
-    /// What its arguments look at in the head of a request.
+    /// What its arguments look at in a request.
     const NEEDS: Needs;
 
     /// Calls the function with arguments made from `request`.

@@ -70,7 +70,7 @@ impl FakeHost {
     }
 
     /// Sends a request to a handler and reads the whole response. As in a host, the handler sees of
-    /// the head what its arguments [need](crate::FromRequest::NEEDS).
+    /// the request what its arguments [need](crate::FromRequest::NEEDS).
     ///
     /// An error that is the handler's own becomes a 500 without details, as in a host, and
     /// [`Answer::error`] has it.
