@@ -51,7 +51,8 @@ async fn handler_that_takes_the_path_alone_gets_it_whatever_else_is_sent() {
         for (path, len) in [("/large?small=no", 64 << 10), ("/", 1 << 10)] {
             let answer =
                 client.send(Request::post(path), Bytes::from_static(b"not asked for")).await;
-            assert!(answer.status == 200 && answer.text().len() == len, "{path}");
+            assert_eq!(answer.status, 200, "{path}");
+            assert_eq!(answer.text().len(), len, "{path}");
         }
     }
     fixture.wait_for_stores(0).await;

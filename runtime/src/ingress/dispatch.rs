@@ -200,3 +200,27 @@ where
     }
     Ok(event)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn headers_of_one_connection_stay_behind_and_all_others_go_on() {
+        let mut end_to_end = HeaderMap::new();
+        for (name, value) in [("cookie", "a"), ("x-own", "b"), ("cookie", "c")] {
+            end_to_end.append(name, HeaderValue::from_static(value));
+        }
+        let mut headers = end_to_end.clone();
+        keep_end_to_end(&mut headers);
+        assert_eq!(headers, end_to_end);
+        for name in ["connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"] {
+            headers.append(name, HeaderValue::from_static("d"));
+            headers.append(name, HeaderValue::from_static("e"));
+            keep_end_to_end(&mut headers);
+            assert_eq!(headers, end_to_end, "{name}");
+        }
+    }
+}

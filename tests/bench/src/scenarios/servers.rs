@@ -97,6 +97,8 @@ impl Servers {
     pub(super) fn start(sides: &[Side], tools: &Tools, figure: &mut Figure) -> Result<Self> {
         let path = guest_as(GUEST, Profile::Whole)?;
         let component = super::read_component(&path)?;
+        let optimized = "release profile with LTO and one code generation unit";
+        figure.line("guest", format!("`{GUEST}`, {optimized}; all but the native server run it"));
         let mut servers = vec![];
         for &side in sides {
             let started = match side {
