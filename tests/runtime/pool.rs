@@ -229,6 +229,33 @@ async fn typed_instances_go_with_their_generation() {
 }
 
 #[tokio::test]
+async fn idle_instances_do_not_wait_for_the_calls_of_their_generation() {
+    let (fixture, filter) = filter(at_most(1000)).await;
+    let go = Arc::new(tokio::sync::Notify::new());
+    let held = tokio::spawn({
+        let (filter, go) = (filter.clone(), Arc::clone(&go));
+        async move {
+            let call = filter.call(async |_, _| {
+                go.notified().await;
+                Ok(())
+            });
+            call.await
+        }
+    });
+    let inside = || fixture.runtime.status(filter.name()).unwrap().in_flight;
+    wait_until(|| inside() == 1, || "a call inside".to_owned()).await;
+    transform(&filter, "hello").await.unwrap();
+    assert_eq!(fixture.runtime.live_stores(), 2, "one with its call, one idle");
+
+    swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
+    // That of the call, and a warm one of the new generation.
+    fixture.wait_for_stores(2).await;
+    go.notify_one();
+    limited("a held call", held).await.unwrap().unwrap();
+    fixture.wait_for_stores(1).await;
+}
+
+#[tokio::test]
 async fn a_new_version_is_warm_for_those_who_call_the_old_one() {
     const CALLS: usize = 3;
     let (fixture, filter) = filter(InstanceMode::pooled()).await;

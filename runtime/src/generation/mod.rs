@@ -13,6 +13,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::artifact::{Lease, Tenant};
@@ -25,12 +26,13 @@ pub(crate) use gate::Entry;
 use gate::{After, Gate};
 pub(crate) use tally::{Counts, Tally};
 
-/// Ends the stores of a generation: first the idle ones, at the drain deadline all of them.
+/// Tells those who run calls of a generation that it ends: first those who wait for a further call,
+/// at the drain deadline all of them.
 ///
 /// Made before the generation, since what is staged already needs it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Retirement {
-    /// Cancelled when the generation is closed: idle stores end, no store is made for reuse.
+    /// Cancelled when the generation is closed: a worker ends with the calls it has.
     pub(crate) retiring: CancellationToken,
     /// Cancelled at the drain deadline: calls in flight end too.
     pub(crate) cut: CancellationToken,
@@ -187,7 +189,7 @@ impl<R> Place<R> {
     /// The call with the code it runs, if that is loaded.
     pub(crate) fn with_code(self) -> Result<Pass<R>, Self> {
         match self.0.code.get() {
-            Some(code) => Ok(Pass { code, place: self }),
+            Some(code) => Ok(Pass { code, place: self, since: Instant::now() }),
             None => Err(self),
         }
     }
@@ -212,7 +214,7 @@ impl<R: Send + Sync + 'static> Place<R> {
         let generation = &self.0;
         let move_in = |lease: &Lease| lease.moved_in(generation.as_tenant());
         let code = generation.code.load(&generation.retirement, move_in).await?;
-        Ok(Pass { code, place: self })
+        Ok(Pass { code, place: self, since: Instant::now() })
     }
 }
 
@@ -235,6 +237,7 @@ pub(crate) struct Pass<R> {
     // Dropped in this order, so that a drained generation has no code in use.
     code: Arc<Loaded<R>>,
     place: Place<R>,
+    since: Instant,
 }
 
 impl<R> Deref for Pass<R> {
@@ -249,6 +252,11 @@ impl<R> Pass<R> {
     /// Which generation this call is in.
     pub(crate) fn serving(&self) -> Serving {
         self.place.serving()
+    }
+
+    /// When this call began to run: its only look at a clock until its end.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
     }
 
     /// How the calls of this generation went, to be told of a failure.

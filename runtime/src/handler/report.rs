@@ -1,7 +1,8 @@
 //! The report of a failed call: one event and one log line, whoever made the call.
 
 use std::sync::Arc;
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::{EnterError, Entered};
 use crate::error::{CallFailure, chain};
@@ -18,10 +19,10 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// A call of `entered` begins.
-    pub(crate) fn now<R>(entered: &Entered<R>) -> Self {
+    /// The call of `entered`.
+    pub(crate) fn of<R>(entered: &Entered<R>) -> Self {
         let tally = Arc::clone(entered.pass.tally());
-        Self { serving: entered.pass.serving(), tally, at: Instant::now() }
+        Self { serving: entered.pass.serving(), tally, at: entered.pass.since() }
     }
 
     /// The report of this call, which `handler` runs.

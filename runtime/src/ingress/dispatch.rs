@@ -98,7 +98,7 @@ impl DataPlane {
         B::Error: std::fmt::Display,
     {
         let request_id = Some(self.request_ids.next());
-        let report = Begun::now(&entered).report(&self.bus, handler.name(), request_id);
+        let report = Begun::of(&entered).report(&self.bus, handler.name(), request_id);
         let report = Arc::new(report);
         let outcome = match &entered.pass.kind {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,

@@ -14,7 +14,6 @@ use super::live::{Age, Live, MakeError, Maker};
 use crate::config::InstanceMode;
 use crate::contract::Contract;
 use crate::error::{CallFailure, HandOverError};
-use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::snapshot::{Keeps, Restored, Snapshot};
 
@@ -26,7 +25,6 @@ const SPENT_MEMORY: u64 = 2;
 pub(crate) struct Keeper<C: Contract> {
     maker: Arc<Maker<C>>,
     mode: InstanceMode,
-    retirement: Retirement,
     /// Never locked across an await.
     shelf: Mutex<Shelf<C>>,
     /// Told when an instance that is used again is back, or gone.
@@ -40,6 +38,8 @@ struct Shelf<C: Contract> {
     idle: VecDeque<Box<Live<C>>>,
     /// Instances that are with calls; not counted when each serves one call only.
     n_lent: usize,
+    /// Whether instances end in place of coming back: of a pool that is [retired](Keeper::retire).
+    is_closed: bool,
 }
 
 impl<C: Contract> Shelf<C> {
@@ -96,16 +96,17 @@ impl<C: Contract> Lent<C> {
     ) {
         let keeper = &self.keeper;
         if let Some(live) = keeper.maker.revive(store, instance, age) {
-            keeper.retire(vec![live]);
+            keeper.end(vec![live]);
         }
     }
 }
 
 impl<C: Contract> Keeper<C> {
-    pub(crate) fn new(maker: Maker<C>, mode: InstanceMode, retirement: Retirement) -> Arc<Self> {
-        let shelf = Mutex::new(Shelf { idle: VecDeque::new(), n_lent: 0 });
+    pub(crate) fn new(maker: Maker<C>, mode: InstanceMode) -> Arc<Self> {
+        let shelf = Shelf { idle: VecDeque::new(), n_lent: 0, is_closed: false };
+        let shelf = Mutex::new(shelf);
         let (maker, back, ending) = (Arc::new(maker), Notify::new(), TaskTracker::new());
-        Arc::new(Self { maker, mode, retirement, shelf, back, ending })
+        Arc::new(Self { maker, mode, shelf, back, ending })
     }
 
     /// What is kept from call to call.
@@ -153,7 +154,7 @@ impl<C: Contract> Keeper<C> {
         Ok(())
     }
 
-    /// An instance for one call.
+    /// An instance for a call that begins `now`.
     ///
     /// # Errors
     ///
@@ -162,10 +163,13 @@ impl<C: Contract> Keeper<C> {
     /// # Cancel safety
     ///
     /// Nothing is taken when this is dropped before it is ready.
-    pub(crate) async fn take(self: &Arc<Self>) -> Result<(Box<Live<C>>, Lent<C>), CallFailure> {
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        now: Instant,
+    ) -> Result<(Box<Live<C>>, Lent<C>), CallFailure> {
         let (warm, lent) = match self.mode {
             InstanceMode::Fresh => (None, self.lend()),
-            InstanceMode::Pooled { .. } => self.lend_warm(),
+            InstanceMode::Pooled { .. } => self.lend_warm(now),
             InstanceMode::Singleton => {
                 let lent = self.turn().await;
                 (self.pop(), lent)
@@ -183,7 +187,7 @@ impl<C: Contract> Keeper<C> {
     pub(crate) fn expire_idle(&self) {
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return };
         let expired = expired(&mut self.shelf().idle, max_idle);
-        self.retire(expired);
+        self.end(expired);
     }
 
     /// Starts a singleton's instance, which takes no state over.
@@ -250,8 +254,23 @@ impl<C: Contract> Keeper<C> {
         Ok(restored)
     }
 
+    /// Ends the idle instances of a pool, aside, and the others when their calls are over. To be called
+    /// when the generation has a successor. A singleton's waits for [`close`](Self::close).
+    pub(crate) fn retire(&self) {
+        if !matches!(self.mode, InstanceMode::Pooled { .. }) {
+            return;
+        }
+        let mut shelf = self.shelf();
+        shelf.is_closed = true;
+        let idle = std::mem::take(&mut shelf.idle);
+        drop(shelf);
+        self.end(idle.into());
+    }
+
     /// Ends the instances in order. To be called when the generation is drained.
     pub(crate) async fn close(&self) {
+        // Once more, as code that was loaded again since has a keeper of its own.
+        self.retire();
         // What an instance does after its last answer may take as long as the rest of its end.
         let _ = tokio::time::timeout(self.maker.hand_over(), self.at_rest()).await;
         while let Some(live) = self.pop() {
@@ -299,10 +318,10 @@ impl<C: Contract> Keeper<C> {
     }
 
     /// A warm instance, if there is one, and the right to it or to the one that is made instead.
-    fn lend_warm(self: &Arc<Self>) -> (Option<Box<Live<C>>>, Lent<C>) {
+    fn lend_warm(self: &Arc<Self>, now: Instant) -> (Option<Box<Live<C>>>, Lent<C>) {
         let mut shelf = self.shelf();
         shelf.n_lent += 1;
-        (self.pop_from(shelf), self.lend())
+        (self.pop_fresh(shelf, now), self.lend())
     }
 
     /// A new instance. A singleton's takes the place of one that a call ended, without its state.
@@ -314,22 +333,23 @@ impl<C: Contract> Keeper<C> {
         Ok(live)
     }
 
-    /// The most recently used idle instance: its memory is the warmest, and the others can expire.
+    /// The instance of a singleton, if it is there.
     fn pop(&self) -> Option<Box<Live<C>>> {
-        self.pop_from(self.shelf())
+        self.shelf().idle.pop_back()
     }
 
-    fn pop_from(&self, mut shelf: MutexGuard<'_, Shelf<C>>) -> Option<Box<Live<C>>> {
+    /// The most recently used idle instance: its memory is the warmest, and the others can expire.
+    fn pop_fresh(&self, mut shelf: MutexGuard<'_, Shelf<C>>, now: Instant) -> Option<Box<Live<C>>> {
         let live = shelf.idle.pop_back();
         let InstanceMode::Pooled { max_idle, .. } = self.mode else { return live };
         // Older ones may have expired; they go when somebody looks for those.
-        if live.as_ref().is_none_or(|live| is_fresh(live, max_idle)) {
+        if live.as_ref().is_none_or(|live| is_fresh(live, now, max_idle)) {
             return live;
         }
         // All others have been idle for longer.
         let expired = shelf.idle.drain(..).chain(live).collect();
         drop(shelf);
-        self.retire(expired);
+        self.end(expired);
         None
     }
 
@@ -348,16 +368,23 @@ impl<C: Contract> Keeper<C> {
         }
         let now = Instant::now();
         live.idle_since = now;
-        let is_pooled = self.mode != InstanceMode::Singleton;
-        if is_pooled && (self.retirement.retiring.is_cancelled() || self.is_spent(&live, now)) {
-            self.retire(vec![live]);
+        if self.mode != InstanceMode::Singleton && self.is_spent(&live, now) {
+            self.end(vec![live]);
             return false;
         }
         let mut shelf = self.shelf();
+        if shelf.is_closed {
+            drop(shelf);
+            self.end(vec![live]);
+            return false;
+        }
         shelf.idle.push_back(live);
         let n_lent = shelf.lend_less();
         drop(shelf);
-        self.tell(n_lent);
+        // Nobody waits for the instances of a pool that is open.
+        if self.mode == InstanceMode::Singleton {
+            self.tell(n_lent);
+        }
         true
     }
 
@@ -370,7 +397,7 @@ impl<C: Contract> Keeper<C> {
     }
 
     /// Ends instances in order, aside: nobody waits for it.
-    fn retire(&self, spent: Vec<Box<Live<C>>>) {
+    fn end(&self, spent: Vec<Box<Live<C>>>) {
         if spent.is_empty() || !self.maker.has_shutdown() {
             // Stores are dropped outside of the lock: that unmaps memory.
             return;
@@ -394,8 +421,8 @@ pub(super) fn has_grown<H>(state: &HostState<H>) -> bool {
     state.memory_used() > state.memory_limit() / SPENT_MEMORY
 }
 
-fn is_fresh<C: Contract>(live: &Live<C>, max_idle: Duration) -> bool {
-    live.idle_since.elapsed() <= max_idle
+fn is_fresh<C: Contract>(live: &Live<C>, now: Instant, max_idle: Duration) -> bool {
+    now.saturating_duration_since(live.idle_since) <= max_idle
 }
 
 /// Takes those out of `idle` that have been there longer than `max_idle`.
@@ -403,6 +430,8 @@ fn expired<C: Contract>(
     idle: &mut VecDeque<Box<Live<C>>>,
     max_idle: Duration,
 ) -> Vec<Box<Live<C>>> {
-    let n_expired = idle.iter().position(|live| is_fresh(live, max_idle)).unwrap_or(idle.len());
+    let now = Instant::now();
+    let n_expired =
+        idle.iter().position(|live| is_fresh(live, now, max_idle)).unwrap_or(idle.len());
     idle.drain(..n_expired).collect()
 }

@@ -68,7 +68,8 @@ where
     if outlives_caller {
         Outlive::new(async move { answer(entered.as_ref(), timeout, &event).await }).await
     } else {
-        answer(entered.as_ref(), timeout, &event).await
+        // In a box, as it is large, and would be moved with every future around it.
+        Box::pin(answer(entered.as_ref(), timeout, &event)).await
     }
 }
 
@@ -86,5 +87,5 @@ async fn answer(
         let answer = instance.wrt_plugin_handler().call_handle(store, event).await?;
         Ok(answer.map(|event| event.map(|event| Box::new(event::from_guest(event)))))
     };
-    events.call(Bounds { timeout, cut: pass.cut() }, call).await
+    events.call(Bounds { timeout, since: pass.since(), cut: pass.cut() }, call).await
 }

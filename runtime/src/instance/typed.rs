@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
@@ -19,6 +20,8 @@ use crate::host::HostState;
 pub(crate) struct Bounds<'a> {
     /// Longest time from here to the result.
     pub(crate) timeout: Duration,
+    /// When the call began.
+    pub(crate) since: Instant,
     /// Cancelled at the drain deadline of the call's generation.
     pub(crate) cut: &'a CancellationToken,
 }
@@ -50,9 +53,9 @@ impl<C: Contract> Instances<C> {
     where
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
-        let Bounds { timeout, cut } = bounds;
+        let Bounds { timeout, since, cut } = bounds;
         let mut run = std::pin::pin!(async {
-            let (mut live, lent) = self.keeper.take().await?;
+            let (mut live, lent) = self.keeper.take(since).await?;
             let Live { exports, store, .. } = &mut *live;
             let result = call(exports, store).await.map_err(|error| failure(error, timeout))?;
             lent.give_back(live);

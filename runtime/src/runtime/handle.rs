@@ -140,7 +140,7 @@ impl HandlerHandle {
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         }
         let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
-        let begun = Begun::now(&entered);
+        let begun = Begun::of(&entered);
         let source = match handle_event(entered, timeout, event).await {
             Ok(Ok(answer)) => return Ok(answer.map(|event| *event)),
             Ok(Err(EventError::Rejected(reason))) => {

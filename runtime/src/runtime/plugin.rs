@@ -120,11 +120,12 @@ impl<C: Contract> Plugin<C> {
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
-        let bounds = Bounds { timeout: self.handler.config().timeout, cut: entered.pass.cut() };
-        let begun = Begun::now(&entered);
-        entered.pass.call(bounds, call).await.map_err(|source| {
+        let (timeout, pass) = (self.handler.config().timeout, &entered.pass);
+        let bounds = Bounds { timeout, since: pass.since(), cut: pass.cut() };
+        let begun = Begun::of(&entered);
+        pass.call(bounds, call).await.map_err(|source| {
             begun.report(&self.bus, self.name(), None).failed(&source);
-            let (handler, serving) = (self.name().clone(), entered.pass.serving());
+            let (handler, serving) = (self.name().clone(), pass.serving());
             CallError::Failed { handler, serving, source }
         })
     }

@@ -17,7 +17,6 @@ use crate::contract::{Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, Tier};
-use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::id::GenerationNumber;
 use crate::instance::keeper::Keeper;
@@ -47,7 +46,7 @@ impl Shared {
         indices: C::Indices,
         make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
     ) -> Result<Arc<Keeper<C>>, ContractError> {
-        let Plan { artifact, config, number, retirement } = plan;
+        let Plan { artifact, config, number } = plan;
         let (bus, stores) = (&self.bus, &self.stores);
         let factory = StoreFactory::new(artifact.engine(), config, bus, number, make_host, stores);
         let identity =
@@ -58,7 +57,7 @@ impl Shared {
             state: config.max_state,
         };
         let maker = Maker::new(pre, indices, factory, identity, allowance)?;
-        Ok(Keeper::new(maker, config.instances, retirement.clone()))
+        Ok(Keeper::new(maker, config.instances))
     }
 }
 
@@ -68,7 +67,6 @@ struct Plan<'a> {
     artifact: &'a Artifact,
     config: &'a HandlerConfig,
     number: GenerationNumber,
-    retirement: &'a Retirement,
 }
 
 /// Code that a candidate's instances run. A long-lived instance begins on optimized code: it could

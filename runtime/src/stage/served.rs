@@ -54,7 +54,7 @@ impl ServedGuest {
         let kind = Kind::of(component)?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
-        let plan = Plan { artifact, config, number, retirement };
+        let plan = Plan { artifact, config, number };
         let served = match ServedIndices::new(kind, &pre)? {
             ServedIndices::Http(indices) => {
                 let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
@@ -156,6 +156,10 @@ impl Guest for ServedGuest {
             ServedKind::Event(_) => Err(ProbeError::NotHttp),
         };
         passed.map_err(|source| StageError::Probe { path: path.clone(), source: Box::new(source) })
+    }
+
+    fn retire(&self, ready: &Served) {
+        with_keeper!(ready, keeper => keeper.retire());
     }
 
     async fn close(&self, ready: &Served) {

@@ -28,7 +28,6 @@ impl<C: Contract> TypedGuest<C> {
         &self,
         artifact: &Artifact,
         number: GenerationNumber,
-        retirement: &Retirement,
     ) -> Result<Instances<C>, StageError> {
         let Self { shared, config, linkers, make_host } = self;
         let (component, wasi03) = (artifact.component(), shared.config.wasi03);
@@ -38,7 +37,7 @@ impl<C: Contract> TypedGuest<C> {
             found: export_names(component),
             source,
         })?;
-        let plan = Plan { artifact, config, number, retirement };
+        let plan = Plan { artifact, config, number };
         Ok(Instances::new(shared.keeper(plan, pre, indices, Arc::clone(make_host))?))
     }
 }
@@ -54,11 +53,11 @@ impl<C: Contract> Guest for TypedGuest<C> {
         &self,
         candidate: &Candidate,
         number: GenerationNumber,
-        retirement: Retirement,
+        _: Retirement,
     ) -> Result<Staged<Instances<C>>, StageError> {
         let goal = goal_of(&self.config);
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let instances = self.link(&obtained.artifact, number, &retirement)?;
+        let instances = self.link(&obtained.artifact, number)?;
         let component = obtained.artifact.component();
         let stocked = instances.keeper().stock().await;
         stocked.map_err(|error| first_instance_error(error, C::WORLD, component))?;
@@ -69,11 +68,11 @@ impl<C: Contract> Guest for TypedGuest<C> {
         &self,
         candidate: &Candidate,
         number: GenerationNumber,
-        retirement: Retirement,
+        _: Retirement,
         goal: Goal,
     ) -> Result<Staged<Instances<C>>, StageError> {
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let instances = self.link(&obtained.artifact, number, &retirement)?;
+        let instances = self.link(&obtained.artifact, number)?;
         Ok(obtained.staged(candidate, instances))
     }
 
@@ -110,6 +109,10 @@ impl<C: Contract> Guest for TypedGuest<C> {
             }
             None => Ok(()),
         }
+    }
+
+    fn retire(&self, ready: &Instances<C>) {
+        ready.keeper().retire();
     }
 
     async fn close(&self, ready: &Instances<C>) {

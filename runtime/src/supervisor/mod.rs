@@ -105,6 +105,11 @@ pub(crate) trait Guest: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// Ends the idle instances of a `ready` that has a successor; calls inside go on.
+    fn retire(&self, ready: &Self::Ready) {
+        let _ = ready;
+    }
+
     /// Ends the instances of a `ready` that takes no calls any more.
     fn close(&self, ready: &Self::Ready) -> impl Future<Output = ()> + Send {
         let _ = ready;

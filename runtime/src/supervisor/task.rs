@@ -486,6 +486,9 @@ async fn drain<G: Guest>(
     deadline: Duration,
     bus: EventBus,
 ) {
+    if let Some(loaded) = generation.peek() {
+        guest.retire(loaded.ready());
+    }
     let drained = generation.drain(deadline).await;
     bus.emit(
         Some(handler.name()),

@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::handler::{Proxy, Request, Response};
@@ -110,7 +111,7 @@ async fn run(
     answer: oneshot::Sender<Answer>,
     timeout: Duration,
 ) -> Result<(), CallFailure> {
-    let (mut live, lent) = keeper.take().await?;
+    let (mut live, lent) = keeper.take(Instant::now()).await?;
     let called = async {
         let Proxy::P2(guest) = &live.exports else {
             wasmtime::bail!("it is a handler of WASI 0.3");

@@ -39,7 +39,8 @@ impl HandlerState for Workers {
     type WorkerState = Worker;
 
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
-        let (live, lent) = self.keeper.take().await.map_err(wasmtime::Error::new)?;
+        let lent = self.keeper.take(Instant::now().into()).await;
+        let (live, lent) = lent.map_err(wasmtime::Error::new)?;
         // The memory of a singleton is not its client's, so it outlives a client that leaves. It
         // comes back after each call: whoever has it may save its state.
         let is_single = self.mode == InstanceMode::Singleton;
