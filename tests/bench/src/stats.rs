@@ -32,6 +32,13 @@ impl Samples {
         sorted.get(rank - 1).copied().unwrap_or(f64::NAN)
     }
 
+    /// How many times as large as in `base` a sample is: the median over pairs that were taken one
+    /// after the other, so that what slows the machine for a while slows both of a pair.
+    pub(crate) fn over(&self, base: &Self) -> f64 {
+        let pairs = self.0.iter().zip(&base.0);
+        Self(pairs.map(|(value, base)| value / base).collect()).median()
+    }
+
     /// The largest sample.
     pub(crate) fn max(&self) -> f64 {
         self.percentile(100)
@@ -75,6 +82,15 @@ mod tests {
         let at = |percent| samples.percentile(percent);
         assert_eq!((at(50), at(90), at(100), at(0)), (5.0, 9.0, 10.0, 1.0));
         assert_eq!((samples.per_mille(900), samples.per_mille(901)), (9.0, 10.0));
+    }
+
+    #[test]
+    fn ratios_are_those_of_pairs() {
+        // Twice the base each time, on a machine that becomes slower.
+        let base = Samples(vec![1.0, 1.0, 5.0, 9.0, 9.0]);
+        let twice = Samples(vec![2.0, 2.0, 10.0, 18.0, 2.0]);
+        assert_eq!(twice.over(&base), 2.0);
+        assert!(Samples::default().over(&base).is_nan());
     }
 
     #[test]

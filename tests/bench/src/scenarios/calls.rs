@@ -21,10 +21,10 @@ const WARM_UP: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Rounds of each cell on each side.
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 25)]
     rounds: u64,
     /// Milliseconds of one round.
-    #[arg(long, default_value_t = 150)]
+    #[arg(long, default_value_t = 60)]
     ms: u64,
     /// Threads of the cells that use several.
     #[arg(long, default_value_t = 2)]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        Self { rounds: 9, ms: 150, threads: 2, cell: String::new(), only: None }
+        Self { rounds: 25, ms: 60, threads: 2, cell: String::new(), only: None }
     }
 }
 
@@ -173,7 +173,7 @@ fn add_rows(figure: &mut Figure, cell: &Cell, measured: &Measured) {
     }
     if bare.len() > 0 {
         let what = format!("{}, as a multiple of bare wasmtime", cell.label);
-        let row = Row::low(cell.name, what, wrt.median() / bare.median(), Unit::Times);
+        let row = Row::low(cell.name, what, wrt.over(bare), Unit::Times);
         figure.row(match cell.bar {
             Some(bar) => row.bar(bar),
             None => row,
@@ -181,7 +181,7 @@ fn add_rows(figure: &mut Figure, cell: &Cell, measured: &Measured) {
     }
     if extism.len() > 0 {
         let what = format!("{}, times faster than Extism", cell.label);
-        let row = Row::high(cell.extism, what, extism.median() / wrt.median(), Unit::Times);
+        let row = Row::high(cell.extism, what, extism.over(wrt), Unit::Times);
         // Faster than Extism where there is a bar at all.
         figure.row(if cell.bar.is_some() { row.bar(1.0) } else { row });
     }
