@@ -254,7 +254,7 @@ impl<R> Pass<R> {
         self.place.serving()
     }
 
-    /// When this call began to run: its only look at a clock until its end.
+    /// When this call began to run.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
