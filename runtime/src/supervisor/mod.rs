@@ -105,7 +105,8 @@ pub(crate) trait Guest: Send + Sync + 'static {
         async { Ok(()) }
     }
 
-    /// Ends the idle instances of a `ready` that has a successor; calls inside go on.
+    /// Ends the idle instances of a `ready` in whose place others or other code take the calls from
+    /// now on; calls inside go on.
     fn retire(&self, ready: &Self::Ready) {
         let _ = ready;
     }

@@ -405,7 +405,11 @@ impl<G: Guest> Task<G> {
         let Some(active) = self.handler.active().current() else { return };
         match optimized {
             Ok((loaded, took)) => {
+                let before = active.peek();
                 active.replace_code(loaded);
+                if let Some(before) = before {
+                    self.guest.retire(before.ready());
+                }
                 let generation = active.serving().generation;
                 let kind = EventKind::Optimized { generation, compile_ms: milliseconds(took) };
                 self.bus.emit(Some(self.handler.name()), None, kind);

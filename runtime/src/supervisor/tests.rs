@@ -2,6 +2,7 @@
 
 mod simulation;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, broadcast};
@@ -16,6 +17,7 @@ use crate::events::{CompiledBy, Event, EventKind, Stage, Tier};
 struct Fake {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
+    retired: Arc<Mutex<Vec<String>>>,
 }
 
 fn staged(ready: String, tier: Tier) -> Staged<String> {
@@ -68,6 +70,10 @@ impl Guest for Fake {
         unreachable!("these fakes keep nothing")
     }
 
+    fn retire(&self, ready: &String) {
+        self.retired.lock().unwrap().push(ready.clone());
+    }
+
     fn tidy_every(&self) -> Option<Duration> {
         Some(Duration::from_secs(1))
     }
@@ -78,6 +84,7 @@ struct Harness {
     handler: Arc<Handler<String>>,
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
+    retired: Arc<Mutex<Vec<String>>>,
     events: broadcast::Receiver<Event>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -88,15 +95,16 @@ fn harness(max_draining: usize) -> Harness {
     let config = HandlerConfig::new(name).with_drain(Duration::from_secs(10));
     let handler =
         Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), Duration::from_secs(5)));
-    let (go, staged) = (Arc::new(Semaphore::new(0)), Arc::default());
+    let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
     let (bus, tasks, stop) = (EventBus::new(), TaskTracker::new(), CancellationToken::new());
     let events = bus.subscribe();
-    let guest = Fake { go: Arc::clone(&go), staged: Arc::clone(&staged) };
+    let guest =
+        Fake { go: Arc::clone(&go), staged: Arc::clone(&staged), retired: Arc::clone(&retired) };
     let mismatch = Mismatch::Refuse;
     let book = Book::open(handler.name().clone(), None);
     let orders = Orders { bus, max_draining, mismatch, book, stop: stop.clone() };
     let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
-    Harness { handle: Arc::new(handle), handler, go, staged, events, tasks, stop }
+    Harness { handle: Arc::new(handle), handler, go, staged, retired, events, tasks, stop }
 }
 
 impl Harness {
@@ -261,6 +269,7 @@ async fn baseline_code_is_replaced_in_place_while_calls_keep_what_they_began_wit
     assert_eq!(*entered.pass, "plain");
     assert_eq!(harness.answer().await, "plain optimized");
     assert_eq!(entered.pass.serving(), harness.handler.serving().unwrap());
+    assert_eq!(*harness.retired.lock().unwrap(), ["plain"], "though a call is with it");
 }
 
 #[tokio::test(start_paused = true)]
