@@ -85,7 +85,7 @@ pub enum EventKind {
         digest: Digest,
         /// Milliseconds from the first file event or request to publication.
         total_ms: f64,
-        /// Milliseconds callers were held; 0 for a stateless swap.
+        /// Milliseconds callers were held; 0 for a stateless swap that takes nothing back.
         pause_ms: f64,
         /// Milliseconds of the publication itself: the pointer store, and the end of the old
         /// generation's admissions.

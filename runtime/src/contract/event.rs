@@ -58,6 +58,10 @@ impl Contract for Events {
 
 /// The event as the guest's types have it.
 pub(crate) fn to_guest(event: CloudEvent) -> GuestEvent {
+    // Most events have none, and to walk over nothing takes its time, too.
+    let has_extensions = !event.extensions.is_empty();
+    let extensions =
+        if has_extensions { event.extensions.into_iter().collect() } else { Vec::new() };
     GuestEvent {
         id: event.id,
         source: event.source,
@@ -67,7 +71,7 @@ pub(crate) fn to_guest(event: CloudEvent) -> GuestEvent {
         datacontenttype: event.datacontenttype,
         dataschema: event.dataschema,
         data: event.data.map(Vec::from),
-        extensions: event.extensions.into_iter().collect(),
+        extensions,
     }
 }
 

@@ -68,8 +68,10 @@ where
     if outlives_caller {
         Outlive::new(async move { answer(entered.as_ref(), timeout, &event).await }).await
     } else {
-        // In a box, as it is large, and would be moved with every future around it.
-        Box::pin(answer(entered.as_ref(), timeout, &event)).await
+        // In a box, as it is large, and would be moved with every future around it; and made there:
+        // `Box::pin` would make it first, and copy all of it.
+        let place = Box::new_uninit();
+        Box::into_pin(Box::write(place, answer(entered.as_ref(), timeout, &event))).await
     }
 }
 

@@ -86,7 +86,7 @@ impl<G: Guest> Task<G> {
     /// Why it was refused; what was active still is.
     pub(super) async fn bring(&mut self, bring: Bring) -> Result<Swap, StageError> {
         let prepared = self.prepare(bring).await?;
-        self.finish(prepared).await
+        self.finish(prepared, None).await
     }
 
     /// Stages `bring`. Cancel-safe: what was staged is dropped, and was never visible.
@@ -101,10 +101,12 @@ impl<G: Guest> Task<G> {
         Ok(Prepared { bring, number, staged, retirement, own })
     }
 
-    /// Publishes what is staged, if it takes over what it has to, and is well.
+    /// Publishes what is staged, if it takes over what it has to, and is well. Callers that are
+    /// held already are let go with that.
     pub(super) async fn finish(
         &mut self,
         prepared: Prepared<G::Ready>,
+        hold: Option<Hold<'_, G::Ready>>,
     ) -> Result<Swap, StageError> {
         let Prepared { bring, number, staged, retirement, own } = prepared;
         let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
@@ -133,7 +135,7 @@ impl<G: Guest> Task<G> {
         let digest = candidate.digest;
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
-        let (swap, handed_over) = self.walk(terms, generation, kept, &story).await?;
+        let (swap, handed_over) = self.walk(terms, generation, hold, kept, &story).await?;
 
         let version = Version { number, candidate: spare, lease: None, snapshot: None };
         if let Some(mut before) = self.active.replace(version) {
@@ -157,13 +159,14 @@ impl<G: Guest> Task<G> {
         &mut self,
         terms: Terms,
         next: Arc<Generation<G::Ready>>,
+        held: Option<Hold<'_, G::Ready>>,
         kept: Option<Snapshot>,
         story: &Story<'_>,
     ) -> Result<(Swap, Option<Snapshot>), StageError> {
         let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
         let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
         let ready = loaded.ready();
-        let (mut hold, mut snapshot, mut problem, mut swap) = (None, None, None, None);
+        let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
         let mut protocol = Protocol::new(terms);
         #[cfg(test)]
         {
@@ -173,7 +176,7 @@ impl<G: Guest> Task<G> {
         loop {
             let done = match step {
                 Step::Hold => {
-                    hold = handler.active().hold();
+                    hold = hold.or_else(|| handler.active().hold());
                     let limit = handler.config().hand_over;
                     at_rest(hold.as_ref(), limit)
                         .await

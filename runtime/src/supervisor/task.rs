@@ -22,7 +22,7 @@ use crate::artifact::{Candidate, Goal};
 use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventBus, EventKind, Serving};
 use crate::generation::{Generation, Loaded, Retirement};
-use crate::handler::Handler;
+use crate::handler::{Handler, Hold};
 use crate::id::{Digest, GenerationNumber};
 
 pub(super) struct Task<G: Guest> {
@@ -57,6 +57,11 @@ pub(super) struct Task<G: Guest> {
 /// that follows soon would find the processors busy with code that it replaces. With 500 ms, edits
 /// at a brisk pace took 60 ms longer each.
 const OPTIMIZE_AFTER: Duration = Duration::from_secs(2);
+
+/// Longest that callers are held while the way back from a bad generation is staged. With its code
+/// in memory that takes 2 ms; where it has to be compiled, an answer at once is worth more, also
+/// from the bad one.
+const HOLD_FOR_WAY_BACK: Duration = Duration::from_millis(100);
 
 /// See [`Task::optimizing`].
 pub(super) type Optimizing<R> =
@@ -149,7 +154,7 @@ impl<G: Guest> Task<G> {
             let Operation { request, answer } = operation;
             let outcome = match request {
                 Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
-                Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop).await,
+                Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop, None).await,
             };
             // Before the answer, so that whoever hears of it finds it.
             self.tell_draining();
@@ -246,7 +251,7 @@ impl<G: Guest> Task<G> {
             prepared = in_turn => prepared?,
         };
         match prepared {
-            Some(prepared) => Ok(self.finish(prepared).await?),
+            Some(prepared) => Ok(self.finish(prepared, None).await?),
             None => Ok(Swap::Superseded),
         }
     }
@@ -274,17 +279,19 @@ impl<G: Guest> Task<G> {
         }
     }
 
-    /// Goes back to generation `to`, or to the one before.
+    /// Goes back to generation `to`, or to the one before. Callers that are held already stay so
+    /// until its publication, unless that takes long.
     async fn roll_back(
         &mut self,
         to: Option<GenerationNumber>,
         cause: &str,
         stop: &CancellationToken,
+        hold: Option<Hold<'_, G::Ready>>,
     ) -> Answer {
         let ended = tokio::select! {
             biased; // As in `swap`.
             // Cancel-safe: as in `swap`.
-            ended = self.try_roll_back(to, cause) => ended,
+            ended = self.try_roll_back(to, cause, hold) => ended,
             () = stop.cancelled() => Err(StageError::ShuttingDown),
         };
         match ended {
@@ -297,6 +304,7 @@ impl<G: Guest> Task<G> {
         &mut self,
         to: Option<GenerationNumber>,
         cause: &str,
+        hold: Option<Hold<'_, G::Ready>>,
     ) -> Result<Swap, StageError> {
         let Some(from) = self.handler.serving() else {
             return Err(no_way_back("nothing is active that could be rolled back"));
@@ -315,7 +323,9 @@ impl<G: Guest> Task<G> {
         let again = Bring::again(candidate, cause.to_owned());
         // Without waiting for a place among those that drain: the bytes that were taken back do not
         // come again, so this is no way around the bound.
-        let swap = self.bring(Bring { back_from: Some(from.generation), kept, ..again }).await?;
+        let back = Bring { back_from: Some(from.generation), kept, ..again };
+        let (prepared, hold) = while_held(hold, HOLD_FOR_WAY_BACK, self.prepare(back)).await;
+        let swap = self.finish(prepared?, hold).await?;
         self.book.rolled_back(from.generation, cause);
         Ok(swap)
     }
@@ -329,9 +339,11 @@ impl<G: Guest> Task<G> {
             "{} of {} calls of generation {} failed",
             counts.failures, counts.calls, trial.generation
         );
-        let stop = self.stop.clone();
+        let (stop, handler) = (self.stop.clone(), Arc::clone(&self.handler));
+        // Who calls now would only be one more that fails.
+        let hold = handler.active().hold();
         // A refusal is told as an event; what was active goes on, which is all that is left.
-        let _ = self.roll_back(None, &cause, &stop).await;
+        let _ = self.roll_back(None, &cause, &stop, hold).await;
     }
 
     /// The time of the active generation's trial is over.
@@ -521,6 +533,22 @@ pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
         return;
     }
     std::future::pending().await
+}
+
+/// Does `work` while callers are held, though they are let go after `limit`.
+async fn while_held<'a, R, T>(
+    hold: Option<Hold<'a, R>>,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> (T, Option<Hold<'a, R>>) {
+    let mut work = std::pin::pin!(work);
+    if hold.is_some() {
+        if let Ok(done) = tokio::time::timeout(limit, work.as_mut()).await {
+            return (done, hold);
+        }
+        drop(hold);
+    }
+    (work.await, None)
 }
 
 /// Waits for the end of a trial's time, for ever without one.

@@ -92,7 +92,9 @@ struct Harness {
 
 fn harness(max_draining: usize) -> Harness {
     let name = HandlerName::new("hello").unwrap();
-    let config = HandlerConfig::new(name).with_drain(Duration::from_secs(10));
+    let config = HandlerConfig::new(name)
+        .with_drain(Duration::from_secs(10))
+        .with_probation(Duration::from_secs(3600), 3);
     let handler =
         Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), Duration::from_secs(5)));
     let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
@@ -324,6 +326,42 @@ async fn optimized_code_is_made_of_the_bytes_that_were_published() {
         }
     }
     assert_eq!(harness.answer().await, "plain optimized");
+}
+
+/// Has a generation fail its trial whose way back waits for a permit of `go`, until that is staged.
+async fn condemned(harness: &Harness) {
+    harness.go.add_permits(1);
+    let _ = harness.swap("slow one").await.unwrap();
+    let _ = harness.swap("two").await.unwrap();
+    let active = harness.handler.active().current().unwrap();
+    for _ in 0..harness.handler.config().max_failures {
+        assert_eq!(harness.answer().await, "two");
+        active.tally().failed();
+    }
+    harness.until_staging(3).await;
+}
+
+#[tokio::test]
+async fn callers_of_a_condemned_generation_wait_for_the_one_before() {
+    let harness = harness(2);
+    condemned(&harness).await;
+    assert!(harness.handler.active().try_enter().is_none());
+    harness.go.add_permits(1);
+    assert_eq!(harness.answer().await, "slow one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_of_a_condemned_generation_do_not_wait_long() {
+    let harness = harness(2);
+    condemned(&harness).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(harness.answer().await, "two");
+    assert_eq!(began.elapsed().as_millis(), 100);
+    harness.go.add_permits(1);
+    while harness.answer().await == "two" {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(harness.answer().await, "slow one");
 }
 
 fn lazily(harness: &Harness, text: &'static str) -> tokio::task::JoinHandle<Answer> {

@@ -15,9 +15,13 @@ use crate::site::{Site, swap};
 /// How much larger the resident memory may be.
 const BAR: f64 = 1.02;
 
-/// A server is at rest when its files and threads have not changed for this long: tokio keeps an
-/// idle thread of its blocking pool for ten seconds.
+/// A server is at rest when its files, threads and memory have not changed for this long: tokio
+/// keeps an idle thread of its blocking pool for ten seconds, and the allocator gives back what is
+/// free for as long.
 const REST: Duration = Duration::from_secs(12);
+
+/// How much of the memory may come and go at rest.
+const REST_BYTES: u64 = 64 * 1024;
 
 /// When to stop waiting for rest; what is measured then decides.
 const REST_LIMIT: Duration = Duration::from_secs(90);
@@ -94,18 +98,21 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
     Ok(figure)
 }
 
-/// Looks at `server` once its files and threads have stayed the same for a while.
+/// Looks at `server` once it has stayed the same for a while.
 fn at_rest(server: &ServerProcess) -> Result<ProcStat> {
     let limit = Instant::now() + REST_LIMIT;
-    let mut last = ProcStat::of(server.id())?;
+    let mut first = ProcStat::of(server.id())?;
     let mut since = Instant::now();
-    while since.elapsed() < REST && Instant::now() < limit {
+    loop {
         thread::sleep(LOOK_EVERY);
         let stat = ProcStat::of(server.id())?;
-        if (stat.n_files, stat.n_threads) != (last.n_files, last.n_threads) {
-            since = Instant::now();
+        let is_same = (stat.n_files, stat.n_threads) == (first.n_files, first.n_threads)
+            && stat.rss.abs_diff(first.rss) <= REST_BYTES;
+        if !is_same {
+            (first, since) = (stat, Instant::now());
         }
-        last = stat;
+        if since.elapsed() >= REST || Instant::now() >= limit {
+            return Ok(stat);
+        }
     }
-    Ok(last)
 }
