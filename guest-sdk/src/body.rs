@@ -160,6 +160,15 @@ impl Body {
         }
     }
 
+    /// The bytes of a body that is in memory; of another one none.
+    #[cfg(target_arch = "wasm32")]
+    pub(crate) fn into_memory(self) -> Bytes {
+        match self.0 {
+            Inner::Full(bytes) => bytes,
+            Inner::Empty | Inner::Stream(_) | Inner::Missing(_) => Bytes::new(),
+        }
+    }
+
     pub(crate) async fn frame(&mut self) -> Result<Option<Frame<Bytes>>> {
         poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *self), cx)).await.transpose()
     }

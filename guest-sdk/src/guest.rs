@@ -10,6 +10,7 @@ pub mod state;
 pub mod bindings {
     //! One file for each world that an attribute can export.
 
+    pub mod http;
     pub mod lifecycle;
     pub mod sdk;
     pub mod state;

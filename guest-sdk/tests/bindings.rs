@@ -7,6 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use wit_bindgen_core::wit_parser::Resolve;
 use wit_bindgen_core::{Files, WorldGenerator};
+use wit_bindgen_rust::WithOption;
 
 /// What the SDK binds: less than the worlds of the package, because each import that is bound is
 /// compiled for every handler, and a world for each optional export, because an export macro
@@ -20,6 +21,10 @@ world sdk {
   export wrt:plugin/handler@0.1.0;
 }
 
+world http {
+  export wrt:plugin/http@0.1.0;
+}
+
 world lifecycle {
   export wrt:plugin/lifecycle@0.1.0;
 }
@@ -29,16 +34,30 @@ world state {
 }
 ";
 
-fn generate(root: &Path, world: &str) -> Result<String, Box<dyn Error>> {
+/// What the bindings of WASI are that every handler has already.
+const WASI: [(&str, &str); 5] = [
+    ("wasi:clocks/monotonic-clock@0.2.12", "::wasip2::clocks::monotonic_clock"),
+    ("wasi:http/types@0.2.12", "::wasip2::http::types"),
+    ("wasi:io/error@0.2.12", "::wasip2::io::error"),
+    ("wasi:io/poll@0.2.12", "::wasip2::io::poll"),
+    ("wasi:io/streams@0.2.12", "::wasip2::io::streams"),
+];
+
+fn generate(root: &Path, name: &str) -> Result<String, Box<dyn Error>> {
     let mut resolve = Resolve::default();
     resolve.push_dir(root.join("../wit"))?;
     let package = resolve.push_str("sdk.wit", WORLDS)?;
-    let world = resolve.select_world(&[package], Some(world))?;
+    let world = resolve.select_world(&[package], Some(name))?;
     let options = wit_bindgen_rust::Opts {
         generate_all: true,
         pub_export_macro: true,
         runtime_path: Some("wit_bindgen::rt".into()),
         format: true,
+        // The others refer to none of them.
+        with: if name == "http" { WASI.as_slice() } else { &[] }
+            .iter()
+            .map(|&(name, path)| (name.to_owned(), WithOption::Path(path.to_owned())))
+            .collect(),
         ..Default::default()
     };
     let mut files = Files::default();
@@ -54,7 +73,7 @@ fn generate(root: &Path, world: &str) -> Result<String, Box<dyn Error>> {
 fn bindings_match_the_wit_files() {
     // Asked at run time: clones may share a target directory.
     let root = &PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap());
-    for world in ["sdk", "lifecycle", "state"] {
+    for world in ["sdk", "http", "lifecycle", "state"] {
         let path = root.join(format!("src/guest/bindings/{world}.rs"));
         let expected = generate(root, world).unwrap();
         if std::env::var_os("BLESS").is_some() {

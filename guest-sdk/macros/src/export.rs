@@ -44,9 +44,22 @@ fn handler(kind: Kind, serve: TokenStream, arguments: TokenStream) -> TokenStrea
                     request: ::wrt_guest::__private::http::IncomingRequest,
                     out: ::wrt_guest::__private::http::ResponseOutparam,
                 ) {
-                    ::wrt_guest::__private::http::#serve(#arguments, request, out)
+                    let exchange = ::wrt_guest::__private::http::Exchange::sent(request, out);
+                    let _ = ::wrt_guest::__private::http::#serve(#arguments, exchange);
                 }
             }
+            impl ::wrt_guest::__private::http::WholeGuest for Export {
+                fn handle(
+                    request: ::wrt_guest::__private::http::IncomingRequest,
+                    out: ::wrt_guest::__private::http::ResponseOutparam,
+                ) -> ::core::option::Option<::wrt_guest::__private::http::Answer> {
+                    let exchange = ::wrt_guest::__private::http::Exchange::whole(request, out);
+                    ::wrt_guest::__private::http::#serve(#arguments, exchange)
+                }
+            }
+            ::wrt_guest::__private::bindings::http::export!(
+                Export with_types_in ::wrt_guest::__private::bindings::http
+            );
             ::wrt_guest::__private::wasip2::http::proxy::export!(
                 Export with_types_in ::wrt_guest::__private::wasip2
             );

@@ -1,5 +1,6 @@
 //! Runs an HTTP handler for the component's export, and streams its response out.
 
+pub use super::bindings::http::exports::wrt::plugin::http::{Answer, Guest as WholeGuest};
 pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
 
 mod incoming;
@@ -9,7 +10,7 @@ use crate::http_handler::error_response;
 use crate::state::slot::Slot;
 use crate::{Body, Error, HttpHandler, Needs, Request, Response, Result, StatefulHttpHandler};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use std::future::Future;
 use std::pin::Pin;
 use std::thread::LocalKey;
@@ -20,21 +21,43 @@ use wstd::io::AsyncOutputStream;
 type Call<'a> = Box<dyn FnOnce(Request) -> Answering<'a> + 'a>;
 type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
 
-/// Answers one request.
-pub fn serve<H: HttpHandler<S>, S>(handler: H, request: IncomingRequest, out: ResponseOutparam) {
-    run(Box::new(|request| Box::pin(handler.call(request))), H::NEEDS, request, out);
+/// Longest body in bytes that is given back whole: as much as a stream's pieces have.
+const LONGEST_WHOLE: usize = 64 << 10;
+
+/// The two exports that a request may come by.
+pub struct Exchange {
+    request: IncomingRequest,
+    out: ResponseOutparam,
+    /// Whether the answer may be given back.
+    may_be_whole: bool,
 }
 
-/// Answers one request with the state of the instance.
+impl Exchange {
+    /// Of `wasi:http/incoming-handler`.
+    pub fn sent(request: IncomingRequest, out: ResponseOutparam) -> Self {
+        Self { request, out, may_be_whole: false }
+    }
+
+    /// Of `wrt:plugin/http`.
+    pub fn whole(request: IncomingRequest, out: ResponseOutparam) -> Self {
+        Self { request, out, may_be_whole: true }
+    }
+}
+
+/// Answers one request; returns the answer if that was not sent.
+pub fn serve<H: HttpHandler<S>, S>(handler: H, exchange: Exchange) -> Option<Answer> {
+    run(Box::new(|request| Box::pin(handler.call(request))), H::NEEDS, exchange)
+}
+
+/// [`serve`] with the state of the instance.
 ///
 /// The state is back in its slot before the body is sent: no response borrows from it.
 pub fn serve_with<H: StatefulHttpHandler<S, Shape>, S, Shape>(
     handler: H,
     slot: &'static LocalKey<Slot<S>>,
     begin: Option<fn() -> S>,
-    request: IncomingRequest,
-    out: ResponseOutparam,
-) {
+    exchange: Exchange,
+) -> Option<Answer> {
     let call = move |request| -> Answering<'_> {
         Box::pin(async move {
             let mut state = slot.with(|slot| slot.take(begin))?;
@@ -43,19 +66,27 @@ pub fn serve_with<H: StatefulHttpHandler<S, Shape>, S, Shape>(
             result
         })
     };
-    run(Box::new(call), H::NEEDS, request, out);
+    run(Box::new(call), H::NEEDS, exchange)
 }
 
 /// Does all of the work that is the same for each handler.
 ///
 /// Apart from [`serve`] because that is compiled anew with each edit of the handler's crate, with
 /// everything generic that it uses, and this once.
-fn run(call: Call<'_>, needs: Needs, request: IncomingRequest, out: ResponseOutparam) {
+fn run(call: Call<'_>, needs: Needs, exchange: Exchange) -> Option<Answer> {
+    let Exchange { request, out, may_be_whole } = exchange;
     // An error that is the handler's own goes to the host as an `internal-error` with the whole
     // chain: the host can record it and tell the client nothing, without an import for logging.
     wstd::runtime::block_on(async {
-        let answer = answer(call, needs, request).await.or_else(error_response);
-        match answer.and_then(Prepared::new) {
+        let response = answer(call, needs, request).await.or_else(error_response);
+        let response = match response {
+            Ok(response) if may_be_whole => match whole(response) {
+                Ok(answer) => return Some(answer),
+                Err(response) => Ok(response),
+            },
+            response => response,
+        };
+        match response.and_then(Prepared::new) {
             Ok(Prepared { response, body, sink }) => {
                 ResponseOutparam::set(out, Ok(response));
                 send(body, sink).await;
@@ -65,11 +96,28 @@ fn run(call: Call<'_>, needs: Needs, request: IncomingRequest, out: ResponseOutp
                 ResponseOutparam::set(out, Err(code));
             }
         }
-    });
+        None
+    })
 }
 
 async fn answer(call: Call<'_>, needs: Needs, request: IncomingRequest) -> Result<Response> {
     call(incoming::request(request, needs)?).await
+}
+
+/// `response` in one piece, if it is there and small; its length is then plain to see.
+fn whole(response: Response) -> std::result::Result<Answer, Response> {
+    let headers = response.headers();
+    let length = response.body().length_in_memory().filter(|length| *length <= LONGEST_WHOLE);
+    let is_true = |promised: &HeaderValue| {
+        length.is_some_and(|length| promised.as_bytes() == length.to_string().as_bytes())
+    };
+    if length.is_none() || !headers.get_all(CONTENT_LENGTH).iter().all(is_true) {
+        return Err(response);
+    }
+    let pairs = headers.iter();
+    let pairs = pairs.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    let (status, headers) = (response.status().as_u16(), pairs.collect());
+    Ok(Answer { status, headers, body: response.into_body().into_memory().into() })
 }
 
 /// A response whose head the host will accept, so that everything that can be told to the client

@@ -7,6 +7,7 @@ mod check;
 pub(crate) mod event;
 pub(crate) mod hooks;
 pub(crate) mod served;
+pub(crate) mod whole;
 
 use std::future::Future;
 

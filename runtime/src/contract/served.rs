@@ -1,13 +1,13 @@
 //! Which of the contracts that wrt serves a component fulfils: HTTP 0.2, HTTP 0.3 or events.
 
 use wasmtime::Store;
-use wasmtime::component::{Component, Instance, InstancePre, Linker};
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::ProxyIndices as Http02Indices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices as Http03Indices;
 
 use super::event::{self, Events};
-use super::{Contract, ContractError, export_names};
+use super::{Contract, ContractError, export_names, whole};
 use crate::host::HostState;
 
 /// The export of an HTTP handler of WASI 0.2, without its version.
@@ -72,7 +72,7 @@ impl ServedIndices {
     /// [`ContractError::WrongExport`] when one has another shape.
     pub(crate) fn new(kind: Kind, pre: &InstancePre<HostState>) -> Result<Self, ContractError> {
         match kind {
-            Kind::Http02 => Http02Indices::new(pre).map(|it| Self::Http(HttpIndices::P2(it))),
+            Kind::Http02 => HttpIndices::of_02(pre).map(Self::Http),
             Kind::Http03 => Http03Indices::new(pre).map(|it| Self::Http(HttpIndices::P3(it))),
             Kind::Event => Events::indices(pre).map(Self::Event),
         }
@@ -88,6 +88,24 @@ impl ServedIndices {
 pub(crate) enum HttpIndices {
     P2(Http02Indices),
     P3(Http03Indices),
+    Whole(ComponentExportIndex),
+}
+
+impl HttpIndices {
+    /// The shorter way of a handler of WASI 0.2, if it has that.
+    fn of_02(pre: &InstancePre<HostState>) -> wasmtime::Result<Self> {
+        // The export that is not called has to be right, too: other hosts call it.
+        let indices = Http02Indices::new(pre)?;
+        Ok(whole::index(pre)?.map_or(Self::P2(indices), Self::Whole))
+    }
+}
+
+/// What is called in an instance.
+pub(crate) enum HttpExports {
+    /// What WASI has for it.
+    Proxy(Proxy),
+    /// An answer comes back whole where it can.
+    Whole(whole::Handle),
 }
 
 /// HTTP handlers of either WASI.
@@ -96,7 +114,7 @@ pub(crate) struct Http;
 impl Contract for Http {
     type Host = ();
     type Indices = HttpIndices;
-    type Instance = Proxy;
+    type Instance = HttpExports;
 
     const WORLD: &'static str = "wasi:http/proxy";
 
@@ -105,17 +123,22 @@ impl Contract for Http {
     }
 
     fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<HttpIndices> {
-        Http02Indices::new(pre).map(HttpIndices::P2)
+        HttpIndices::of_02(pre)
     }
 
     fn exports(
         indices: &HttpIndices,
         store: &mut Store<HostState>,
         instance: &Instance,
-    ) -> wasmtime::Result<Proxy> {
-        match indices {
-            HttpIndices::P2(indices) => indices.load(store, instance).map(Proxy::P2),
-            HttpIndices::P3(indices) => indices.load(store, instance).map(Proxy::P3),
-        }
+    ) -> wasmtime::Result<HttpExports> {
+        Ok(match indices {
+            HttpIndices::P2(indices) => {
+                HttpExports::Proxy(Proxy::P2(indices.load(store, instance)?))
+            }
+            HttpIndices::P3(indices) => {
+                HttpExports::Proxy(Proxy::P3(indices.load(store, instance)?))
+            }
+            HttpIndices::Whole(index) => HttpExports::Whole(instance.get_typed_func(store, index)?),
+        })
     }
 }

@@ -16,7 +16,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
 use super::GRACE;
 use super::call::{Call, Clock};
-use crate::contract::served::Http;
+use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
 use crate::instance::bounded::{Outlive, within};
 use crate::instance::failure;
@@ -26,8 +26,11 @@ use crate::snapshot::Keeps;
 /// What the guest made of `response-outparam`.
 type Answer = Result<Response, ErrorCode>;
 
+/// How a guest's work for one call ended; with its answer, if it gave that back.
+type End = Result<Option<Response>, CallFailure>;
+
 /// A guest's work for one call, to its end.
-type Run = Pin<Box<dyn Future<Output = Result<(), CallFailure>> + Send>>;
+type Run = Pin<Box<dyn Future<Output = End> + Send>>;
 
 /// The instances of one generation, each lent to one call at a time.
 pub(super) struct Direct {
@@ -86,7 +89,7 @@ impl Direct {
         call: &Call,
         may_be_abandoned: bool,
         run: Run,
-    ) -> impl Future<Output = Result<(), CallFailure>> + Send + 'static {
+    ) -> impl Future<Output = End> + Send + 'static {
         let (timeout, cut) = (self.timeout, self.cut.clone());
         let clock = Arc::new(Clock::start(may_be_abandoned));
         call.taken_by(&clock);
@@ -97,7 +100,7 @@ impl Direct {
                 () = clock.expired(timeout.saturating_add(GRACE)) => {
                     Err(CallFailure::Deadline { timeout })
                 }
-                () = poll_fn(|cx| clock.poll_abandoned(cx)) => Ok(()),
+                () = poll_fn(|cx| clock.poll_abandoned(cx)) => Ok(None),
                 () = cut.cancelled() => Err(CallFailure::Cut),
             }
         }
@@ -110,20 +113,31 @@ async fn run(
     request: Request,
     answer: oneshot::Sender<Answer>,
     timeout: Duration,
-) -> Result<(), CallFailure> {
+) -> End {
     let (mut live, lent) = keeper.take(Instant::now()).await?;
     let called = async {
-        let Proxy::P2(guest) = &live.exports else {
-            wasmtime::bail!("it is a handler of WASI 0.3");
-        };
         let mut http = live.store.data_mut().http();
         let request = http.new_incoming_request(Scheme::Http, request)?;
         let answer = http.new_response_outparam(answer)?;
-        guest.wasi_http_incoming_handler().call_handle(&mut live.store, request, answer).await
+        match &live.exports {
+            HttpExports::Whole(handle) => {
+                let (whole,) = handle.call_async(&mut live.store, (request, answer)).await?;
+                Ok(whole)
+            }
+            HttpExports::Proxy(Proxy::P2(guest)) => {
+                let handler = guest.wasi_http_incoming_handler();
+                handler.call_handle(&mut live.store, request, answer).await?;
+                Ok(None)
+            }
+            HttpExports::Proxy(Proxy::P3(_)) => wasmtime::bail!("it is a handler of WASI 0.3"),
+        }
     };
-    called.await.map_err(|error| failure(error, timeout))?;
+    let whole = called.await.map_err(|error| failure(error, timeout))?;
+    let hooks = live.store.data_mut().http().hooks;
+    let response = whole.map(|whole| whole.into_response(|name| hooks.is_forbidden_header(name)));
+    let response = response.transpose().map_err(|reason| CallFailure::Guest { reason })?;
     lent.give_back(live);
-    Ok(())
+    Ok(response)
 }
 
 /// How far a guest came: it has answered, ended, or both.
@@ -138,7 +152,10 @@ async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun 
     poll_fn(|cx| {
         // The guest first, as it makes the answer.
         let end = match run.as_mut().poll(cx) {
-            Poll::Ready(end) => Some(end),
+            Poll::Ready(Ok(Some(whole))) => {
+                return Poll::Ready(Begun { answer: Some(Ok(whole)), end: Some(Ok(())) });
+            }
+            Poll::Ready(end) => Some(end.map(drop)),
             Poll::Pending => None,
         };
         if is_awaited {

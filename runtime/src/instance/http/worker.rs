@@ -18,7 +18,7 @@ use wasmtime_wasi_http::handler::{
 use super::GRACE;
 use super::call::{Call, Clock};
 use crate::config::InstanceMode;
-use crate::contract::served::Http;
+use crate::contract::served::{Http, HttpExports};
 use crate::generation::Retirement;
 use crate::host::HostState;
 use crate::instance::keeper::{Keeper, Lent, has_grown};
@@ -41,6 +41,9 @@ impl HandlerState for Workers {
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
         let lent = self.keeper.take(Instant::now().into()).await;
         let (live, lent) = lent.map_err(wasmtime::Error::new)?;
+        let HttpExports::Proxy(proxy) = live.exports else {
+            wasmtime::bail!("it is a handler of WASI 0.2");
+        };
         // The memory of a singleton is not its client's, so it outlives a client that leaves. It
         // comes back after each call: whoever has it may save its state.
         let is_single = self.mode == InstanceMode::Singleton;
@@ -76,7 +79,7 @@ impl HandlerState for Workers {
                 lent: Mutex::new(Some((lent, live.instance, live.age))),
             },
             store: live.store,
-            proxy: live.exports,
+            proxy,
             view: WasiHttpView::http,
         })
     }
