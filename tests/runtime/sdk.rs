@@ -8,6 +8,23 @@ use wrt::EventKind;
 
 use crate::fixture::{Fixture, guest, limited, next_event};
 
+/// Guest `name` as it is, whose answers come back whole, and with another name for the export that
+/// does that, as for a host that knows only WASI's way.
+fn both_ways(name: &str) -> [Vec<u8>; 2] {
+    let whole = guest(name);
+    let (export, other) = (b"wrt:plugin/http@", b"wrt:plugin/none@");
+    let mut sent = whole.clone();
+    let mut n_renamed = 0;
+    for at in 0..sent.len() - export.len() {
+        if sent[at..].starts_with(export) {
+            sent[at..][..other.len()].copy_from_slice(other);
+            n_renamed += 1;
+        }
+    }
+    assert!(n_renamed > 0, "`{name}` does not have the export");
+    [whole, sent]
+}
+
 /// The end of what the server answers to these bytes.
 async fn exchange(fixture: &Fixture, request: &str) -> String {
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
@@ -19,55 +36,82 @@ async fn exchange(fixture: &Fixture, request: &str) -> String {
 
 #[tokio::test]
 async fn method_address_length_and_trailers_reach_the_handler() {
-    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
-    let chunked = "PURGE /a/b?c=%20d HTTP/1.1\r\nhost: test:8\r\nconnection: close\r\n\
-                   transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
-                   3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 5\r\n\r\n";
-    let seen = exchange(&fixture, chunked).await;
-    assert_eq!(seen, "PURGE http://test:8/a/b?c=%20d None 5 x-sum=5");
-    let counted = "PUT / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
-                   content-length: 4\r\n\r\nfour";
-    assert_eq!(exchange(&fixture, counted).await, "PUT http://test/ Some(4) 4");
+    for component in both_ways("request_parts") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let chunked = "PURGE /a/b?c=%20d HTTP/1.1\r\nhost: test:8\r\nconnection: close\r\n\
+                       transfer-encoding: chunked\r\ntrailer: x-sum\r\n\r\n\
+                       3\r\nabc\r\n2\r\nde\r\n0\r\nx-sum: 5\r\n\r\n";
+        let seen = exchange(&fixture, chunked).await;
+        assert_eq!(seen, "PURGE http://test:8/a/b?c=%20d None 5 x-sum=5");
+        let counted = "PUT / HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+                       content-length: 4\r\n\r\nfour";
+        assert_eq!(exchange(&fixture, counted).await, "PUT http://test/ Some(4) 4");
+    }
 }
 
 #[tokio::test]
 async fn body_that_nobody_reads_is_no_hindrance() {
-    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
-    let mut client = fixture.client().await;
-    for _ in 0..2 {
-        let request = Request::post("/?unread");
-        let answer = client.send(request, Bytes::from_static(b"left alone")).await;
-        assert_eq!(answer.text(), "POST http://test/?unread");
-        assert_eq!(client.get("/").await.text(), "GET http://test/ None 0");
+    for component in both_ways("request_parts") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let mut client = fixture.client().await;
+        for _ in 0..2 {
+            let request = Request::post("/?unread");
+            let answer = client.send(request, Bytes::from_static(b"left alone")).await;
+            assert_eq!(answer.text(), "POST http://test/?unread");
+            assert_eq!(client.get("/").await.text(), "GET http://test/ None 0");
+        }
+        fixture.wait_for_stores(0).await;
     }
-    fixture.wait_for_stores(0).await;
 }
 
 #[tokio::test]
 async fn handler_that_takes_the_path_alone_gets_it_whatever_else_is_sent() {
-    let (fixture, _) = Fixture::serving(&guest("sizes")).await;
-    let mut client = fixture.client().await;
-    for _ in 0..2 {
-        for (path, len) in [("/large?small=no", 64 << 10), ("/", 1 << 10)] {
-            let answer =
-                client.send(Request::post(path), Bytes::from_static(b"not asked for")).await;
-            assert_eq!(answer.status, 200, "{path}");
-            assert_eq!(answer.text().len(), len, "{path}");
+    for component in both_ways("sizes") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let mut client = fixture.client().await;
+        for _ in 0..2 {
+            for (path, len) in [("/large?small=no", 64 << 10), ("/", 1 << 10)] {
+                let answer =
+                    client.send(Request::post(path), Bytes::from_static(b"not asked for")).await;
+                assert_eq!(answer.status, 200, "{path}");
+                assert_eq!(answer.text().len(), len, "{path}");
+            }
         }
+        fixture.wait_for_stores(0).await;
     }
-    fixture.wait_for_stores(0).await;
 }
 
 #[tokio::test]
 async fn header_that_the_host_refuses_is_named() {
-    let (fixture, _) = Fixture::serving(&guest("request_parts")).await;
-    let mut events = fixture.runtime.events();
-    assert_eq!(fixture.get("/?header=x-second").await.header("x-first"), Some("accepted"));
-    assert_eq!(fixture.get("/?header=connection").await.status, 500);
-    let error = next_event(&mut events, "the failed call", |event| match event {
-        EventKind::CallFailed { error, .. } => Some(error),
-        _ => None,
-    });
-    let error = error.await;
-    assert!(error.contains("host refused header `connection`"), "{error}");
+    for component in both_ways("request_parts") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let mut events = fixture.runtime.events();
+        assert_eq!(fixture.get("/?header=x-second").await.header("x-first"), Some("accepted"));
+        assert_eq!(fixture.get("/?header=connection").await.status, 500);
+        let error = next_event(&mut events, "the failed call", |event| match event {
+            EventKind::CallFailed { error, .. } => Some(error),
+            _ => None,
+        });
+        let error = error.await;
+        assert!(error.contains("host refused header `connection`"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn both_ways_send_the_same_answers() {
+    let mut answers = Vec::new();
+    for component in both_ways("sizes") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let mut client = fixture.client().await;
+        let mut seen = Vec::new();
+        for request in [Request::get("/"), Request::head("/"), Request::get("/large")] {
+            let answer = client.send(request, Bytes::new()).await;
+            let headers = ["content-length", "content-type", "transfer-encoding"];
+            let headers = headers.map(|name| answer.header(name).map(str::to_owned));
+            seen.push((answer.status, headers, answer.text().to_owned()));
+        }
+        answers.push(seen);
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0][0].1[0].as_deref(), Some("1024"));
 }

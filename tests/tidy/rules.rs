@@ -95,6 +95,8 @@ const BORDERS: &[Border] = &[
         within: "",
         rooms: &[
             "runtime/src/artifact/load.rs",
+            // Names what the allocator looks for.
+            "runtime/cli/src/allocator.rs",
             // Quotes a handler that the attribute has to refuse.
             "guest-sdk/macros/src/expand/tests.rs",
             // Writes the attribute that puts a schema into a section of the component.

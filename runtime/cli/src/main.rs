@@ -1,5 +1,6 @@
 //! `wrt`: parse, run, say how it failed, exit.
 
+mod allocator;
 mod args;
 mod command;
 mod diagnostics;
@@ -13,18 +14,6 @@ use clap::Parser as _;
 
 use crate::exit::ExitStatus;
 use crate::output::Output;
-
-/// See the dependency in `Cargo.toml`.
-#[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
-
-/// The allocator's settings, which it reads at its first use: one arena for each processor. With
-/// four for each, its default, what swaps leave free is spread so thinly that a thousand of them
-/// took a megabyte more.
-// Safety: nothing else has this name, and jemalloc expects a pointer to a string that ends in zero.
-#[allow(unsafe_code, reason = "the name is the allocator's interface")]
-#[unsafe(export_name = "_rjem_malloc_conf")]
-static ALLOCATOR_SETTINGS: &[u8; 20] = b"percpu_arena:percpu\0";
 
 fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, and with 0 for `--help`.

@@ -78,7 +78,11 @@ impl Answer {
 
 #[cfg(test)]
 mod tests {
+    use wasmtime::component::{Component, Linker};
+
     use super::*;
+    use crate::config::RuntimeConfig;
+    use crate::engine::Engines;
 
     fn refusal(status: u16, headers: &[(&str, &str)]) -> String {
         let headers = headers.iter();
@@ -86,6 +90,16 @@ mod tests {
         let answer = Answer { status, headers, body: b"four".to_vec() };
         let refused = answer.into_response(|name| name == http::header::CONNECTION);
         refused.err().unwrap_or_default()
+    }
+
+    #[test]
+    fn an_export_without_the_function_is_named() {
+        let engine = Engines::new(&RuntimeConfig::default()).unwrap().optimized;
+        let text = r#"(component (instance $i) (export "wrt:plugin/http@0.1.0" (instance $i)))"#;
+        let component = Component::new(engine.wasmtime(), text).unwrap();
+        let linker = Linker::<()>::new(engine.wasmtime());
+        let error = index(&linker.instantiate_pre(&component).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "`wrt:plugin/http@0.1.0` has no function `handle`");
     }
 
     #[test]

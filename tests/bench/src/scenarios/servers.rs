@@ -99,6 +99,8 @@ impl Servers {
         let component = super::read_component(&path)?;
         let optimized = "release profile with LTO and one code generation unit";
         figure.line("guest", format!("`{GUEST}`, {optimized}; all but the native server run it"));
+        let exports = "`wrt:plugin/http` in wrt, `wasi:http/incoming-handler` elsewhere";
+        figure.line("called by", exports.to_owned());
         let mut servers = vec![];
         for &side in sides {
             let started = match side {
