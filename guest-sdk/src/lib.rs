@@ -56,7 +56,8 @@
 //! All may be `async` or not, take what implements [`FromRequest`] or [`FromEvent`] and return
 //! what implements [`IntoResponse`] or [`IntoAnswer`]; `?` works on every error. What no argument looks
 //! at is not asked of the host, so `handle(path: PathAndQuery)` costs less than `handle(uri: Uri)`, and
-//! that less than `handle(request: Request)`. The attribute leaves the function as it is, and the
+//! that less than `handle(request: Request)`. An answer of up to 64 KiB goes back in one piece, where
+//! the host takes it so. The attribute leaves the function as it is, and the
 //! exports and imports of the component exist only on `wasm32`. Natively, host calls go to the fakes
 //! in `testing`:
 //!

@@ -5,23 +5,14 @@ use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use wrt::EventKind;
+use wrt_test_support::guests::with_wasi_alone;
 
 use crate::fixture::{Fixture, guest, limited, next_event};
 
-/// Guest `name` as it is, whose answers come back whole, and with another name for the export that
-/// does that, as for a host that knows only WASI's way.
+/// Guest `name` as it is, whose answers come back whole, and as a host sees it that knows WASI alone.
 fn both_ways(name: &str) -> [Vec<u8>; 2] {
     let whole = guest(name);
-    let (export, other) = (b"wrt:plugin/http@", b"wrt:plugin/none@");
-    let mut sent = whole.clone();
-    let mut n_renamed = 0;
-    for at in 0..sent.len() - export.len() {
-        if sent[at..].starts_with(export) {
-            sent[at..][..other.len()].copy_from_slice(other);
-            n_renamed += 1;
-        }
-    }
-    assert!(n_renamed > 0, "`{name}` does not have the export");
+    let sent = with_wasi_alone(&whole);
     [whole, sent]
 }
 

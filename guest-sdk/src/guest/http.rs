@@ -1,4 +1,4 @@
-//! Runs an HTTP handler for the component's export, and streams its response out.
+//! Runs an HTTP handler for the component's two exports: gives its response back, or streams it out.
 
 pub use super::bindings::http::exports::wrt::plugin::http::{Answer, Guest as WholeGuest};
 pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, ResponseOutparam};
@@ -24,7 +24,7 @@ type Answering<'a> = Pin<Box<dyn Future<Output = Result<Response>> + 'a>>;
 /// Longest body in bytes that is given back whole: as much as a stream's pieces have.
 const LONGEST_WHOLE: usize = 64 << 10;
 
-/// The two exports that a request may come by.
+/// A request, and how it may be answered: by which export it came.
 pub struct Exchange {
     request: IncomingRequest,
     out: ResponseOutparam,

@@ -99,6 +99,27 @@ pub fn variant(bytes: &[u8], number: u64) -> Vec<u8> {
     [bytes, &HEADER, NAME, &number.to_le_bytes()].concat()
 }
 
+/// The component `bytes` of an HTTP handler as a host sees it that knows the exports of WASI alone:
+/// the one by which answers come back whole has another name.
+///
+/// # Panics
+///
+/// When it has no such export.
+#[must_use]
+pub fn with_wasi_alone(bytes: &[u8]) -> Vec<u8> {
+    // As long as the name itself, so that nothing else of the component changes.
+    const NAMES: [&[u8]; 2] = [b"wrt:plugin/http@", b"wrt:plugin/none@"];
+    let [name, other] = NAMES;
+    let mut renamed = bytes.to_vec();
+    let found = |at: &usize| bytes[*at..].starts_with(name);
+    let places: Vec<_> = (0..bytes.len()).filter(found).collect();
+    assert!(!places.is_empty(), "the component does not have the export");
+    for at in places {
+        renamed[at..][..other.len()].copy_from_slice(other);
+    }
+    renamed
+}
+
 /// The directory of the workspace whose test or benchmark this process is.
 #[must_use]
 pub fn workspace_root() -> &'static Path {

@@ -21,7 +21,10 @@ fn good_function_stays_as_it_is_and_is_exported() {
     let expansion = expand(Kind::Http, quote!(), function.clone()).to_string();
     assert!(!expansion.contains("compile_error"), "{expansion}");
     assert!(expansion.starts_with(&function.to_string()), "{expansion}");
-    assert!(expansion.contains("serve (handle , request , out)"), "{expansion}");
+    for export in ["Exchange :: sent", "Exchange :: whole"] {
+        assert!(expansion.contains(export), "{expansion}");
+    }
+    assert!(expansion.contains("serve (handle , exchange)"), "{expansion}");
 }
 
 #[test]

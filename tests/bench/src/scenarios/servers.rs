@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use wrt_test_support::guests::{Profile, guest_as};
+use wrt_test_support::guests::{Profile, guest_as, with_wasi_alone};
 use wrt_test_support::process::{Ready, ServerProcess};
 
 use crate::peers::native;
@@ -25,6 +25,10 @@ pub(super) enum Side {
     Pooled,
     /// The same with one instance.
     Singleton,
+    /// [`Side::Fresh`], by the export of WASI, as any component has it.
+    FreshWasi,
+    /// [`Side::Pooled`] by that.
+    PooledWasi,
     /// `wasmtime serve` as it is, which makes a fresh instance for each request.
     Wasmtime,
     /// The same with [`BEST`].
@@ -36,10 +40,12 @@ pub(super) enum Side {
 }
 
 impl Side {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::Fresh,
         Self::Pooled,
         Self::Singleton,
+        Self::FreshWasi,
+        Self::PooledWasi,
         Self::Wasmtime,
         Self::WasmtimeBest,
         Self::WasmtimeReuse,
@@ -47,7 +53,12 @@ impl Side {
     ];
 
     fn is_ours(self) -> bool {
-        matches!(self, Self::Fresh | Self::Pooled | Self::Singleton)
+        match self {
+            Self::Fresh | Self::Pooled | Self::Singleton | Self::FreshWasi | Self::PooledWasi => {
+                true
+            }
+            Self::Wasmtime | Self::WasmtimeBest | Self::WasmtimeReuse | Self::Native => false,
+        }
     }
 
     /// For people.
@@ -56,6 +67,8 @@ impl Side {
             Self::Fresh => "wrt, fresh",
             Self::Pooled => "wrt, pooled",
             Self::Singleton => "wrt, singleton",
+            Self::FreshWasi => "wrt, fresh, by WASI",
+            Self::PooledWasi => "wrt, pooled, by WASI",
             Self::Wasmtime => "wasmtime serve",
             Self::WasmtimeBest => "wasmtime serve, best flags",
             Self::WasmtimeReuse => "wasmtime serve, reuse",
@@ -99,14 +112,18 @@ impl Servers {
         let component = super::read_component(&path)?;
         let optimized = "release profile with LTO and one code generation unit";
         figure.line("guest", format!("`{GUEST}`, {optimized}; all but the native server run it"));
-        let exports = "`wrt:plugin/http` in wrt, `wasi:http/incoming-handler` elsewhere";
+        let exports = "`wasi:http/incoming-handler` by `wasmtime serve` and \"by WASI\", else \
+                       `wrt:plugin/http`, which the SDK gives a handler, too";
         figure.line("called by", exports.to_owned());
+        let wasi_alone = with_wasi_alone(&component);
         let mut servers = vec![];
         for &side in sides {
             let started = match side {
                 Side::Fresh => Ok(wrt(&component, "fresh")?),
                 Side::Pooled => Ok(wrt(&component, "pooled")?),
                 Side::Singleton => Ok(wrt(&component, "singleton")?),
+                Side::FreshWasi => Ok(wrt(&wasi_alone, "fresh")?),
+                Side::PooledWasi => Ok(wrt(&wasi_alone, "pooled")?),
                 Side::Wasmtime => wasmtime(tools, &path, &[]),
                 Side::WasmtimeBest => wasmtime(tools, &path, &[&BEST]),
                 Side::WasmtimeReuse => wasmtime(tools, &path, &[&BEST, &REUSE]),

@@ -97,23 +97,32 @@ const fn compared(
     Compared { id, path, n_connections, ours, theirs, bar }
 }
 
-use Side::{Fresh, Native, Pooled, Singleton, Wasmtime, WasmtimeBest, WasmtimeReuse};
+use Side::{
+    Fresh, FreshWasi, Native, Pooled, PooledWasi, Singleton, Wasmtime, WasmtimeBest, WasmtimeReuse,
+};
 
 #[rustfmt::skip]
-const COMPARED: [Compared; 18] = [
-    compared("ratio", SMALL, 16, Fresh, Wasmtime, Some(2.3)),
-    compared("ratio_best", SMALL, 16, Fresh, WasmtimeBest, Some(1.1)),
-    compared("pooled_reuse", SMALL, 16, Pooled, WasmtimeReuse, Some(1.1)),
+const COMPARED: [Compared; 25] = [
+    compared("ratio", SMALL, 16, FreshWasi, Wasmtime, Some(2.3)),
+    compared("ratio_best", SMALL, 16, FreshWasi, WasmtimeBest, Some(1.1)),
+    compared("pooled_reuse", SMALL, 16, PooledWasi, WasmtimeReuse, Some(1.1)),
+    compared("whole", SMALL, 16, Fresh, Wasmtime, None),
+    compared("whole_best", SMALL, 16, Fresh, WasmtimeBest, None),
+    compared("whole_reuse", SMALL, 16, Pooled, WasmtimeReuse, None),
+    compared("pooled_wasi_native", SMALL, 16, PooledWasi, Native, None),
     compared("pooled_native", SMALL, 16, Pooled, Native, Some(0.6)),
     compared("fresh_native", SMALL, 16, Fresh, Native, None),
     compared("singleton_native", SMALL, 16, Singleton, Native, None),
-    compared("ratio_1", SMALL, 1, Fresh, Wasmtime, None),
-    compared("ratio_best_1", SMALL, 1, Fresh, WasmtimeBest, None),
-    compared("pooled_reuse_1", SMALL, 1, Pooled, WasmtimeReuse, None),
+    compared("ratio_1", SMALL, 1, FreshWasi, Wasmtime, None),
+    compared("ratio_best_1", SMALL, 1, FreshWasi, WasmtimeBest, None),
+    compared("pooled_reuse_1", SMALL, 1, PooledWasi, WasmtimeReuse, None),
+    compared("whole_reuse_1", SMALL, 1, Pooled, WasmtimeReuse, None),
     compared("pooled_native_1", SMALL, 1, Pooled, Native, None),
-    compared("ratio_256", SMALL, 256, Fresh, Wasmtime, None),
-    compared("ratio_best_256", SMALL, 256, Fresh, WasmtimeBest, None),
-    compared("pooled_reuse_256", SMALL, 256, Pooled, WasmtimeReuse, None),
+    compared("ratio_256", SMALL, 256, FreshWasi, Wasmtime, None),
+    compared("ratio_best_256", SMALL, 256, FreshWasi, WasmtimeBest, None),
+    compared("pooled_reuse_256", SMALL, 256, PooledWasi, WasmtimeReuse, None),
+    compared("whole_best_256", SMALL, 256, Fresh, WasmtimeBest, None),
+    compared("whole_reuse_256", SMALL, 256, Pooled, WasmtimeReuse, None),
     compared("pooled_native_256", SMALL, 256, Pooled, Native, None),
     compared("large_best", LARGE, 16, Fresh, WasmtimeBest, None),
     compared("large_native", LARGE, 16, Fresh, Native, None),
