@@ -39,7 +39,10 @@ fn handler_with_state_shows_its_schema() {
     let Shown { exports, sections } = show("counter").unwrap();
     assert_eq!(sections, ["{\"version\":1,\"schema\":\"count:u64\"}\n"]);
     assert!(exports[0].starts_with("wasi:http/incoming-handler@"), "{exports:?}");
-    assert_eq!(exports[1..], ["wrt:plugin/lifecycle@0.1.0", "wrt:plugin/state@0.1.0"]);
+    assert_eq!(
+        exports[1..],
+        ["wrt:plugin/http@0.1.0", "wrt:plugin/lifecycle@0.1.0", "wrt:plugin/state@0.1.0"]
+    );
 }
 
 #[test]
