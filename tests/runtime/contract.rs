@@ -137,6 +137,23 @@ async fn mistyped_export_is_refused_with_both_types() {
 }
 
 #[tokio::test]
+async fn mistyped_optional_export_is_refused_by_name() {
+    let mut refuser = Refuser::start().await;
+    let also = r#"(func $g (canon lift (core func $i "other")))
+        (instance $o (export "handle" (func $g)))
+        (export "wrt:plugin/http@0.1.0" (instance $o)))"#;
+    let handler = starting_with(r#"(func (export "other"))"#);
+    let handler = handler.trim_end().strip_suffix(')').unwrap();
+    refuser.refuse_text(&format!("{handler} {also}")).await.says(
+        Stage::Check,
+        &[
+            "export `handle` of `wrt:plugin/http@0.1.0` has another type",
+            "type mismatch with parameters",
+        ],
+    );
+}
+
+#[tokio::test]
 async fn each_import_that_is_not_offered_is_named_with_both_versions() {
     let mut refuser = Refuser::start().await;
     let imports = r#"

@@ -138,7 +138,7 @@ impl Contract for Http {
             HttpIndices::P3(indices) => {
                 HttpExports::Proxy(Proxy::P3(indices.load(store, instance)?))
             }
-            HttpIndices::Whole(index) => HttpExports::Whole(instance.get_typed_func(store, index)?),
+            HttpIndices::Whole(index) => HttpExports::Whole(whole::load(store, instance, index)?),
         })
     }
 }

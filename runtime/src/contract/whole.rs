@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use wasmtime::Store;
 use wasmtime::component::{
-    ComponentExportIndex, ComponentType, InstancePre, Lift, Resource, TypedFunc,
+    ComponentExportIndex, ComponentType, Instance, InstancePre, Lift, Resource, TypedFunc,
 };
 use wasmtime_wasi_http::handler::Response;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
@@ -40,6 +41,20 @@ pub(super) fn index<T>(pre: &InstancePre<T>) -> wasmtime::Result<Option<Componen
         Some(handle) => Ok(Some(handle)),
         None => wasmtime::bail!("`{EXPORT}` has no function `handle`"),
     }
+}
+
+/// The function at `index` of `instance`.
+///
+/// # Errors
+///
+/// When it has other parameters or another result.
+pub(super) fn load<T: 'static>(
+    store: &mut Store<T>,
+    instance: &Instance,
+    index: &ComponentExportIndex,
+) -> wasmtime::Result<Handle> {
+    let handle = instance.get_typed_func(store, index);
+    handle.map_err(|error| error.context(format!("export `handle` of `{EXPORT}` has another type")))
 }
 
 impl Answer {
