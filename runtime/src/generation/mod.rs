@@ -24,7 +24,7 @@ use code::Code;
 pub(crate) use code::{Loaded, Reload};
 pub(crate) use gate::Entry;
 use gate::{After, Gate};
-pub(crate) use tally::{Counts, Tally};
+pub(crate) use tally::{Counts, Judge, Tally};
 
 /// Tells those who run calls of a generation that it ends: first those who wait for a further call,
 /// at the drain deadline all of them.

@@ -47,6 +47,17 @@ pub(crate) struct CallReport {
 }
 
 impl CallReport {
+    /// [`failed`](Self::failed), for a caller who hears of it when this is ready: then it has been
+    /// judged whether the generation is taken back. The call has left it.
+    ///
+    /// # Cancel safety
+    ///
+    /// The call is told of at once.
+    pub(crate) async fn failed_before_answer(&self, failure: &CallFailure) {
+        self.failed(failure);
+        self.begun.tally.judged().await;
+    }
+
     /// The call failed.
     pub(crate) fn failed(&self, failure: &CallFailure) {
         // What the drain deadline cut is no fault of the guest's.

@@ -104,7 +104,11 @@ impl DataPlane {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
             ServedKind::Event(_) => event_call(handler, entered, request).await,
         };
-        outcome.inspect_err(|failure| report.failed(failure))
+        if let Err(failure) = &outcome {
+            // In a box, as it is rare, and would be moved with every call otherwise.
+            Box::pin(report.failed_before_answer(failure)).await;
+        }
+        outcome
     }
 }
 

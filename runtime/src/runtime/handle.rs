@@ -149,7 +149,9 @@ impl HandlerHandle {
             Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },
             Err(failure) => failure,
         };
-        begun.report(&self.bus, self.name(), None).failed(&source);
+        let report = begun.report(&self.bus, self.name(), None);
+        // In a box, as it is rare, and would be moved with every call otherwise.
+        Box::pin(report.failed_before_answer(&source)).await;
         Err(CallError::Failed { handler: self.name().clone(), serving, source })
     }
 }

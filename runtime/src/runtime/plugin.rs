@@ -123,11 +123,16 @@ impl<C: Contract> Plugin<C> {
         let (timeout, pass) = (self.handler.config().timeout, &entered.pass);
         let bounds = Bounds { timeout, since: pass.since(), cut: pass.cut() };
         let begun = Begun::of(&entered);
-        pass.call(bounds, call).await.map_err(|source| {
-            begun.report(&self.bus, self.name(), None).failed(&source);
-            let (handler, serving) = (self.name().clone(), pass.serving());
-            CallError::Failed { handler, serving, source }
-        })
+        let source = match pass.call(bounds, call).await {
+            Ok(result) => return Ok(result),
+            Err(failure) => failure,
+        };
+        let (handler, serving) = (self.name().clone(), pass.serving());
+        drop(entered);
+        let report = begun.report(&self.bus, self.name(), None);
+        // In a box, as it is rare, and would be moved with every call otherwise.
+        Box::pin(report.failed_before_answer(&source)).await;
+        Err(CallError::Failed { handler, serving, source })
     }
 }
 

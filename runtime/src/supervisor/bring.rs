@@ -16,7 +16,7 @@ use super::{Guest, Staged, Swap};
 use crate::artifact::{Candidate, Goal};
 use crate::error::{HandOverError, StageError, chain};
 use crate::events::{EventKind, StateOutcome, Tier};
-use crate::generation::{Counts, Generation, Loaded, Reload, Retirement};
+use crate::generation::{Counts, Generation, Judge, Loaded, Reload, Retirement};
 use crate::handler::Hold;
 use crate::id::{Digest, GenerationNumber};
 use crate::snapshot::{Keeps, Restored, Snapshot};
@@ -134,6 +134,8 @@ impl<G: Guest> Task<G> {
         let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
         let digest = candidate.digest;
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
+        // Before the publication: its first calls may fail.
+        let judge = self.tries(is_proved).then(|| generation.tally().judge());
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
         let (swap, handed_over) = self.walk(terms, generation, hold, kept, &story).await?;
 
@@ -149,7 +151,7 @@ impl<G: Guest> Task<G> {
         }
         // The code of very many is in the cache directory, and copies of all would fill the disk.
         let to_keep = (!is_lazy).then(|| candidate.clone());
-        self.begin_trial(number, active.as_deref(), is_proved, to_keep);
+        self.begin_trial(number, active.as_deref(), judge, to_keep);
         self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
         Ok(swap)
     }
@@ -276,25 +278,30 @@ impl<G: Guest> Task<G> {
         Swap::Swapped { serving, from }
     }
 
-    /// The generation that was just published has to prove itself, if that is wanted and there is
+    /// Whether a generation has to prove itself that `is_proved` or not by an earlier trial.
+    fn tries(&self, is_proved: bool) -> bool {
+        !is_proved && !self.handler.config().probation.is_zero()
+    }
+
+    /// The generation that was just published has to prove itself, if it has a judge and there is
     /// one to go back to.
     fn begin_trial(
         &mut self,
         number: GenerationNumber,
         before: Option<&Generation<G::Ready>>,
-        is_proved: bool,
+        judge: Option<Judge>,
         to_keep: Option<Candidate>,
     ) {
-        let config = self.handler.config();
-        if config.probation.is_zero() || is_proved {
+        let Some(judge) = judge else {
             self.trial = None;
             self.trust(number, to_keep);
             return;
-        }
+        };
+        let config = self.handler.config();
         let can_go_back = before.is_some();
         let before = before.map_or(Counts::default(), |before| before.tally().counts());
         let budget = Budget { max_failures: config.max_failures, before };
-        self.trial = Some(Trial::new(number, config.probation, budget, can_go_back));
+        self.trial = Some(Trial::new(number, config.probation, budget, can_go_back, judge));
     }
 
     /// How the code of a generation is made again, by a call that finds it gone.

@@ -123,11 +123,11 @@ impl<G: Guest> Task<G> {
             let operation = tokio::select! {
                 biased; // A stop comes before work that it would end at once.
                 () = stop.cancelled() => break,
-                () = condemned(&handler, self.trial) => {
+                () = condemned(&handler, self.trial.clone()) => {
                     self.take_back().await;
                     continue;
                 }
-                trial = over(self.trial) => {
+                trial = over(self.trial.clone()) => {
                     self.judge(trial);
                     continue;
                 }
@@ -239,7 +239,7 @@ impl<G: Guest> Task<G> {
             back_from,
             kept,
         };
-        let (handler, trial) = (Arc::clone(&self.handler), self.trial);
+        let (handler, trial) = (Arc::clone(&self.handler), self.trial.clone());
         let in_turn = async {
             let prepared = self.prepare(bring).await?;
             Ok::<_, StageError>(self.has_place().await.then_some(prepared))
@@ -342,6 +342,8 @@ impl<G: Guest> Task<G> {
         let (stop, handler) = (self.stop.clone(), Arc::clone(&self.handler));
         // Who calls now would only be one more that fails.
         let hold = handler.active().hold();
+        // The calls that were its last straws may be answered.
+        drop(trial);
         // A refusal is told as an event; what was active goes on, which is all that is left.
         let _ = self.roll_back(None, &cause, &stop, hold).await;
     }

@@ -342,6 +342,23 @@ async fn condemned(harness: &Harness) {
 }
 
 #[tokio::test]
+async fn whoever_hears_of_the_last_failure_does_not_meet_that_generation_again() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let _ = harness.swap("two").await.unwrap();
+    let tally = Arc::clone(harness.handler.active().current().unwrap().tally());
+    for _ in 0..harness.handler.config().max_failures {
+        let place = harness.handler.active().try_enter().unwrap();
+        assert_eq!(place.serving().generation, GenerationNumber::new(2));
+        drop(place);
+        tally.failed();
+        tally.judged().await;
+    }
+    let place = harness.handler.active().try_enter();
+    assert!(place.is_none_or(|place| place.serving().generation != GenerationNumber::new(2)));
+}
+
+#[tokio::test]
 async fn callers_of_a_condemned_generation_wait_for_the_one_before() {
     let harness = harness(2);
     condemned(&harness).await;

@@ -1,14 +1,16 @@
 //! Probation: whether a published generation fails more often than the one before it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::generation::Counts;
+use crate::generation::{Counts, Judge};
 use crate::id::GenerationNumber;
 
-/// A generation under observation.
-#[derive(Debug, Clone, Copy)]
+/// A generation under observation, whose failed calls wait for the verdict until the last clone of
+/// this is gone.
+#[derive(Debug, Clone)]
 pub(super) struct Trial {
     /// Which one.
     pub(super) generation: GenerationNumber,
@@ -17,6 +19,7 @@ pub(super) struct Trial {
     budget: Budget,
     /// Whether there is a generation to go back to.
     can_go_back: bool,
+    judge: Arc<Judge>,
 }
 
 /// How many failures a generation may have.
@@ -34,13 +37,19 @@ impl Trial {
         length: Duration,
         budget: Budget,
         can_go_back: bool,
+        judge: Judge,
     ) -> Self {
-        Self { generation, until: Instant::now() + length, budget, can_go_back }
+        let until = Instant::now() + length;
+        Self { generation, until, budget, can_go_back, judge: Arc::new(judge) }
     }
 
-    /// Whether with these calls it is to be taken back.
+    /// Whether with these calls it is to be taken back; if not, those that failed wait no longer.
     pub(super) fn is_failed(&self, counts: Counts) -> bool {
-        self.can_go_back && self.budget.is_exceeded(counts)
+        let is_failed = self.can_go_back && self.budget.is_exceeded(counts);
+        if !is_failed {
+            self.judge.has_seen(counts.failures);
+        }
+        is_failed
     }
 
     /// Whether with these calls it has proved itself when its time is over.
@@ -66,6 +75,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generation::Tally;
 
     fn budget(max_failures: u64, calls: u64, failures: u64) -> Budget {
         Budget { max_failures, before: Counts { calls, failures } }
@@ -87,7 +97,10 @@ mod tests {
     #[tokio::test]
     async fn a_first_generation_is_neither_taken_back_nor_confirmed_for_its_failures() {
         let number = GenerationNumber::FIRST;
-        let trial = |can_go_back| Trial::new(number, Duration::ZERO, budget(1, 0, 0), can_go_back);
+        let tally = Arc::<Tally>::default();
+        let trial = |can_go_back| {
+            Trial::new(number, Duration::ZERO, budget(1, 0, 0), can_go_back, tally.judge())
+        };
         let bad = Counts { calls: 1, failures: 1 };
         assert!(!trial(false).is_failed(bad) && !trial(false).is_passed(bad));
         assert!(trial(true).is_failed(bad));
