@@ -39,6 +39,12 @@ impl Samples {
         Self(pairs.map(|(value, base)| value / base).collect()).median()
     }
 
+    /// How much larger than in `base` a sample is: the median over the same pairs.
+    pub(crate) fn above(&self, base: &Self) -> f64 {
+        let pairs = self.0.iter().zip(&base.0);
+        Self(pairs.map(|(value, base)| value - base).collect()).median()
+    }
+
     /// The largest sample.
     pub(crate) fn max(&self) -> f64 {
         self.percentile(100)
