@@ -529,10 +529,14 @@ async fn drain<G: Guest>(
 pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
     let active = handler.active().current();
     if let (Some(trial), Some(active)) = (trial, active) {
-        while !trial.is_failed(active.tally().counts()) {
+        loop {
+            let counts = active.tally().counts();
+            if trial.is_failed(counts) {
+                return;
+            }
+            trial.goes_on(counts);
             active.tally().alarmed().await;
         }
-        return;
     }
     std::future::pending().await
 }

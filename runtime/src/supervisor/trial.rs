@@ -43,13 +43,14 @@ impl Trial {
         Self { generation, until, budget, can_go_back, judge: Arc::new(judge) }
     }
 
-    /// Whether with these calls it is to be taken back; if not, those that failed wait no longer.
+    /// Whether with these calls it is to be taken back.
     pub(super) fn is_failed(&self, counts: Counts) -> bool {
-        let is_failed = self.can_go_back && self.budget.is_exceeded(counts);
-        if !is_failed {
-            self.judge.has_seen(counts.failures);
-        }
-        is_failed
+        self.can_go_back && self.budget.is_exceeded(counts)
+    }
+
+    /// It goes on with these calls: those that failed wait no longer.
+    pub(super) fn goes_on(&self, counts: Counts) {
+        self.judge.has_seen(counts.failures);
     }
 
     /// Whether with these calls it has proved itself when its time is over.
