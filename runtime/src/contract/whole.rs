@@ -1,5 +1,7 @@
 //! The optional export of HTTP handlers that give answers back whole: `wrt:plugin/http`.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -10,11 +12,16 @@ use wasmtime::component::{
 };
 use wasmtime_wasi_http::handler::Response;
 use wasmtime_wasi_http::p2::types::{HostIncomingRequest, HostResponseOutparam};
+use wasmtime_wasi_http::{FieldMap, FieldMapError};
 
 use crate::cloudevent::excerpt;
 
 /// The export, which such a component has beside `wasi:http/incoming-handler`.
 const EXPORT: &str = "wrt:plugin/http@0.1.0";
+
+/// Largest head of an answer, in bytes of names and values with their places in the map: as many as
+/// by WASI's way, where that is wasmtime-wasi-http's default.
+const MAX_HEADER_BYTES: usize = 128 * 1024;
 
 /// Its one function.
 pub(crate) type Handle =
@@ -69,24 +76,33 @@ impl Answer {
     ) -> Result<Response, String> {
         let Self { status, headers, body } = self;
         let length = body.len();
+        // The map of WASI's way: it counts what it holds, and does not panic where it is full.
+        let mut fields = FieldMap::new_mutable(MAX_HEADER_BYTES);
+        for (name, value) in headers {
+            let refused =
+                |why: &dyn Display| format!("host refused header `{}`: {why}", excerpt(&name));
+            let key = HeaderName::from_bytes(name.as_bytes());
+            let key = key.map_err(|_| refused(&FieldMapError::InvalidHeaderName))?;
+            if is_forbidden(&key) {
+                return Err(refused(&FieldMapError::Forbidden));
+            }
+            let value = HeaderValue::try_from(value);
+            let value = value.map_err(|_| refused(&FieldMapError::InvalidHeaderValue))?;
+            if key == CONTENT_LENGTH {
+                if value.as_bytes() != length.to_string().as_bytes() {
+                    return Err(refused(&"the body has another length"));
+                }
+                if fields.contains_key(&key) {
+                    return Err(refused(&"it is there already"));
+                }
+            }
+            fields.append_raw(key, value).map_err(|error| refused(&error))?;
+        }
         let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
         let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(status).map_err(|_| format!("host refused status `{status}`"))?;
-        response.headers_mut().reserve(headers.len());
-        for (name, value) in headers {
-            let refused = |why: &str| format!("host refused header `{}`: {why}", excerpt(&name));
-            let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("no name"))?;
-            if is_forbidden(&key) {
-                return Err(refused("forbidden header name"));
-            }
-            let value =
-                HeaderValue::try_from(value).map_err(|_| refused("no value of a header"))?;
-            if key == CONTENT_LENGTH && value.as_bytes() != length.to_string().as_bytes() {
-                return Err(refused("the body has another length"));
-            }
-            response.headers_mut().append(key, value);
-        }
+        *response.headers_mut() = fields.into();
         Ok(response)
     }
 }
@@ -122,8 +138,8 @@ mod tests {
         assert_eq!(refusal(200, &[("content-length", "4"), ("x", "1"), ("x", "2")]), "");
         for (status, name, value, found) in [
             (99, "x", "1", "host refused status `99`"),
-            (200, "a b", "1", "host refused header `a b`: no name"),
-            (200, "x", "1\r\ny: 2", "host refused header `x`: no value of a header"),
+            (200, "a b", "1", "host refused header `a b`: invalid header name"),
+            (200, "x", "1\r\ny: 2", "host refused header `x`: invalid header value"),
             (200, "Connection", "close", "host refused header `Connection`: forbidden header name"),
             (
                 200,
@@ -134,5 +150,19 @@ mod tests {
         ] {
             assert_eq!(refusal(status, &[(name, value)]), found);
         }
+    }
+
+    #[test]
+    fn a_head_without_bounds_is_refused() {
+        let long = "v".repeat(MAX_HEADER_BYTES);
+        let too_large = "host refused header `x`: total size of fields exceeds limit";
+        assert_eq!(refusal(200, &[("x", &long)]), too_large);
+        // More than an `http::HeaderMap` takes, which panics then.
+        assert_eq!(refusal(200, &vec![("x", ""); 1 << 16]), too_large);
+        let lengths = [("content-length", "4"); 2];
+        assert_eq!(
+            refusal(200, &lengths),
+            "host refused header `content-length`: it is there already"
+        );
     }
 }
