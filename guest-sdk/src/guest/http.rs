@@ -10,7 +10,7 @@ use crate::http_handler::error_response;
 use crate::state::slot::Slot;
 use crate::{Body, Error, HttpHandler, Needs, Request, Response, Result, StatefulHttpHandler};
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use std::future::Future;
 use std::pin::Pin;
 use std::thread::LocalKey;
@@ -106,17 +106,13 @@ async fn answer(call: Call<'_>, needs: Needs, request: IncomingRequest) -> Resul
 
 /// `response` in one piece, if it is there and small; its length is then plain to see.
 fn whole(response: Response) -> std::result::Result<Answer, Response> {
-    let headers = response.headers();
     let length = response.body().length_in_memory().filter(|length| *length <= LONGEST_WHOLE);
-    let is_true = |promised: &HeaderValue| {
-        length.is_some_and(|length| promised.as_bytes() == length.to_string().as_bytes())
-    };
-    if length.is_none() || !headers.get_all(CONTENT_LENGTH).iter().all(is_true) {
+    let Some(length) = length else { return Err(response) };
+    let promised = response.headers().get_all(CONTENT_LENGTH);
+    if promised.iter().any(|promised| promised.as_bytes() != length.to_string().as_bytes()) {
         return Err(response);
     }
-    let pairs = headers.iter();
-    let pairs = pairs.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
-    let (status, headers) = (response.status().as_u16(), pairs.collect());
+    let (status, headers) = (response.status().as_u16(), entries(response.headers()));
     Ok(Answer { status, headers, body: response.into_body().into_memory().into() })
 }
 
@@ -154,12 +150,15 @@ fn allows_length(status: StatusCode) -> bool {
         && status != StatusCode::NOT_MODIFIED
 }
 
-fn fields(headers: &HeaderMap) -> Result<Fields> {
+/// Names and values as the host takes them.
+fn entries(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     let entries = headers.iter();
-    let entries =
-        entries.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    entries.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+}
+
+fn fields(headers: &HeaderMap) -> Result<Fields> {
     // All with one call of the host, which does not say what it refused: they go one by one then.
-    if let Ok(fields) = Fields::from_list(&entries.collect::<Vec<_>>()) {
+    if let Ok(fields) = Fields::from_list(&entries(headers)) {
         return Ok(fields);
     }
     let fields = Fields::new();
