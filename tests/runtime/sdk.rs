@@ -106,3 +106,17 @@ async fn both_ways_send_the_same_answers() {
     assert_eq!(answers[0], answers[1]);
     assert_eq!(answers[0][0].1[0].as_deref(), Some("1024"));
 }
+
+#[tokio::test]
+async fn both_ways_say_a_length_where_an_answer_may_have_one() {
+    for component in both_ways("request_parts") {
+        let (fixture, _) = Fixture::serving(&component).await;
+        let mut client = fixture.client().await;
+        for (status, length) in [(200, Some("0")), (404, Some("0")), (204, None), (304, None)] {
+            let answer = client.get(&format!("/?status={status}")).await;
+            assert_eq!(answer.status, status);
+            assert_eq!(answer.header("content-length"), length, "{status}");
+            assert_eq!(answer.text(), "", "{status}");
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Answers with what came of a request, as `METHOD URI LENGTH BYTES TRAILERS`.
 //!
-//! With `?unread` the body is left alone. With `?header=NAME` the answer has a header of that name.
+//! With `?unread` the body is left alone. With `?header=NAME` the answer has a header of that name,
+//! with `?status=CODE` that status and an empty body.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,6 +17,11 @@ async fn handle(request: Request) -> Result<Response> {
         let name = HeaderName::try_from(name)?;
         response.headers_mut().insert("x-first", HeaderValue::from_static("accepted"));
         response.headers_mut().insert(name, HeaderValue::from_static("value"));
+        return Ok(response);
+    }
+    if let Some(code) = query(&head.uri, "status") {
+        let mut response = "".into_response()?;
+        *response.status_mut() = code.parse()?;
         return Ok(response);
     }
     if query(&head.uri, "unread").is_some() {
