@@ -36,6 +36,10 @@ const MIN_MEMORY: u64 = 64 * 1024;
 /// Largest useful memory limit: what a 32-bit memory can address.
 const MAX_MEMORY: u64 = 4 * 1024 * MIB;
 
+/// Longest time for which a processor may be kept for the next request: requests that come more rarely
+/// are not worth one.
+const MAX_BUSY_POLL: Duration = Duration::from_secs(1);
+
 /// Everything that is chosen about one handler.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -256,6 +260,11 @@ pub(crate) fn check_memory(bytes: u64) -> Result<(), ConfigError> {
     }
 }
 
+/// Refuses to keep a processor for longer than anybody would call a moment.
+pub(crate) fn check_busy_poll(pause: Duration) -> Result<(), ConfigError> {
+    if pause <= MAX_BUSY_POLL { Ok(()) } else { Err(ConfigError::BusyPoll { pause }) }
+}
+
 /// Refuses a probe that is no path.
 pub(crate) fn check_probe(path: &str) -> Result<(), ConfigError> {
     if path.starts_with('/') { Ok(()) } else { Err(ConfigError::Probe { path: path.to_owned() }) }
@@ -286,6 +295,11 @@ pub struct RuntimeConfig {
     /// Connections that are open at once; further ones wait in the system's backlog. Default
     /// 4,096: some tens of MiB of buffers when all are in use.
     pub max_connections: usize,
+    /// How long the threads of [`Runtime::serve`](crate::Runtime::serve) go on looking for requests after
+    /// each answer before they sleep; at most a second. Default none. To be woken can take longer than a
+    /// small handler, above all in a virtual machine; the price is up to one processor while requests
+    /// come at least this often, also where those need little of it.
+    pub busy_poll: Duration,
     /// Calls that run at once over all handlers. Default 1,000, the number of instances that
     /// the engine's pool is laid out for.
     pub max_concurrent_calls: usize,
@@ -332,6 +346,7 @@ impl Default for RuntimeConfig {
     fn default() -> Self {
         Self {
             max_connections: 4096,
+            busy_poll: Duration::ZERO,
             max_concurrent_calls: 1000,
             max_draining: 2,
             first_generation_timeout: Duration::from_secs(60),
@@ -368,6 +383,7 @@ impl RuntimeConfig {
         check_count("max_concurrent_calls", self.max_concurrent_calls)?;
         check_count("max_draining", self.max_draining)?;
         check_count("compile_memory", self.compile_memory)?;
+        check_busy_poll(self.busy_poll)?;
         check_timeout("compile_timeout", self.compile_timeout)?;
         check_timeout("first_generation_timeout", self.first_generation_timeout)
     }

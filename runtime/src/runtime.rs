@@ -286,8 +286,9 @@ impl Runtime {
     ///
     /// Dropping the future closes the listener and every connection at once.
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> usize {
-        let limit = self.inner.shared.config.max_connections;
-        ingress::serve(listener, self.http_service(), limit, SHUTDOWN_DRAIN, stop).await
+        let RuntimeConfig { max_connections, busy_poll, .. } = *self.inner.shared.config;
+        let service = self.http_service();
+        ingress::serve(listener, service, max_connections, busy_poll, SHUTDOWN_DRAIN, stop).await
     }
 
     /// Events from now on; see [`Event`]. A receiver that falls behind misses the oldest.

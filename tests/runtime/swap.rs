@@ -18,7 +18,20 @@ const SWAPS: u64 = 100;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_fails_and_none_is_served_by_a_replaced_generation() {
     // A developer's runtime: it compiles the variants from its function cache, so swaps are dense.
-    let fixture = Fixture::with(wrt::RuntimeConfig::for_dev()).await;
+    swap_under_load(wrt::RuntimeConfig::for_dev(), SWAPS).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threads_that_poll_swap_as_well_and_end_with_the_server() {
+    let mut polling = wrt::RuntimeConfig::for_dev();
+    polling.busy_poll = Duration::from_millis(1);
+    swap_under_load(polling, SWAPS / 5).await;
+    let n_tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    wait_until(|| n_tasks() == 0, || "the end of all tasks".to_owned()).await;
+}
+
+async fn swap_under_load(runtime: wrt::RuntimeConfig, n_swaps: u64) {
+    let fixture = Fixture::with(runtime).await;
     let handler = fixture.runtime.add_handler(config()).unwrap();
     let component = plugin("echo-stream");
     swapped(handler.load(bytes(&component)).await);
@@ -28,7 +41,7 @@ async fn no_request_fails_and_none_is_served_by_a_replaced_generation() {
     let plan = LoadPlan { n_connections: 16, ..LoadPlan::new(fixture.address, shapes) };
     let load = Load::start(plan);
     let mut milestones = Vec::new();
-    for number in 1..=SWAPS {
+    for number in 1..=n_swaps {
         let serving = swapped(handler.swap(variant(&component, number), "next").await);
         let generation = label(serving).parse().unwrap();
         milestones.push(Milestone::Published { at: Instant::now(), generation });
@@ -40,7 +53,7 @@ async fn no_request_fails_and_none_is_served_by_a_replaced_generation() {
     let report = History { connections: result.connections, milestones }.check();
     assert!(report.is_clean(), "{report}");
     assert_eq!(report.by_kind.len(), 3, "{report}");
-    assert!(report.n_generations as u64 >= SWAPS, "{report}");
+    assert!(report.n_generations as u64 >= n_swaps, "{report}");
     assert_eq!(result.n_reconnects, 0, "the server closed connections");
     fixture.wait_for_stores(0).await;
     assert_eq!(fixture.stop().await, 0);

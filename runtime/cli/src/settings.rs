@@ -159,6 +159,7 @@ fn listen(args: &ListenArgs, host: &HostSection) -> ListenAddress {
 fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> RuntimeConfig {
     let cache = &manifest.cache;
     config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
+    config.busy_poll = manifest.host.busy_poll.unwrap_or(config.busy_poll);
     config.compile_timeout = manifest.host.compile_timeout.unwrap_or(config.compile_timeout);
     config.compile_memory = manifest.host.compile_memory.unwrap_or(config.compile_memory);
     config.cache_memory = cache.memory.unwrap_or(config.cache_memory);
@@ -208,6 +209,7 @@ mod tests {
 listen = '127.0.0.1:4000'
 wasi03 = true
 expose_generation = false
+busy_poll = '2ms'
 compile_timeout = '9s'
 compile_memory = '512MiB'
 [cache]
@@ -242,7 +244,7 @@ source = 'a.wasm'
     fn manifest_reaches_the_runtime() {
         let runtime = resolve("serve", "", MANIFEST).runtime;
         assert_eq!((runtime.wasi03, runtime.cache_memory, runtime.dev), (true, 1 << 20, false));
-        assert_eq!(runtime.compile_timeout.as_secs(), 9);
+        assert_eq!((runtime.busy_poll.as_millis(), runtime.compile_timeout.as_secs()), (2, 9));
         assert_eq!(runtime.compile_memory, 512 * 1024 * 1024);
     }
 

@@ -1,5 +1,7 @@
 //! The values that [`HandlerConfig::check`](super::HandlerConfig::check) and its like refuse.
 
+use std::time::Duration;
+
 /// A field whose value could never work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +29,12 @@ pub enum ConfigError {
     State {
         /// What was asked for.
         bytes: u64,
+    },
+    /// A processor for nothing.
+    #[error("expected `busy_poll` of at most 1s, found {pause:?}")]
+    BusyPoll {
+        /// What was asked for.
+        pause: Duration,
     },
     /// A probe that is no path.
     #[error("expected `probe` to be a path such as `/healthz`, found `{path}`")]

@@ -198,9 +198,14 @@ fn value_that_cannot_work_is_refused() {
     check(handler().with_memory(1), "expected `memory` between 64KiB and 4GiB, found 1 bytes");
     let pooled = InstanceMode::Pooled { max_calls: 0, max_idle: Duration::ZERO };
     check(handler().with_instances(pooled), "expected `max_calls` to be 1 or more, found 0");
-    let runtime = RuntimeConfig { compile_memory: 0, ..RuntimeConfig::default() };
-    let refused = runtime.check().unwrap_err().to_string();
-    assert_eq!(refused, "expected `compile_memory` to be 1 or more, found 0");
+    let default = RuntimeConfig::default;
+    let check = |config: RuntimeConfig, expect: &str| {
+        assert_eq!(config.check().unwrap_err().to_string(), expect);
+    };
+    let runtime = RuntimeConfig { compile_memory: 0, ..default() };
+    check(runtime, "expected `compile_memory` to be 1 or more, found 0");
+    let runtime = RuntimeConfig { busy_poll: Duration::from_secs(2), ..default() };
+    check(runtime, "expected `busy_poll` of at most 1s, found 2s");
 }
 
 #[test]

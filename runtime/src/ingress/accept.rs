@@ -2,6 +2,7 @@
 //!
 //! The data plane and the control plane differ in the service only.
 
+mod awake;
 mod stream;
 mod timer;
 
@@ -25,6 +26,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use super::service::HttpService;
+use awake::Awake;
 use stream::BoundedStream;
 use timer::ConnectionTimer;
 
@@ -43,18 +45,28 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves `listener` until `stop` is ready, then lets open connections finish for `drain`.
 ///
-/// Returns the number of connections that were still open and have been cut.
+/// Its threads stay awake for `busy_poll` after each answer; zero lets them sleep. Returns the number of
+/// connections that were still open and have been cut.
 pub(crate) async fn serve(
     listener: TcpListener,
     service: HttpService,
     max_connections: usize,
+    busy_poll: Duration,
     drain: Duration,
     stop: impl Future<Output = ()>,
 ) -> usize {
+    let awake = (!busy_poll.is_zero()).then(|| Awake::new(busy_poll));
+    let answered = awake.as_ref().map(Awake::answered);
     // Not by its `tower` side, which puts each response's future into a box of its own.
     let respond = service_fn(move |request| {
-        let service = service.clone();
-        async move { Ok::<_, Infallible>(service.respond(request).await) }
+        let (service, answered) = (service.clone(), answered.clone());
+        async move {
+            let response = service.respond(request).await;
+            if let Some(answered) = answered {
+                answered.notify_one();
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     serve_any(listener, respond, max_connections, drain, stop).await
 }

@@ -11,7 +11,7 @@ use super::section::{Reader, Section, to_path, what};
 use super::{HandlerSource, parse_duration, parse_size};
 use crate::config::{
     Allow, ConfigValue, EventTypePattern, HandlerConfig, HttpOrigin, InstanceMode, Route,
-    check_memory, check_probe, check_state, check_timeout,
+    check_busy_poll, check_memory, check_probe, check_state, check_timeout,
 };
 use crate::id::HandlerName;
 
@@ -98,6 +98,12 @@ pub(super) fn timeout(field: &'static str, text: &str) -> Result<Duration, Strin
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     check_timeout(field, duration).map_err(|error| error.to_string())?;
     Ok(duration)
+}
+
+pub(super) fn busy_poll(text: &str) -> Result<Duration, String> {
+    let pause = parse_duration(text).map_err(|error| error.to_string())?;
+    check_busy_poll(pause).map_err(|error| error.to_string())?;
+    Ok(pause)
 }
 
 fn max_state(text: &str) -> Result<u64, String> {

@@ -47,6 +47,8 @@ pub struct Manifest {
 pub struct HostSection {
     /// Where the data plane listens.
     pub listen: Option<ListenAddress>,
+    /// How long threads look for requests after each answer before they sleep.
+    pub busy_poll: Option<Duration>,
     /// Whether answers carry the `wrt-generation` header.
     pub expose_generation: Option<bool>,
     /// Whether handlers may use WASI 0.3.
@@ -159,11 +161,19 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         ("admin", "leave it out and pass `--admin HOST:PORT`"),
         ("tls", "leave it out and put a proxy that speaks TLS in front"),
     ];
-    let known =
-        ["listen", "expose_generation", "wasi03", "compile_timeout", "compile_memory", "state_dir"];
+    let known = [
+        "listen",
+        "busy_poll",
+        "expose_generation",
+        "wasi03",
+        "compile_timeout",
+        "compile_memory",
+        "state_dir",
+    ];
     reader.refuse_unknown(host, &known, &later);
     HostSection {
         listen: reader.parsed(host, "listen", ListenAddress::parse),
+        busy_poll: reader.parsed(host, "busy_poll", handler::busy_poll),
         expose_generation: reader.boolean(host, "expose_generation"),
         wasi03: reader.boolean(host, "wasi03"),
         compile_timeout: reader

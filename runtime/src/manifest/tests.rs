@@ -43,6 +43,7 @@ fn problems(text: &str) -> Vec<String> {
 const FULL: &str = r#"
 [host]
 listen = "127.0.0.1:3000"
+busy_poll = "1ms"
 expose_generation = true
 wasi03 = false
 
@@ -84,6 +85,7 @@ http = ["https://api.example.com"]
 fn full_manifest_is_read_in_the_order_of_the_file() {
     let manifest = parse(FULL).unwrap();
     assert_eq!(manifest.host.listen.unwrap().as_str(), "127.0.0.1:3000");
+    assert_eq!(manifest.host.busy_poll.unwrap().as_millis(), 1);
     assert_eq!((manifest.host.expose_generation, manifest.host.wasi03), (Some(true), Some(false)));
     assert_eq!(manifest.cache.memory, Some(256 << 20));
 
@@ -138,8 +140,9 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
     check(
         "[host]\ncolour = 1",
         "4:1: unknown key `colour` in `[host]` (the known keys are `listen`, \
-         `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`)",
+         `busy_poll`, `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`)",
     );
+    check("[host]\nbusy_poll = '2s'", "4:13: expected `busy_poll` of at most 1s, found 2s");
     check("[hots]", "3:2: unknown key `hots` in the manifest (did you mean `host`?)");
     check(
         "allow = { htpp = [] }",
