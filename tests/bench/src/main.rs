@@ -194,7 +194,9 @@ fn main() -> ExitCode {
     }
     let passed = match env::args().nth(1).as_deref() {
         // No scenarios: parts of `throughput` and `latency`, and of `cache`.
-        Some(peers::native::COMMAND) => peers::native::run().map(|()| true),
+        Some(peers::native::COMMAND) => {
+            peers::native::run(env::args().nth(2).as_deref()).map(|()| true)
+        }
         Some(bare_process::COMMAND) => bare_process::run().map(|()| true),
         _ => run(Args::parse()),
     };

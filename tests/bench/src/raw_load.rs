@@ -19,6 +19,9 @@ use crate::http1;
 /// Room for one read; a response of the sizes measured here fits.
 const READ_LEN: usize = 16 * 1024;
 
+/// How long a load is under way before it counts, so that connecting is no part of a short time.
+const LEAD: Duration = Duration::from_millis(50);
+
 /// Requests per second that `address` answers with 200 over `n_connections` in `time`.
 pub(crate) fn requests_per_second(
     address: SocketAddr,
@@ -27,6 +30,7 @@ pub(crate) fn requests_per_second(
     time: Duration,
 ) -> Result<f64> {
     let load = RawLoad::start(address, path, n_connections)?;
+    thread::sleep(LEAD);
     let rate = load.rate_while(|| {
         thread::sleep(time);
         Ok(())

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Result;
 use wrt_test_support::guests::{Profile, guest_as, with_wasi_alone};
@@ -10,7 +11,7 @@ use wrt_test_support::process::{Ready, ServerProcess};
 
 use crate::peers::native;
 use crate::report::Figure;
-use crate::site::Site;
+use crate::site::{HANDLER, Handler, Site};
 use crate::tools::Tools;
 
 /// The guest that answers in different sizes, as the native server does.
@@ -23,7 +24,9 @@ pub(super) enum Side {
     Fresh,
     /// The same with warm instances.
     Pooled,
-    /// The same with one instance.
+    /// [`Side::Pooled`] whose threads stay awake for [`AWAKE`] after each answer.
+    PooledAwake,
+    /// [`Side::Pooled`] with one instance.
     Singleton,
     /// [`Side::Fresh`], by the export of WASI, as any component has it.
     FreshWasi,
@@ -37,27 +40,39 @@ pub(super) enum Side {
     WasmtimeReuse,
     /// A server without WebAssembly.
     Native,
+    /// The same whose threads stay awake as long.
+    NativeAwake,
 }
 
 impl Side {
-    pub(super) const ALL: [Self; 9] = [
-        Self::Fresh,
-        Self::Pooled,
+    /// Those that are compared by a bar are neighbours, as they are measured one after the other.
+    pub(super) const ALL: [Self; 11] = [
         Self::Singleton,
-        Self::FreshWasi,
-        Self::PooledWasi,
+        Self::Fresh,
         Self::Wasmtime,
+        Self::FreshWasi,
         Self::WasmtimeBest,
+        Self::PooledWasi,
         Self::WasmtimeReuse,
+        Self::Pooled,
         Self::Native,
+        Self::PooledAwake,
+        Self::NativeAwake,
     ];
 
     fn is_ours(self) -> bool {
         match self {
-            Self::Fresh | Self::Pooled | Self::Singleton | Self::FreshWasi | Self::PooledWasi => {
-                true
-            }
-            Self::Wasmtime | Self::WasmtimeBest | Self::WasmtimeReuse | Self::Native => false,
+            Self::Fresh
+            | Self::Pooled
+            | Self::PooledAwake
+            | Self::Singleton
+            | Self::FreshWasi
+            | Self::PooledWasi => true,
+            Self::Wasmtime
+            | Self::WasmtimeBest
+            | Self::WasmtimeReuse
+            | Self::Native
+            | Self::NativeAwake => false,
         }
     }
 
@@ -66,6 +81,7 @@ impl Side {
         match self {
             Self::Fresh => "wrt, fresh",
             Self::Pooled => "wrt, pooled",
+            Self::PooledAwake => "wrt, pooled, busy polling",
             Self::Singleton => "wrt, singleton",
             Self::FreshWasi => "wrt, fresh, by WASI",
             Self::PooledWasi => "wrt, pooled, by WASI",
@@ -73,6 +89,7 @@ impl Side {
             Self::WasmtimeBest => "wasmtime serve, best flags",
             Self::WasmtimeReuse => "wasmtime serve, reuse",
             Self::Native => "native server",
+            Self::NativeAwake => "native server, busy polling",
         }
     }
 }
@@ -92,6 +109,9 @@ const BEST: [&str; 3] = [
 
 /// Calls of one instance, and how long it may be idle: the defaults of wrt's pooled mode.
 const REUSE: [&str; 4] = ["--max-instance-reuse-count", "1000", "--idle-instance-timeout", "30s"];
+
+/// How long threads that poll look for the next request.
+const AWAKE: Duration = Duration::from_millis(1);
 
 /// A server under way.
 #[derive(Debug)]
@@ -115,19 +135,25 @@ impl Servers {
         let exports = "`wasi:http/incoming-handler` by `wasmtime serve` and \"by WASI\", else \
                        `wrt:plugin/http`, which the SDK gives a handler, too";
         figure.line("called by", exports.to_owned());
+        figure.line(
+            "busy polling",
+            format!("threads look for the next request for {AWAKE:?} after each answer"),
+        );
         let wasi_alone = with_wasi_alone(&component);
         let mut servers = vec![];
         for &side in sides {
             let started = match side {
-                Side::Fresh => Ok(wrt(&component, "fresh")?),
-                Side::Pooled => Ok(wrt(&component, "pooled")?),
-                Side::Singleton => Ok(wrt(&component, "singleton")?),
-                Side::FreshWasi => Ok(wrt(&wasi_alone, "fresh")?),
-                Side::PooledWasi => Ok(wrt(&wasi_alone, "pooled")?),
+                Side::Fresh => Ok(wrt(&component, "fresh", Duration::ZERO)?),
+                Side::Pooled => Ok(wrt(&component, "pooled", Duration::ZERO)?),
+                Side::PooledAwake => Ok(wrt(&component, "pooled", AWAKE)?),
+                Side::Singleton => Ok(wrt(&component, "singleton", Duration::ZERO)?),
+                Side::FreshWasi => Ok(wrt(&wasi_alone, "fresh", Duration::ZERO)?),
+                Side::PooledWasi => Ok(wrt(&wasi_alone, "pooled", Duration::ZERO)?),
                 Side::Wasmtime => wasmtime(tools, &path, &[]),
                 Side::WasmtimeBest => wasmtime(tools, &path, &[&BEST]),
                 Side::WasmtimeReuse => wasmtime(tools, &path, &[&BEST, &REUSE]),
-                Side::Native => native::start().map(|process| Server { process, _site: None }),
+                Side::Native => native(Duration::ZERO),
+                Side::NativeAwake => native(AWAKE),
             };
             match started {
                 Ok(server) => servers.push((side, server)),
@@ -164,9 +190,19 @@ impl Servers {
     }
 }
 
-fn wrt(component: &[u8], mode: &str) -> Result<Server> {
-    let site = Site::with(component, &format!("instances = \"{mode}\""))?;
+fn wrt(component: &[u8], mode: &str, busy_poll: Duration) -> Result<Server> {
+    let site = Site::temporary()?;
+    let handler = Handler::new(HANDLER, "/*");
+    let settings = format!("instances = \"{mode}\"");
+    // More of its section `[host]`.
+    let host = format!("busy_poll = \"{}ms\"", busy_poll.as_millis());
+    site.write_manifest(&[handler.with(&settings)], &host)?;
+    site.replace(component)?;
     Ok(Server { process: site.serve()?, _site: Some(site) })
+}
+
+fn native(busy_poll: Duration) -> Result<Server> {
+    Ok(Server { process: native::start(busy_poll)?, _site: None })
 }
 
 fn wasmtime(tools: &Tools, component: &Path, flags: &[&[&str]]) -> Result<Server> {

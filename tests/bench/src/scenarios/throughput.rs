@@ -18,10 +18,10 @@ const WARM_UP: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
     /// Rounds of each cell on each side.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 17)]
     rounds: u64,
     /// Seconds of one round.
-    #[arg(long, default_value_t = 2.0)]
+    #[arg(long, default_value_t = 0.5)]
     seconds: f64,
     /// Every mode with every answer and number of connections, which takes twice as long.
     #[arg(long)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 
 impl Default for Args {
     fn default() -> Self {
-        Self { rounds: 5, seconds: 2.0, all: false, connections: None }
+        Self { rounds: 17, seconds: 0.5, all: false, connections: None }
     }
 }
 
@@ -98,11 +98,12 @@ const fn compared(
 }
 
 use Side::{
-    Fresh, FreshWasi, Native, Pooled, PooledWasi, Singleton, Wasmtime, WasmtimeBest, WasmtimeReuse,
+    Fresh, FreshWasi, Native, NativeAwake, Pooled, PooledAwake, PooledWasi, Singleton, Wasmtime,
+    WasmtimeBest, WasmtimeReuse,
 };
 
 #[rustfmt::skip]
-const COMPARED: [Compared; 25] = [
+const COMPARED: [Compared; 28] = [
     compared("ratio", SMALL, 16, FreshWasi, Wasmtime, Some(2.3)),
     compared("ratio_best", SMALL, 16, FreshWasi, WasmtimeBest, Some(1.1)),
     compared("pooled_reuse", SMALL, 16, Pooled, WasmtimeReuse, Some(1.1)),
@@ -110,7 +111,9 @@ const COMPARED: [Compared; 25] = [
     compared("whole_best", SMALL, 16, Fresh, WasmtimeBest, None),
     compared("pooled_wasi_reuse", SMALL, 16, PooledWasi, WasmtimeReuse, None),
     compared("pooled_wasi_native", SMALL, 16, PooledWasi, Native, None),
-    compared("pooled_native", SMALL, 16, Pooled, Native, Some(0.6)),
+    compared("pooled_native", SMALL, 16, Pooled, Native, None),
+    compared("awake_native", SMALL, 16, PooledAwake, Native, Some(0.6)),
+    compared("awake_both", SMALL, 16, PooledAwake, NativeAwake, None),
     compared("fresh_native", SMALL, 16, Fresh, Native, None),
     compared("singleton_native", SMALL, 16, Singleton, Native, None),
     compared("ratio_1", SMALL, 1, FreshWasi, Wasmtime, None),
@@ -118,6 +121,7 @@ const COMPARED: [Compared; 25] = [
     compared("pooled_reuse_1", SMALL, 1, Pooled, WasmtimeReuse, None),
     compared("pooled_wasi_reuse_1", SMALL, 1, PooledWasi, WasmtimeReuse, None),
     compared("pooled_native_1", SMALL, 1, Pooled, Native, None),
+    compared("awake_native_1", SMALL, 1, PooledAwake, Native, None),
     compared("ratio_256", SMALL, 256, FreshWasi, Wasmtime, None),
     compared("ratio_best_256", SMALL, 256, FreshWasi, WasmtimeBest, None),
     compared("pooled_reuse_256", SMALL, 256, Pooled, WasmtimeReuse, None),
@@ -145,22 +149,24 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
         let has = |side: &Side| args.all || cell.path == SMALL || MAIN.contains(side);
         let sides: Vec<_> = servers.sides().filter(has).collect();
         let rates = measure(args, cell, &mut servers, &sides, &mut figure)?;
+        let medians: Vec<_> =
+            rates.iter().map(|(side, rates)| (side.name(), rates.median())).collect();
         let text: Vec<_> =
-            rates.iter().map(|(side, rate)| format!("{} {:.0}/s", side.name(), rate)).collect();
+            medians.iter().map(|(name, rate)| format!("{name} {rate:.0}/s")).collect();
         say(&format!("  {}: {}", cell.label, text.join("; ")));
         figure.line(cell.label, text.join("; "));
-        let by_name = rates.iter().map(|(side, rate)| (side.name().to_owned(), json!(rate)));
+        let by_name = medians.iter().map(|(name, rate)| ((*name).to_owned(), json!(rate)));
         values.insert(cell.label.to_owned(), by_name.collect::<serde_json::Map<_, _>>().into());
         let of_cell =
             |it: &&Compared| it.path == cell.path && it.n_connections == cell.n_connections;
         for compared in COMPARED.iter().filter(of_cell) {
             let Compared { id, ours, theirs, bar, .. } = *compared;
-            let Some((our_rate, their_rate)) = rates.get(&ours).zip(rates.get(&theirs)) else {
+            let Some((our_rates, their_rates)) = rates.get(&ours).zip(rates.get(&theirs)) else {
                 continue;
             };
             let what =
                 format!("{}: {} as a multiple of {}", cell.label, ours.name(), theirs.name());
-            let row = Row::high(id, what, our_rate / their_rate, Unit::Times);
+            let row = Row::high(id, what, our_rates.over(their_rates), Unit::Times);
             figure.row(match bar {
                 Some(bar) => row.bar(bar),
                 None => row,
@@ -171,17 +177,20 @@ pub(crate) fn run(args: &Args, tools: &Tools) -> Result<Figure> {
     Ok(figure)
 }
 
-/// Medians of requests per second over rounds in which the sides take turns.
+/// Requests per second in each round. The sides take turns in short rounds, forwards and backwards,
+/// so that what others do with the machine for some seconds comes to a pair of sides alike.
 fn measure(
     args: &Args,
     cell: &Cell,
     servers: &mut Servers,
     sides: &[Side],
     figure: &mut Figure,
-) -> Result<BTreeMap<Side, f64>> {
+) -> Result<BTreeMap<Side, Samples>> {
     let mut samples = BTreeMap::<Side, Samples>::new();
+    let mut sides = sides.to_owned();
     for number in 0..=args.rounds {
-        for &side in sides {
+        sides.reverse();
+        for &side in &sides {
             // The first round is the warm-up.
             let is_warm_up = number == 0;
             let time = if is_warm_up { WARM_UP } else { Duration::from_secs_f64(args.seconds) };
@@ -193,7 +202,7 @@ fn measure(
             }
         }
     }
-    Ok(samples.into_iter().map(|(side, rates)| (side, rates.median())).collect())
+    Ok(samples)
 }
 
 #[cfg(test)]
