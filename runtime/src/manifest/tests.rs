@@ -142,7 +142,10 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
         "4:1: unknown key `colour` in `[host]` (the known keys are `listen`, \
          `busy_poll`, `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`)",
     );
-    check("[host]\nbusy_poll = '2s'", "4:13: expected `busy_poll` of at most 1s, found 2s");
+    check(
+        "[host]\nbusy_poll = '2s'",
+        "4:13: `busy_poll` of `[host]`: expected `busy_poll` of at most 1s, found 2s",
+    );
     check("[hots]", "3:2: unknown key `hots` in the manifest (did you mean `host`?)");
     check(
         "allow = { htpp = [] }",
