@@ -15,6 +15,13 @@ use crate::site::{Site, swap};
 /// How much larger the resident memory may be.
 const BAR: f64 = 1.02;
 
+/// Looks after few swaps and after many; the one in the middle counts, because what the allocator keeps
+/// for later differs by a MiB from one rest to the next.
+const N_LOOKS: u64 = 3;
+
+/// Swaps between two of them.
+const LOOKS_APART: u64 = 20;
+
 /// A server is at rest when its files, threads and memory have not changed for this long: tokio
 /// keeps an idle thread of its blocking pool for ten seconds, and the allocator gives back what is
 /// free for as long.
@@ -31,10 +38,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// Swaps before the first look.
+    /// Swaps before the first looks.
     #[arg(long, default_value_t = 100)]
     few: u64,
-    /// Swaps before the second look, the first ones included.
+    /// Swaps before the last looks, the first ones included.
     #[arg(long, default_value_t = 1000)]
     many: u64,
     /// Requests per second meanwhile.
@@ -70,13 +77,26 @@ pub(crate) fn run(args: &Args) -> Result<Figure> {
         runtime.block_on(load.stop())?;
         at_rest(&server)
     };
-    let few = swap_under_load(1..=args.few)?;
-    say(&format!("  after {} swaps: {few:?}", args.few));
-    let many = swap_under_load(args.few + 1..=args.many)?;
+    let mut n_swaps = 0;
+    let mut look_after = |n: u64| -> Result<ProcStat> {
+        let mut looks = vec![];
+        for until in (0..N_LOOKS).map(|look| n + look * LOOKS_APART) {
+            let stat = swap_under_load(n_swaps + 1..=until)?;
+            say(&format!("  after {until} swaps: {stat:?}"));
+            n_swaps = until;
+            looks.push(stat);
+        }
+        looks.sort_by_key(|stat| stat.rss);
+        Ok(looks.swap_remove(looks.len() / 2))
+    };
+    let few = look_after(args.few)?;
+    let many = look_after(args.many)?;
 
     let ratio = many.rss as f64 / few.rss as f64;
     let mib = |stat: &ProcStat| stat.rss as f64 / f64::from(1 << 20);
     figure.line("swaps", format!("{} against {}", args.many, args.few));
+    let looks = format!("{N_LOOKS} each, {LOOKS_APART} swaps apart; the one in the middle counts");
+    figure.line("looks", looks);
     figure.line("memory", format!("{:.1} against {:.1} MiB: {ratio:.3} x", mib(&many), mib(&few)));
     figure.line("open files", format!("{} against {}", many.n_files, few.n_files));
     figure.line("threads", format!("{} against {}", many.n_threads, few.n_threads));

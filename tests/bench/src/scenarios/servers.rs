@@ -76,6 +76,14 @@ impl Side {
         }
     }
 
+    /// How long its threads look for the next request after each answer.
+    fn busy_poll(self) -> Duration {
+        match self {
+            Self::PooledAwake | Self::NativeAwake => AWAKE,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// For people.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -135,25 +143,25 @@ impl Servers {
         let exports = "`wasi:http/incoming-handler` by `wasmtime serve` and \"by WASI\", else \
                        `wrt:plugin/http`, which the SDK gives a handler, too";
         figure.line("called by", exports.to_owned());
-        figure.line(
-            "busy polling",
-            format!("threads look for the next request for {AWAKE:?} after each answer"),
-        );
+        if sides.iter().any(|side| !side.busy_poll().is_zero()) {
+            let looked =
+                format!("threads look for the next request for {AWAKE:?} after each answer");
+            figure.line("busy polling", looked);
+        }
         let wasi_alone = with_wasi_alone(&component);
         let mut servers = vec![];
         for &side in sides {
+            let busy_poll = side.busy_poll();
             let started = match side {
-                Side::Fresh => Ok(wrt(&component, "fresh", Duration::ZERO)?),
-                Side::Pooled => Ok(wrt(&component, "pooled", Duration::ZERO)?),
-                Side::PooledAwake => Ok(wrt(&component, "pooled", AWAKE)?),
-                Side::Singleton => Ok(wrt(&component, "singleton", Duration::ZERO)?),
-                Side::FreshWasi => Ok(wrt(&wasi_alone, "fresh", Duration::ZERO)?),
-                Side::PooledWasi => Ok(wrt(&wasi_alone, "pooled", Duration::ZERO)?),
+                Side::Fresh => Ok(wrt(&component, "fresh", busy_poll)?),
+                Side::Pooled | Side::PooledAwake => Ok(wrt(&component, "pooled", busy_poll)?),
+                Side::Singleton => Ok(wrt(&component, "singleton", busy_poll)?),
+                Side::FreshWasi => Ok(wrt(&wasi_alone, "fresh", busy_poll)?),
+                Side::PooledWasi => Ok(wrt(&wasi_alone, "pooled", busy_poll)?),
                 Side::Wasmtime => wasmtime(tools, &path, &[]),
                 Side::WasmtimeBest => wasmtime(tools, &path, &[&BEST]),
                 Side::WasmtimeReuse => wasmtime(tools, &path, &[&BEST, &REUSE]),
-                Side::Native => native(Duration::ZERO),
-                Side::NativeAwake => native(AWAKE),
+                Side::Native | Side::NativeAwake => native(busy_poll),
             };
             match started {
                 Ok(server) => servers.push((side, server)),
