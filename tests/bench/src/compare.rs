@@ -34,8 +34,8 @@ struct Change {
     id: String,
     old: f64,
     new: f64,
-    /// New over old, turned so that more than 1 is better; NaN where there is no ratio.
-    better: f64,
+    /// New over old, turned so that more than 1 is better; `None` unless both are above zero.
+    better: Option<f64>,
     /// The conclusions differ.
     is_turned: bool,
 }
@@ -45,8 +45,10 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
     let (old, new) = (rows(&read(&args.old)?), rows(&read(&args.new)?));
     let changes = changes(&old, &new);
     for Change { id, old, new, better, is_turned } in &changes {
-        let turned = if *is_turned { "   conclusion differs" } else { "" };
-        say(&format!("{id:<32} {old:>14.3} {new:>14.3}   {better:>5.2} x as good{turned}"));
+        let better = better.map_or(String::new(), |better| format!("{better:.2} x as good"));
+        let turned = if *is_turned { "conclusion differs" } else { "" };
+        let line = format!("{id:<32} {old:>14.3} {new:>14.3}   {better:>17}   {turned}");
+        say(line.trim_end());
     }
     for row in only_in(&old, &new) {
         say(&format!("{:<32} only in the earlier report", row.id));
@@ -84,12 +86,16 @@ fn rows(report: &Value) -> Vec<Row> {
 
 fn changes(old: &[Row], new: &[Row]) -> Vec<Change> {
     let both = old.iter().filter_map(|row| Some((row, new.iter().find(|it| it.id == row.id)?)));
-    both.map(|(old, new)| Change {
-        id: old.id.clone(),
-        old: old.value,
-        new: new.value,
-        better: if new.low_is_good { old.value / new.value } else { new.value / old.value },
-        is_turned: old.passed != new.passed,
+    both.map(|(old, new)| {
+        let (worse, better) =
+            if new.low_is_good { (new.value, old.value) } else { (old.value, new.value) };
+        Change {
+            id: old.id.clone(),
+            old: old.value,
+            new: new.value,
+            better: (worse > 0.0 && better > 0.0).then(|| better / worse),
+            is_turned: old.passed != new.passed,
+        }
     })
     .collect()
 }
@@ -123,10 +129,18 @@ mod tests {
         assert_eq!(
             found,
             [
-                expected("reload/ms", (8.0, 4.0), 2.0, true),
-                expected("reload/rate", (3.0, 3.0), 1.0, false),
+                expected("reload/ms", (8.0, 4.0), Some(2.0), true),
+                expected("reload/rate", (3.0, 3.0), Some(1.0), false),
             ]
         );
+    }
+
+    #[test]
+    fn without_two_values_above_zero_there_is_no_ratio() {
+        for (old, new) in [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (0.5, -0.5), (f64::NAN, 1.0)] {
+            let found = changes(&report(old, true, "rate"), &report(new, true, "rate"));
+            assert_eq!(found[0].better, None, "{old} and {new}");
+        }
     }
 
     #[test]
