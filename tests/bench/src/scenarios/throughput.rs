@@ -111,7 +111,7 @@ const COMPARED: [Compared; 28] = [
     compared("whole_best", SMALL, 16, Fresh, WasmtimeBest, None),
     compared("pooled_wasi_reuse", SMALL, 16, PooledWasi, WasmtimeReuse, None),
     compared("pooled_wasi_native", SMALL, 16, PooledWasi, Native, None),
-    compared("pooled_native", SMALL, 16, Pooled, Native, None),
+    compared("pooled_native", SMALL, 16, Pooled, Native, Some(0.6)),
     compared("awake_native", SMALL, 16, PooledAwake, Native, Some(0.6)),
     compared("awake_both", SMALL, 16, PooledAwake, NativeAwake, None),
     compared("fresh_native", SMALL, 16, Fresh, Native, None),
