@@ -87,13 +87,12 @@ fn rows(report: &Value) -> Vec<Row> {
 fn changes(old: &[Row], new: &[Row]) -> Vec<Change> {
     let both = old.iter().filter_map(|row| Some((row, new.iter().find(|it| it.id == row.id)?)));
     both.map(|(old, new)| {
-        let (worse, better) =
-            if new.low_is_good { (new.value, old.value) } else { (old.value, new.value) };
+        let ratio = if new.low_is_good { old.value / new.value } else { new.value / old.value };
         Change {
             id: old.id.clone(),
             old: old.value,
             new: new.value,
-            better: (worse > 0.0 && better > 0.0).then(|| better / worse),
+            better: (old.value > 0.0 && new.value > 0.0).then_some(ratio),
             is_turned: old.passed != new.passed,
         }
     })

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use wrt_test_support::guests::{Profile, plugin, variant};
 use wrt_test_support::load::{Load, LoadPlan, Shape};
 use wrt_test_support::proc_stat::ProcStat;
@@ -56,6 +56,12 @@ impl Default for Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<Figure> {
+    let looked = args.few + (N_LOOKS - 1) * LOOKS_APART;
+    ensure!(
+        args.many > looked,
+        "expected `--many` above {looked}, where the looks that begin at `--few` end, found {}",
+        args.many
+    );
     let mut figure =
         Figure::new("growth", "what do swaps leave behind in memory, open files and threads?");
     let component = super::read_component(&plugin("echo-stream", Profile::Release)?)?;
