@@ -81,13 +81,22 @@
 //! that return `()` or `Result<()>`. They run once in each instance. After a swap with state, `init`
 //! is not called in the new instance.
 //!
-//! ## How to add a field
+//! ## How to change a state
 //!
-//! Add it with `#[serde(default)]`, or as an `Option`; the version stays. The fields of the old state
-//! are all there with their types, so it is carried. The same goes for a new variant of an enum.
+//! What serde reads from the old JSON without loss is carried, and the version stays:
 //!
-//! A field that is removed, renamed or of another type would lose what is in it. Without a migration
-//! such a component is rejected, with the name of each field.
+//! | change | how |
+//! |---|---|
+//! | a new field | `#[serde(default)]`, or an `Option` |
+//! | another name of a field or variant | the old one as `#[serde(alias = "…")]` |
+//! | a wider number | `u8` to `u64`, `u32` to `i64`, `f32` to `f64`, `u32` to `f64` and the like |
+//! | `T` to `Option<T>` | as it is |
+//! | `Option<T>` to `T` | as it is, where the value is there |
+//! | a new variant of an enum | as it is |
+//! | a set or an array to a `Vec`, a `char` to text, anything to `serde_json::Value` | as it is |
+//!
+//! A field that is removed, renamed, narrowed or of another type would lose what is in it. Without a
+//! migration such a component is rejected, with the name of each field.
 //!
 //! ## How to migrate
 //!
@@ -135,6 +144,7 @@
 //! and of no names of types: these may be renamed and moved. It stands in the snapshot and,
 //! with the version, in the section `wrt:state` of the component, for tools.
 
+mod compare;
 mod restore;
 mod schema;
 pub(crate) mod slot;
@@ -144,7 +154,7 @@ pub(crate) mod text;
 
 pub use restore::read;
 pub(crate) use restore::restore;
-pub use schema::{Schema, Shape};
+pub use schema::{Part, Schema, Shape};
 
 use crate::Result;
 use serde::Serialize;

@@ -103,18 +103,19 @@ fn fields(
             (None, Some(ident)) => case.of_field(&plain(ident)),
             (None, None) => index.to_string(),
         };
-        shapes.push((name, shape_of(owner, field, &part)?));
+        let shape = shape_of(owner, field, &part)?;
+        shapes.push((name, part.aliases, shape));
     }
     let inside = match (fields, &*shapes) {
         (Fields::Unit, _) => return Ok(quote!(&::wrt_guest::state::Shape::Leaf("unit"))),
-        (Fields::Unnamed(_), [(_, inside)]) => Some(inside),
-        (_, [(_, inside)]) if container.is_transparent => Some(inside),
+        (Fields::Unnamed(_), [(_, _, inside)]) => Some(inside),
+        (_, [(_, _, inside)]) if container.is_transparent => Some(inside),
         _ => None,
     };
     if let Some(inside) = inside {
         return Ok(inside.clone());
     }
-    let shapes = shapes.iter().map(|(name, shape)| quote!((#name, #shape)));
+    let shapes = shapes.iter().map(|(name, aliases, shape)| part_of(name, aliases, shape));
     Ok(quote!(&::wrt_guest::state::Shape::Record(&[#(#shapes),*])))
 }
 
@@ -171,7 +172,12 @@ fn variant(
     };
     let case = part.fields_case.unwrap_or(container.fields_case);
     let shape = fields(owner, &variant.fields, case, container)?;
-    Ok(Some(quote!((#name, #shape))))
+    Ok(Some(part_of(&name, &part.aliases, &shape)))
+}
+
+/// A field or a variant of a shape.
+fn part_of(name: &str, aliases: &[String], shape: &TokenStream) -> TokenStream {
+    quote!(::wrt_guest::state::Part::new(#name, &[#(#aliases),*], #shape))
 }
 
 /// A name as serde sees it.

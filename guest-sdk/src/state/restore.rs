@@ -1,22 +1,23 @@
 //! Decides whether a snapshot of another component can become a state of this one.
 
-use super::{RestoreError, Restored, Snapshot, State};
+use super::compare::{Fit, compare, leaves};
+use super::{RestoreError, Restored, Schema, Snapshot, State};
 use serde::de::DeserializeOwned;
 
 type Outcome<S> = Result<(S, Restored), RestoreError>;
 
 /// Makes a state from a snapshot; nothing else changes.
 pub(crate) fn restore<S: State>(snapshot: &Snapshot) -> Outcome<S> {
-    let added = match added(S::VERSION, S::SCHEMA, snapshot) {
-        Ok(added) => added,
+    let fit = match fit::<S>(snapshot) {
+        Ok(fit) => fit,
         Err(misfit) => return migrate(snapshot).unwrap_or(Err(misfit)),
     };
     match serde_json::from_slice(&snapshot.payload) {
         Ok(state) => Ok((state, Restored::Carried)),
-        // The bytes are JSON, so what is missing are the new fields.
-        Err(error) if error.is_data() && !added.is_empty() => {
-            migrate(snapshot).unwrap_or_else(|| Err(no_default(&error, &added, S::VERSION)))
-        }
+        Err(error) if error.is_data() => match fit.lack(&error, S::VERSION) {
+            Some(lack) => migrate(snapshot).unwrap_or(Err(lack)),
+            None => Err(unreadable(&error, snapshot.version)),
+        },
         Err(error) => Err(unreadable(&error, snapshot.version)),
     }
 }
@@ -40,31 +41,57 @@ pub fn read<T: DeserializeOwned>(payload: &[u8]) -> crate::Result<T> {
     Ok(serde_json::from_slice(payload)?)
 }
 
-/// The leaves that this component has and the snapshot has not.
+/// How a snapshot fits a state that does not lose any of it.
+struct Fitting<'a> {
+    /// Leaves of the state alone.
+    added: Vec<&'static str>,
+    /// Leaves that may be missing in the snapshot, and that the state wants.
+    wanted: Vec<&'a str>,
+}
+
+impl Fitting<'_> {
+    /// Why `error` came of it, if it may have: the snapshot is sound, and lacks something.
+    fn lack(&self, error: &serde_json::Error, version: u32) -> Option<RestoreError> {
+        let quoted = |leaves: &[&str]| format!("`{}`", leaves.join("`, `"));
+        let (added, wanted) = (&self.added, &self.wanted);
+        let what = match (added.is_empty(), wanted.is_empty()) {
+            (true, true) => return None,
+            (false, true) => format!("new are {}", quoted(added)),
+            (true, false) => format!("no longer optional are {}", quoted(wanted)),
+            (false, false) => {
+                format!("new are {}; no longer optional are {}", quoted(added), quoted(wanted))
+            }
+        };
+        Some(RestoreError::Incompatible(format!(
+            "the state lacks what is new: {error}; {what}; give new fields `#[serde(default)]`, or \
+             {}",
+            how_to_migrate(version.saturating_add(1))
+        )))
+    }
+}
+
+/// How `snapshot` fits `S`.
 ///
 /// # Errors
 ///
-/// The versions differ, or the snapshot has leaves that this component has not.
-fn added(
-    version: u32,
-    schema: &'static str,
-    snapshot: &Snapshot,
-) -> Result<Vec<&'static str>, RestoreError> {
+/// The versions differ, or the snapshot has leaves that `S` would lose.
+fn fit<S: State>(snapshot: &Snapshot) -> Result<Fitting<'_>, RestoreError> {
+    let version = S::VERSION;
     if snapshot.version != version {
         return Err(RestoreError::Incompatible(other_version(version, snapshot.version)));
     }
-    if snapshot.schema == schema {
-        return Ok(Vec::new());
+    if snapshot.schema == S::SCHEMA {
+        return Ok(Fitting { added: Vec::new(), wanted: Vec::new() });
     }
     let old: Vec<&str> = leaves(&snapshot.schema).collect();
-    let new: Vec<&str> = leaves(schema).collect();
-    let lost: Vec<&str> = old.iter().filter(|leaf| !new.contains(leaf)).copied().collect();
-    let added: Vec<&'static str> = leaves(schema).filter(|leaf| !old.contains(leaf)).collect();
-    if lost.is_empty() { Ok(added) } else { Err(misfit(&lost, &added, version)) }
-}
-
-fn leaves(schema: &str) -> impl Iterator<Item = &str> {
-    schema.split(';').filter(|leaf| !leaf.is_empty())
+    let added = leaves(S::SCHEMA).filter(|leaf| !old.contains(leaf));
+    let Fit { lost, wanted } = compare(&snapshot.schema, <S as Schema>::SHAPE);
+    if !lost.is_empty() {
+        return Err(misfit(&lost, &added.collect::<Vec<_>>(), version));
+    }
+    // A leaf at the place of an old one is that one, with a wider type.
+    let is_new = |new: &&str| old.iter().all(|old| place(old) != place(new));
+    Ok(Fitting { added: added.filter(is_new).collect(), wanted })
 }
 
 fn other_version(version: u32, found: u32) -> String {
@@ -87,15 +114,6 @@ fn misfit(lost: &[&str], added: &[&str], version: u32) -> RestoreError {
     RestoreError::Incompatible(format!(
         "the state would lose parts: {}; keep them, or {}",
         lost.join(", "),
-        how_to_migrate(version.saturating_add(1))
-    ))
-}
-
-fn no_default(error: &serde_json::Error, added: &[&str], version: u32) -> RestoreError {
-    RestoreError::Incompatible(format!(
-        "the state lacks what is new: {error}; new are `{}`; give new fields `#[serde(default)]`, \
-         or {}",
-        added.join("`, `"),
         how_to_migrate(version.saturating_add(1))
     ))
 }

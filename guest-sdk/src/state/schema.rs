@@ -26,9 +26,32 @@ pub enum Shape {
     /// Values by key.
     Map(&'static Self, &'static Self),
     /// All of these.
-    Record(&'static [(&'static str, &'static Self)]),
+    Record(&'static [Part]),
     /// One of these.
-    Choice(&'static [(&'static str, &'static Self)]),
+    Choice(&'static [Part]),
+}
+
+/// A field or a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+pub struct Part {
+    /// How serde writes its name.
+    pub name: &'static str,
+    /// Other names under which serde reads it. They are in no schema, which tells what is written.
+    pub aliases: &'static [&'static str],
+    /// What is in it.
+    pub shape: &'static Shape,
+}
+
+impl Part {
+    /// A field or a variant, for what the derive writes.
+    pub const fn new(
+        name: &'static str,
+        aliases: &'static [&'static str],
+        shape: &'static Shape,
+    ) -> Self {
+        Self { name, aliases, shape }
+    }
 }
 
 /// A type that a state may contain.
@@ -121,7 +144,8 @@ impl<K: Schema, V: Schema, H> Schema for HashMap<K, V, H> {
 macro_rules! tuples {
     ($(($($name:literal $ty:ident),*))*) => {$(
         impl<$($ty: Schema),*> Schema for ($($ty,)*) {
-            const SHAPE: &'static Shape = &Shape::Record(&[$(($name, $ty::SHAPE)),*]);
+            const SHAPE: &'static Shape =
+                &Shape::Record(&[$(Part::new($name, &[], $ty::SHAPE)),*]);
         }
     )*};
 }

@@ -1,6 +1,6 @@
 //! Writes a shape as text while the handler is compiled, so that tools can read it in the component.
 
-use super::Shape;
+use super::{Part, Shape};
 
 /// The longest path of a leaf, in bytes. Paths of real states have a tenth of it.
 const MAX_PATH: usize = 512;
@@ -29,6 +29,16 @@ pub const fn schema<const N: usize>(shape: &Shape) -> [u8; N] {
     writer.shape(shape);
     assert!(writer.len == N, "the length of a schema is that of its shape");
     writer.text
+}
+
+/// The text of `shape`, for types that are known by a parameter only.
+#[cfg(test)]
+pub(super) fn of(shape: &Shape) -> String {
+    /// More than the schemas of tests have.
+    const MAX: usize = 4096;
+    let mut writer = Writer::<MAX>::new();
+    writer.shape(shape);
+    String::from_utf8(writer.text[..writer.len].to_vec()).expect("names are whole in a schema")
 }
 
 /// The bytes of [`schema`] as text.
@@ -105,7 +115,7 @@ impl<const N: usize> Writer<N> {
         self.path_len = before;
     }
 
-    const fn parts(&mut self, separator: &[u8], parts: &[(&str, &Shape)]) {
+    const fn parts(&mut self, separator: &[u8], parts: &[Part]) {
         let before = self.path_len;
         let mut i = 0;
         while i < parts.len() {
@@ -113,8 +123,8 @@ impl<const N: usize> Writer<N> {
             if before > 0 || separator[0] == b'|' {
                 self.push(separator);
             }
-            self.push(parts[i].0.as_bytes());
-            self.shape(parts[i].1);
+            self.push(parts[i].name.as_bytes());
+            self.shape(parts[i].shape);
             self.path_len = before;
             i += 1;
         }

@@ -23,6 +23,8 @@ pub(crate) struct Container {
 #[derive(Default)]
 pub(crate) struct Part {
     pub(crate) name: Option<String>,
+    /// Other names under which serde reads it.
+    pub(crate) aliases: Vec<String>,
     pub(crate) opaque: Option<String>,
     pub(crate) is_skipped: bool,
     /// Of the fields of a variant.
@@ -96,7 +98,11 @@ impl Part {
                 part.is_skipped = true;
                 Ok(())
             }
-            "alias" | "default" | "bound" | "borrow" | "skip_serializing_if" => ignore(&meta),
+            "alias" => {
+                part.aliases.push(meta.value()?.parse::<LitStr>()?.value());
+                Ok(())
+            }
+            "default" | "bound" | "borrow" | "skip_serializing_if" => ignore(&meta),
             // Words describe whatever these write.
             "with" | "serialize_with" | "deserialize_with" if is_opaque => ignore(&meta),
             _ => Err(not_described(&meta)),

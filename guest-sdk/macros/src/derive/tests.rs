@@ -16,6 +16,7 @@ fn check_shape(item: proc_macro2::TokenStream, expected: &str) {
     assert!(!expansion.contains("compile_error"), "{expansion}");
     let short = expansion
         .replace(":: wrt_guest :: state :: Shape :: ", "")
+        .replace(":: wrt_guest :: state :: Part :: new ", "")
         .replace(" as :: wrt_guest :: state :: Schema", "");
     assert!(short.contains(expected), "`{expected}` not in {short}");
 }
@@ -34,12 +35,13 @@ fn names_are_those_that_serde_writes() {
                 cache: Cache,
             }
         ),
-        r#"Record (& [("firstName" , < String > :: SHAPE) , ("n" , < u8 > :: SHAPE) , ("type" , < u8 > :: SHAPE)])"#,
+        r#"Record (& [("firstName" , & [] , < String > :: SHAPE) , ("n" , & ["m"] , < u8 > :: SHAPE) , ("type" , & [] , < u8 > :: SHAPE)])"#,
     );
     check_shape(
         quote!(
             #[serde(rename_all = "kebab-case", rename_all_fields = "UPPERCASE")]
             enum E {
+                #[serde(alias = "later", alias = "someday")]
                 NotYet,
                 #[serde(rename_all = "PascalCase")]
                 AtLast {
@@ -53,7 +55,7 @@ fn names_are_those_that_serde_writes() {
                 Never(Cache),
             }
         ),
-        r#"Choice (& [("not-yet" , & Leaf ("unit")) , ("at-last" , & Record (& [("TheDay" , < u8 > :: SHAPE)])) , ("both" , & Record (& [("0" , < u8 > :: SHAPE) , ("1" , < u16 > :: SHAPE)])) , ("each" , & Record (& [("ONE" , < u8 > :: SHAPE)]))])"#,
+        r#"Choice (& [("not-yet" , & ["later" , "someday"] , & Leaf ("unit")) , ("at-last" , & [] , & Record (& [("TheDay" , & [] , < u8 > :: SHAPE)])) , ("both" , & [] , & Record (& [("0" , & [] , < u8 > :: SHAPE) , ("1" , & [] , < u16 > :: SHAPE)])) , ("each" , & [] , & Record (& [("ONE" , & [] , < u8 > :: SHAPE)]))])"#,
     );
 }
 
@@ -87,7 +89,7 @@ fn type_without_schema_is_described_in_words() {
                 children: Vec<Tree>,
             }
         ),
-        r#"("children" , & Leaf ("opaque tree 1"))"#,
+        r#"("children" , & [] , & Leaf ("opaque tree 1"))"#,
     );
 }
 
