@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .collect();
 
     match orders.swap(Source::bytes(second), "the example has a second version").await? {
-        Swap::Swapped { serving, from } => println!(
+        Swap::Swapped { serving, from, .. } => println!(
             "generation {} serves {} now, after {}",
             serving.generation,
             serving.digest.short(),

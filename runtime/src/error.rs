@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::cloudevent::InvalidEvent;
 use crate::contract::ContractError;
 use crate::events::{Serving, Stage};
-use crate::id::HandlerName;
+use crate::id::{GenerationNumber, HandlerName};
 
 /// What the reader of an error can do about it, in order of promise; at most two.
 pub trait Hint {
@@ -134,6 +134,22 @@ pub enum StageError {
         /// Why not.
         source: HandOverError,
     },
+    /// The candidate takes calls of another kind than what serves, and the request does not allow it.
+    #[error("the component takes {found}, and the generation that serves takes {serving}")]
+    OtherKind {
+        /// What calls of the generation that serves bring: `events` or `HTTP requests`.
+        serving: &'static str,
+        /// What calls of the candidate would bring.
+        found: &'static str,
+    },
+    /// The earlier version could have neither the state of now nor an earlier one.
+    #[error("failed to go back from generation {from} with its state")]
+    WayBack {
+        /// The generation that goes on with its state.
+        from: GenerationNumber,
+        /// What happened to the state of now.
+        source: Box<StageError>,
+    },
     /// These bytes were rolled back.
     #[error("the component sha256:{digest} was rolled back, and its bytes are the same")]
     RolledBack {
@@ -169,7 +185,8 @@ pub enum ProbeError {
     NotHttp,
 }
 
-/// Why state was not handed over. Unless it says otherwise, the old instance goes on with its state.
+/// Why state was not handed over. After each but [`Lost`](Self::Lost), the old instance goes on with its
+/// state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandOverError {
@@ -193,8 +210,8 @@ pub enum HandOverError {
         /// The largest that is handed over.
         limit: u64,
     },
-    /// `save` ended the old instance, and its state with it.
-    #[error("the guest's `save` ended its instance, and the state is lost")]
+    /// `save` ended the old instance, and what it had gathered since its own beginning.
+    #[error("the guest's `save` ended its instance, and what that gathered is lost")]
     Lost {
         /// How.
         source: CallFailure,
@@ -238,7 +255,12 @@ impl Hint for HandOverError {
             Self::Refused { .. } | Self::Unrestored { .. } | Self::Broken { .. } => {
                 vec!["swap without the state: `wrt swap --fresh`".to_owned()]
             }
-            Self::Lost { .. } => Vec::new(),
+            Self::Lost { .. } => vec![
+                "the version that serves cannot save its state; `memory` and `hand_over` of the \
+                 handler bound what `save` may take"
+                    .to_owned(),
+                fresh,
+            ],
         }
     }
 }
@@ -255,7 +277,11 @@ impl StageError {
             | Self::CompileMemory { .. }
             | Self::CompileTimeout { .. } => Stage::Compile,
             Self::Shared(error) => error.stage(),
-            Self::Wasi03 { .. } | Self::Contract(_) | Self::RolledBack { .. } => Stage::Check,
+            Self::WayBack { source, .. } => source.stage(),
+            Self::Wasi03 { .. }
+            | Self::Contract(_)
+            | Self::OtherKind { .. }
+            | Self::RolledBack { .. } => Stage::Check,
             Self::Init { .. } | Self::ShuttingDown => Stage::Init,
             Self::Probe { .. } => Stage::Probe,
             Self::Save { .. } => Stage::Save,
@@ -317,8 +343,23 @@ impl Hint for StageError {
             Self::Contract(error) => error.hints(),
             Self::Init { source } => source.hints(),
             Self::Save { source } | Self::Restore { source } => source.hints(),
-            Self::RolledBack { .. } => {
-                vec!["change the component, and build it again".to_owned()]
+            Self::RolledBack { .. } => vec![
+                "change the component, and build it again".to_owned(),
+                "or try the same bytes once more: `wrt swap --again`".to_owned(),
+            ],
+            Self::OtherKind { .. } => vec![
+                "check that the component belongs to this handler".to_owned(),
+                "or let it take the other's place: `wrt swap --as-other-kind`".to_owned(),
+            ],
+            Self::WayBack { source, .. } => {
+                let busy = "raise `hand_over` of the handler if its calls take that long";
+                let fresh = "go back without the state: `wrt rollback --fresh`";
+                match &**source {
+                    Self::Save { source: HandOverError::Busy { .. } } => {
+                        vec![busy.to_owned(), format!("or {fresh}")]
+                    }
+                    _ => vec![fresh.to_owned()],
+                }
             }
             Self::NoWayBack { .. } => vec!["see `wrt history` for what there was".to_owned()],
             Self::Probe { .. } | Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => {

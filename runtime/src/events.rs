@@ -118,12 +118,30 @@ pub enum EventKind {
         /// Milliseconds from replacement to the last call's end.
         waited_ms: f64,
     },
-    /// State was not carried over by a swap, or only as it was before another.
+    /// A generation began without the state of the one before, or lost its own.
     StateLost {
         /// The generation that began without it.
         generation: GenerationNumber,
         /// Why, outermost error first, joined by `: `.
         reason: String,
+    },
+    /// A generation goes on with an earlier state: what was gathered since is left out.
+    StateReverted {
+        /// The generation that goes on with it.
+        generation: GenerationNumber,
+        /// The generation whose state it was, when that was replaced.
+        of: GenerationNumber,
+        /// Why not with the state of now, outermost error first, joined by `: `.
+        reason: String,
+    },
+    /// A generation takes calls of another kind than the one before it: clients see that.
+    KindChanged {
+        /// Its number.
+        generation: GenerationNumber,
+        /// What calls of the generation before brought: `events` or `HTTP requests`.
+        from: &'static str,
+        /// What calls bring now.
+        to: &'static str,
     },
     /// A generation has proved itself: it is the one to boot.
     Confirmed {
@@ -237,7 +255,7 @@ pub enum StateOutcome {
     Migrated,
     /// It is gone: the new generation began from nothing.
     Reset,
-    /// It is as it was before the swap that was rolled back.
+    /// The new generation goes on with the state that an earlier one had when it was replaced.
     Reverted,
 }
 

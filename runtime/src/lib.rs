@@ -57,6 +57,6 @@ pub use ingress::{Body, BodyError, HttpService};
 pub use runtime::{
     AddError, BuildError, ControlError, HandlerHandle, HandlerStatus, Plugin, Runtime,
 };
-pub use supervisor::{Swap, SwapRequest};
+pub use supervisor::{RollbackRequest, Swap, SwapRequest};
 /// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!`.
 pub use wasmtime;

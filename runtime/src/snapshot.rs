@@ -10,6 +10,13 @@ pub(crate) struct Snapshot {
     pub(crate) payload: Vec<u8>,
 }
 
+impl Snapshot {
+    /// Bytes that a hand-over counts.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.payload.len() as u64 + self.schema.len() as u64
+    }
+}
+
 /// How a snapshot was taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Restored {

@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use wrt_test_support::guests;
+use wrt_test_support::guests::{self, Profile};
 use wrt_test_support::process::{Ready, ServerProcess};
 
 use crate::binary::{Ended, Signalled, run, wait, wrt};
@@ -122,12 +122,92 @@ fn handlers_are_listed_and_swapped_while_they_serve() {
     let ended = user.run(&["swap", "h", b.to_str().unwrap()]);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("was rolled back"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`wrt swap --again`"), "{}", ended.stderr);
     let ended = user.run(&["confirm", "h"]);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let history = user.run(&["history", "h"]);
     for outcome in ["confirmed", "rolled-back", "rejected"] {
         assert!(history.stdout.contains(outcome), "{outcome} in {}", history.stdout);
     }
+}
+
+#[test]
+fn commands_say_what_became_of_the_state() {
+    let (user, project) = (User::new(), Project::empty());
+    fs::copy(guests::plugin("counter", Profile::Dev).unwrap(), project.path("a.wasm")).unwrap();
+    let second = guests::plugin_example("counter", "counter_v2").unwrap();
+    let second = second.to_str().unwrap();
+    project.write(
+        "wrt.toml",
+        "[handler.h]\nsource = 'a.wasm'\nroute = '/h/*'\ninstances = 'singleton'\n",
+    );
+    let (server, _) = user.serve(&project);
+    let mut client = Client::connect(server.address());
+    for expected in ["1", "2"] {
+        assert_eq!(client.post("/h/", "", "").body, expected);
+    }
+    let run = |arguments: &[&str], words: &str| {
+        let ended = user.run(arguments);
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert!(ended.stderr.contains(words), "`{words}` in {}", ended.stderr);
+    };
+    run(&["swap", "h", second], ", with its state\n");
+    assert!(client.post("/h/", "", "").body.starts_with("3, "));
+    run(&["rollback", "h"], ", with an earlier state: what was gathered since is left out");
+    assert_eq!(client.get("/h/").body, "2");
+
+    let again = &user.json(&["swap", "h", second, "--again", "--fresh"])[0];
+    assert_eq!((&again["outcome"], &again["state"]), (&"swapped".into(), &"reset".into()));
+    assert!(client.post("/h/", "", "").body.starts_with("1, "));
+    let ended = user.run(&["rollback", "h"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{}", ended.stderr);
+    for words in [
+        "failed to go back from generation 4 with its state",
+        "`shown:u64` is gone",
+        "note: generation 4 keeps serving\nhint: go back without the state: `wrt rollback --fresh`",
+    ] {
+        assert!(ended.stderr.contains(words), "`{words}` in {}", ended.stderr);
+    }
+    assert!(client.post("/h/", "", "").body.starts_with("2, "));
+    run(&["rollback", "h", "--fresh"], ", without its state, which begins anew");
+    assert_eq!(client.get("/h/").body, "0");
+}
+
+#[test]
+fn component_of_another_kind_comes_in_when_it_is_asked_for() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let events = guests::guest("event_echo").unwrap();
+    let swap = ["swap", "h", events.to_str().unwrap()];
+    let ended = user.run(&swap);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert_eq!(
+        ended.stderr,
+        "error: failed to stage a new generation of `h`: the component takes events, and the \
+         generation that serves takes HTTP requests\n\
+         note: generation 1 keeps serving\n\
+         hint: check that the component belongs to this handler\n\
+         hint: or let it take the other's place: `wrt swap --as-other-kind`\n"
+    );
+    assert_eq!(Client::connect(server.address()).get("/h/").generation(), 1);
+    let ended = user.run(&[&swap[..], &["--as-other-kind"]].concat());
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(wait(&server, "h", "kind-changed", 0).text("to"), "events");
+}
+
+#[test]
+fn host_that_starts_again_goes_back_to_versions_of_the_one_before() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let b = project.path("b.wasm");
+    assert_eq!(user.run(&["swap", "h", b.to_str().unwrap()]).code, Some(0));
+    server.terminate().unwrap();
+    fs::copy(&b, project.path("a.wasm")).unwrap();
+    let (_server, _) = user.serve(&project);
+    let answer = &user.json(&["rollback", "h"])[0];
+    assert_eq!((&answer["outcome"], &answer["from"]), (&"swapped".into(), &3.into()), "{answer}");
+    let history = user.json(&["history", "h"]);
+    assert_eq!(history[0]["digest"], history[3]["digest"], "{history:?}");
 }
 
 #[test]

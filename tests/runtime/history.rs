@@ -1,6 +1,7 @@
 //! What outlives a process: the confirmed version is booted, and what was rolled back is not.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,18 +115,18 @@ async fn what_was_rolled_back_is_not_tried_again_after_a_restart() {
 }
 
 #[tokio::test]
-async fn of_many_versions_the_last_two_components_are_kept() {
+async fn of_many_versions_the_last_eight_components_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let hello = plugin("hello");
     let kept = || -> BTreeSet<String> {
         let files = std::fs::read_dir(dir.path().join("state/components")).unwrap();
         files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
     };
-    let names = |numbers: [u64; 2]| -> BTreeSet<String> {
+    let names = |numbers: RangeInclusive<u64>| -> BTreeSet<String> {
         let digest = |number| wrt::Digest::of(&guests::variant(&hello, number));
-        numbers.into_iter().map(|number| format!("{}.wasm", digest(number))).collect()
+        numbers.map(|number| format!("{}.wasm", digest(number))).collect()
     };
-    for (versions, left) in [(1..=3, [2, 3]), (4..=5, [4, 5]), (5..=5, [4, 5])] {
+    for (versions, left) in [(1..=9, 2..=9), (10..=11, 4..=11), (11..=11, 4..=11)] {
         let (fixture, handler) = host(dir.path(), config()).await;
         for version in versions {
             swapped(handler.load(bytes(&guests::variant(&hello, version))).await);
@@ -133,6 +134,37 @@ async fn of_many_versions_the_last_two_components_are_kept() {
         fixture.stop().await;
         assert_eq!(kept(), names(left));
     }
+}
+
+#[tokio::test]
+async fn versions_of_an_earlier_process_can_be_gone_back_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let version = |number| guests::variant(&hello, number);
+    let (fixture, handler) = host(dir.path(), config()).await;
+    for number in 1..=9 {
+        assert_eq!(number, self::number(handler.load(bytes(&version(number))).await));
+    }
+    fixture.stop().await;
+
+    let digest = |answer| swapped(answer).digest;
+    let (fixture, handler) = host(dir.path(), config()).await;
+    assert_eq!(number(handler.load(bytes(&version(9))).await), 10);
+    for earlier in [8, 7] {
+        assert_eq!(digest(handler.roll_back(None).await), wrt::Digest::of(&version(earlier)));
+    }
+    fixture.stop().await;
+
+    // What was rolled back is not the version before, and can be had by its number.
+    let (fixture, handler) = host(dir.path(), config()).await;
+    swapped(handler.load(bytes(&version(7))).await);
+    assert_eq!(digest(handler.roll_back(None).await), wrt::Digest::of(&version(6)));
+    let to = |number| Some(wrt::GenerationNumber::new(number));
+    assert_eq!(digest(handler.roll_back(to(3)).await), wrt::Digest::of(&version(3)));
+    assert_eq!(digest(handler.roll_back(to(9)).await), wrt::Digest::of(&version(9)));
+    let gone = handler.roll_back(to(1)).await.unwrap_err();
+    assert!(chain(&gone).contains("generation 1 is not among those"), "{}", chain(&gone));
+    fixture.stop().await;
 }
 
 #[tokio::test]

@@ -19,3 +19,4 @@ mod sdk;
 mod state;
 mod swap;
 mod wasi03;
+mod way_back;

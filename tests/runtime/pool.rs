@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wrt::events::StateOutcome;
-use wrt::{CallError, EventKind, HandlerConfig, InstanceMode, Plugin};
+use wrt::{CallError, EventKind, HandlerConfig, InstanceMode, Plugin, Swap};
 
 use crate::fixture::{
     Fixture, bytes, config, guest, label, limited, next_drained, next_event, swapped, variant,
@@ -297,14 +297,23 @@ async fn typed_singleton_keeps_its_memory_until_a_swap() {
         answer.unwrap();
     }
     assert_eq!(count(&filter).await, 19, "one call at a time, in the same memory");
-    // It exports no state, so there is nothing to hand over.
-    swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
+    // It exports no state, so there is nothing to hand over, and everybody is told.
+    let answer = filter.swap(variant(&guest("own_world"), 2), "new").await;
+    let is_reset = |answer| matches!(answer, Ok(Swap::Swapped { state: StateOutcome::Reset, .. }));
+    assert!(is_reset(answer));
     let state = next_event(&mut events, "a swap", |event| match event {
         EventKind::Swapped { state, .. } => Some(state),
         _ => None,
     })
     .await;
     assert_eq!(state, StateOutcome::Reset);
+    let (generation, reason) = next_event(&mut events, "lost state", |event| match event {
+        EventKind::StateLost { generation, reason } => Some((generation.get(), reason)),
+        _ => None,
+    })
+    .await;
+    assert_eq!(generation, 2);
+    assert!(reason.contains("does not export `wrt:plugin/state`"), "{reason}");
     assert_eq!(count(&filter).await, 0);
 }
 

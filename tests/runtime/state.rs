@@ -178,22 +178,53 @@ async fn a_save_that_refuses_leaves_the_old_instance_with_its_state() {
     assert_eq!(stateful.count().await, 6);
 }
 
+/// The next word about state that a generation does not go on with: the generation, whose state it has
+/// instead, and why.
+async fn next_loss(events: &mut Receiver<Event>) -> (u64, Option<u64>, String) {
+    next_event(events, "a word about the state", |event| match event {
+        EventKind::StateLost { generation, reason } => Some((generation.get(), None, reason)),
+        EventKind::StateReverted { generation, of, reason } => {
+            Some((generation.get(), Some(of.get()), reason))
+        }
+        _ => None,
+    })
+    .await
+}
+
 #[tokio::test]
-async fn a_save_that_ends_its_instance_does_not_keep_the_next_version_out() {
+async fn a_save_that_ends_its_instance_leaves_the_old_version_with_the_state_it_began_with() {
     for turn in ["trap", "loop", "sleep", "large"] {
         let mut stateful = Stateful::start(singleton()).await;
         stateful.send(&format!("save:{turn}"), "").await;
-        assert_eq!(stateful.swap().await, Ok(StateOutcome::Reset), "{turn}");
-        let reason = next_event(&mut stateful.events, "lost state", |event| match event {
-            EventKind::StateLost { reason, .. } => Some(reason),
-            _ => None,
-        })
-        .await;
-        assert!(reason.contains("the state is lost"), "{turn}: {reason}");
+        assert_eq!(stateful.swap().await, Err(Stage::Save), "{turn}");
+        let (generation, of, reason) = next_loss(&mut stateful.events).await;
+        assert_eq!((generation, of), (1, None), "{turn}");
+        assert!(reason.contains("what that gathered is lost"), "{turn}: {reason}");
         assert_eq!(stateful.count().await, 1, "{turn}");
+        // It can be saved again, and a version that was handed a state has that one.
         assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried), "{turn}");
         assert_eq!(stateful.count().await, 2, "{turn}");
+        stateful.send(&format!("save:{turn}"), "").await;
+        assert_eq!(stateful.swap().await, Err(Stage::Save), "{turn}");
+        let (generation, of, _) = next_loss(&mut stateful.events).await;
+        assert_eq!((generation, of), (3, Some(1)), "{turn}");
+        assert_eq!(stateful.count().await, 2, "{turn}");
+        assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried), "{turn}");
+        assert_eq!(stateful.count().await, 3, "{turn}");
     }
+}
+
+#[tokio::test]
+async fn a_save_that_ends_its_instance_does_not_keep_a_developers_next_version_out() {
+    let mut stateful = Stateful::start_in(singleton(), RuntimeConfig::for_dev()).await;
+    assert_eq!(stateful.count().await, 1);
+    assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried));
+    stateful.send("save:trap", "").await;
+    assert_eq!(stateful.swap().await, Ok(StateOutcome::Reverted));
+    let (generation, of, reason) = next_loss(&mut stateful.events).await;
+    assert_eq!((generation, of), (3, Some(1)));
+    assert!(reason.contains("`save` ended its instance"), "{reason}");
+    assert_eq!(stateful.count().await, 2);
 }
 
 #[tokio::test]
@@ -315,7 +346,11 @@ async fn a_client_that_leaves_takes_no_state_along() {
     let counted: Counted = serde_json::from_slice(&fixture.get("/").await.body).unwrap();
     assert_eq!(counted.count, 2, "the call of the one who left went on to its end");
     let event = guest("stateful");
-    swapped(handler.request_swap(SwapRequest::new(bytes(&event), "events").fresh()).await);
+    swapped(
+        handler
+            .request_swap(SwapRequest::new(bytes(&event), "events").fresh().as_other_kind())
+            .await,
+    );
     let call = CloudEvent::new("1", "/test", "pause");
     let calling = tokio::spawn({
         let handler = handler.clone();
@@ -496,7 +531,8 @@ async fn a_candidate_that_fails_its_probe_is_refused() {
     assert_eq!(fixture.get("/").await.status, 200);
     swapped(handler.swap(variant(&plugin("hello"), 2), "a good version").await);
     // An event handler has no path that could be asked for.
-    let refused = handler.swap(Source::bytes(guest("event_echo")), "events").await.unwrap_err();
+    let events = SwapRequest::new(bytes(&guest("event_echo")), "events").as_other_kind();
+    let refused = handler.request_swap(events).await.unwrap_err();
     assert!(wrt::chain(&refused.source).contains("no path to ask for"), "{:?}", refused.source);
 }
 

@@ -208,6 +208,12 @@ pub(crate) struct SwapArgs {
     /// Begin without the state of the version before.
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// Try bytes once more that were rolled back.
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Let events take the place of HTTP requests, or HTTP requests that of events.
+    #[arg(long)]
+    pub(crate) as_other_kind: bool,
     /// Why, for the events and the history.
     #[arg(long, value_name = "TEXT")]
     pub(crate) cause: Option<String>,
@@ -223,6 +229,9 @@ pub(crate) struct RollbackArgs {
     /// The version, by its number in `wrt history` [default: the one before].
     #[arg(long, value_name = "N")]
     pub(crate) to: Option<u64>,
+    /// Begin without the state of the version that serves.
+    #[arg(long)]
+    pub(crate) fresh: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

@@ -13,11 +13,11 @@ use serde_json::json;
 use super::Shared;
 use super::overview::name;
 use super::problem::{Problem, json as answer};
-use super::query::{self, SwapQuery};
+use super::query::{self, RollbackQuery, SwapQuery};
 use crate::artifact::Source;
 use crate::id::HandlerName;
 use crate::runtime::{ControlError, Runtime};
-use crate::supervisor::{Swap, SwapRequest};
+use crate::supervisor::{RollbackRequest, Swap, SwapRequest};
 
 /// Longest time that a component may take to arrive: the largest one over a slow line.
 const BODY_TIMEOUT: Duration = Duration::from_secs(300);
@@ -62,8 +62,10 @@ pub(super) async fn rollback(
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
 ) -> Result<Response<Body>, Problem> {
-    let (name, to) = (self::name(&name)?, query::version(&query.unwrap_or_default())?);
-    let swap = shared.runtime.rollback(&name, to).await;
+    let (name, query) = (self::name(&name)?, RollbackQuery::parse(&query.unwrap_or_default())?);
+    let RollbackQuery { to, is_fresh } = query;
+    let request = RollbackRequest { is_fresh, ..RollbackRequest::new(to) };
+    let swap = shared.runtime.request_rollback(&name, request).await;
     swapped(&shared.runtime, &name, swap)
 }
 
@@ -79,10 +81,10 @@ pub(super) async fn confirm(
 
 /// The request that the client's words stand for.
 fn to_request(component: Bytes, query: SwapQuery) -> SwapRequest {
-    let SwapQuery { cause, is_fresh } = query;
+    let SwapQuery { cause, is_fresh, is_again, is_other_kind } = query;
     let cause = cause.unwrap_or_else(|| CAUSE.to_owned());
     let request = SwapRequest::new(Source::bytes(component), cause);
-    if is_fresh { request.fresh() } else { request }
+    SwapRequest { is_fresh, is_again, is_other_kind, ..request }
 }
 
 /// Reads a component of at most `limit` bytes.
@@ -132,8 +134,8 @@ fn swapped(
     swap: Result<Swap, ControlError>,
 ) -> Result<Response<Body>, Problem> {
     let outcome = match swap? {
-        Swap::Swapped { serving, from } => {
-            json!({ "outcome": "swapped", "serving": serving, "from": from })
+        Swap::Swapped { serving, from, state } => {
+            json!({ "outcome": "swapped", "serving": serving, "from": from, "state": state })
         }
         Swap::Unchanged { serving } => json!({ "outcome": "unchanged", "serving": serving }),
         Swap::Superseded => {

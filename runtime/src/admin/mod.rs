@@ -7,8 +7,9 @@
 //! GET  /v1/handlers                    {"handlers": [status …]}
 //! GET  /v1/handlers/{name}             status
 //! GET  /v1/handlers/{name}/history     {"handler": …, "records": [record …]}, newest first
-//! POST /v1/handlers/{name}/swap        body: the component; ?cause=TEXT, ?fresh=true
-//! POST /v1/handlers/{name}/rollback    ?to=N
+//! POST /v1/handlers/{name}/swap        body: the component; ?cause=TEXT, ?fresh=true, ?again=true,
+//!                                      ?as-other-kind=true
+//! POST /v1/handlers/{name}/rollback    ?to=N, ?fresh=true
 //! POST /v1/handlers/{name}/confirm
 //! GET  /v1/events                      server-sent events, resumable with `Last-Event-ID`
 //! GET  /v1/cache                       what the cache of compiled code holds and did

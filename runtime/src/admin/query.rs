@@ -14,6 +14,10 @@ pub(super) struct SwapQuery {
     pub(super) cause: Option<String>,
     /// Whether the new version begins with nothing of the old one's state.
     pub(super) is_fresh: bool,
+    /// Whether bytes that were rolled back are tried once more.
+    pub(super) is_again: bool,
+    /// Whether the new version may take calls of another kind.
+    pub(super) is_other_kind: bool,
 }
 
 impl SwapQuery {
@@ -31,37 +35,42 @@ impl SwapQuery {
                 parsed.cause = Some(value.to_owned()).filter(|cause| !cause.trim().is_empty());
                 Ok(true)
             }
-            "fresh" => {
-                parsed.is_fresh = match value {
-                    "true" | "" => true,
-                    "false" => false,
-                    _ => return Err(unexpected(name, "`true` or `false`", value)),
-                };
-                Ok(true)
-            }
+            "fresh" => flag(name, value, &mut parsed.is_fresh),
+            "again" => flag(name, value, &mut parsed.is_again),
+            "as-other-kind" => flag(name, value, &mut parsed.is_other_kind),
             _ => Ok(false),
         })?;
         Ok(parsed)
     }
 }
 
-/// The version that `rollback` is told to go back to, if it is told.
-///
-/// # Errors
-///
-/// A [`Problem`] that names the parameter.
-pub(super) fn version(query: &str) -> Result<Option<GenerationNumber>, Problem> {
-    let mut version = None;
-    each(query, |name, value| {
-        if name != "to" {
-            return Ok(false);
-        }
-        let number: u64 =
-            value.parse().map_err(|_| unexpected(name, "a version's number", value))?;
-        version = Some(GenerationNumber::new(number));
-        Ok(true)
-    })?;
-    Ok(version)
+/// What `rollback` is told.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RollbackQuery {
+    /// The version to go back to; the one before when it is absent.
+    pub(super) to: Option<GenerationNumber>,
+    /// Whether the earlier version begins with nothing of the state of now.
+    pub(super) is_fresh: bool,
+}
+
+impl RollbackQuery {
+    /// # Errors
+    ///
+    /// A [`Problem`] that names the parameter.
+    pub(super) fn parse(query: &str) -> Result<Self, Problem> {
+        let mut parsed = Self::default();
+        each(query, |name, value| match name {
+            "to" => {
+                let number: u64 =
+                    value.parse().map_err(|_| unexpected(name, "a version's number", value))?;
+                parsed.to = Some(GenerationNumber::new(number));
+                Ok(true)
+            }
+            "fresh" => flag(name, value, &mut parsed.is_fresh),
+            _ => Ok(false),
+        })?;
+        Ok(parsed)
+    }
 }
 
 /// Refuses every parameter, for what takes none.
@@ -92,6 +101,16 @@ fn each(
     Ok(())
 }
 
+/// Reads a parameter that is there or not, or says it in words.
+fn flag(name: &str, value: &str, is_set: &mut bool) -> Result<bool, Problem> {
+    *is_set = match value {
+        "true" | "" => true,
+        "false" => false,
+        _ => return Err(unexpected(name, "`true` or `false`", value)),
+    };
+    Ok(true)
+}
+
 fn unexpected(name: &str, expected: &str, found: &str) -> Problem {
     let found: String = found.escape_debug().take(80).collect();
     Problem::bad_query(format!("expected {expected} in `{name}`, found `{found}`"))
@@ -104,12 +123,17 @@ mod tests {
     #[test]
     fn parameters_are_read_decoded() {
         let query = SwapQuery::parse("cause=a%20new+one%21&fresh=true").unwrap();
-        assert_eq!(query, SwapQuery { cause: Some("a new one!".to_owned()), is_fresh: true });
+        let cause = Some("a new one!".to_owned());
+        assert_eq!(query, SwapQuery { cause, is_fresh: true, ..SwapQuery::default() });
+        let query = SwapQuery::parse("again&as-other-kind=true").unwrap();
+        assert!(query.is_again && query.is_other_kind && !query.is_fresh);
         assert_eq!(SwapQuery::parse("").unwrap(), SwapQuery::default());
         assert_eq!(SwapQuery::parse("cause=+&fresh=false").unwrap(), SwapQuery::default());
         assert!(SwapQuery::parse("fresh").unwrap().is_fresh);
-        assert_eq!(version("to=7").unwrap(), Some(GenerationNumber::new(7)));
-        assert_eq!(version("").unwrap(), None);
+        let to = Some(GenerationNumber::new(7));
+        let query = RollbackQuery::parse("to=7&fresh").unwrap();
+        assert_eq!(query, RollbackQuery { to, is_fresh: true });
+        assert_eq!(RollbackQuery::parse("").unwrap(), RollbackQuery::default());
         assert!(nothing("").is_ok());
     }
 
@@ -119,8 +143,8 @@ mod tests {
         for query in ["clause=x", "cause=a&cause=b", "fresh=yes", long.as_str()] {
             assert!(SwapQuery::parse(query).is_err(), "{query}");
         }
-        for query in ["to=-1", "to=x", "to=", "form=1"] {
-            assert!(version(query).is_err(), "{query}");
+        for query in ["to=-1", "to=x", "to=", "form=1", "fresh=1", "again"] {
+            assert!(RollbackQuery::parse(query).is_err(), "{query}");
         }
         assert!(nothing("x=1").is_err());
     }

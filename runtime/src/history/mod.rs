@@ -15,7 +15,8 @@
 //! 1. A file is written under another name, synced and renamed, so that a process that is killed at
 //!    any step leaves each history as it was or as it shall be.
 //! 2. A history that cannot be read or written stops nothing: it begins anew, or is kept in memory.
-//! 3. The newest record that was confirmed, and the newest that was published, are never dropped.
+//! 3. The newest records that were confirmed, as many as components are kept, and the newest that
+//!    was published, are never dropped.
 
 mod components;
 mod directory;
@@ -30,4 +31,5 @@ mod writer;
 pub use error::{HistoryUnavailable, HistoryWriteError};
 pub use record::{Outcome, Record};
 pub use store::HistoryStore;
+pub(crate) use versions::KEPT;
 pub use versions::{HandlerHistory, MAX_RECORDS};

@@ -63,6 +63,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the version answered calls, taken back since or not.
+    #[must_use]
+    pub fn was_published(&self) -> bool {
+        !matches!(self, Self::Rejected { .. })
+    }
+
     /// Whether the version answered calls and was not taken back.
     #[must_use]
     pub fn is_good(&self) -> bool {

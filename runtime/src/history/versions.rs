@@ -9,6 +9,9 @@ use crate::id::{Digest, GenerationNumber};
 /// a file of some 20 KiB that is written whole at each swap.
 pub const MAX_RECORDS: usize = 50;
 
+/// Components kept of one handler for later processes: enough to go back over a bad week.
+pub(crate) const KEPT: usize = 8;
+
 /// What became of the versions of one handler: a bounded list, newest first, without IO.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -24,9 +27,9 @@ impl HandlerHistory {
         Self::default()
     }
 
-    /// Adds the newest record. Beyond [`MAX_RECORDS`] the oldest goes, but never the newest that was
-    /// confirmed nor the newest that was published: however many candidates are rejected, there is
-    /// a version to go back to and one to confirm.
+    /// Adds the newest record. Beyond [`MAX_RECORDS`] the oldest goes, but never the newest eight that
+    /// were confirmed nor the newest that was published: however many candidates are rejected, there
+    /// are versions to go back to and one to confirm.
     pub fn add(&mut self, record: Record) {
         self.records.insert(0, record);
         self.shrink();
@@ -77,16 +80,14 @@ impl HandlerHistory {
     /// Drops what is beyond the bound; a file may hold more.
     pub(super) fn shrink(&mut self) {
         while self.records.len() > MAX_RECORDS {
-            let confirmed = self.place(|outcome| *outcome == Outcome::Confirmed);
-            let published = self.place(Outcome::is_good);
-            let is_kept = |i: &usize| Some(*i) == confirmed || Some(*i) == published;
-            // Two are kept at most, so there is always one that goes.
+            let is_confirmed = |i: &usize| self.records[*i].outcome == Outcome::Confirmed;
+            let confirmed: Vec<_> =
+                (0..self.records.len()).filter(is_confirmed).take(KEPT).collect();
+            let published = self.records.iter().position(|record| record.outcome.is_good());
+            let is_kept = |i: &usize| Some(*i) == published || confirmed.contains(i);
+            // Far fewer are kept than there are, so there is always one that goes.
             let Some(oldest) = (0..self.records.len()).rev().find(|i| !is_kept(i)) else { return };
             self.records.remove(oldest);
         }
-    }
-
-    fn place(&self, is_wanted: impl Fn(&Outcome) -> bool) -> Option<usize> {
-        self.records.iter().position(|record| is_wanted(&record.outcome))
     }
 }

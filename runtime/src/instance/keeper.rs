@@ -40,6 +40,8 @@ struct Shelf<C: Contract> {
     n_lent: usize,
     /// Whether instances end in place of coming back: of a pool that is [retired](Keeper::retire).
     is_closed: bool,
+    /// Whether a singleton's instance was made in place of one whose state is gone.
+    has_lost: bool,
 }
 
 impl<C: Contract> Shelf<C> {
@@ -103,7 +105,7 @@ impl<C: Contract> Lent<C> {
 
 impl<C: Contract> Keeper<C> {
     pub(crate) fn new(maker: Maker<C>, mode: InstanceMode) -> Arc<Self> {
-        let shelf = Shelf { idle: VecDeque::new(), n_lent: 0, is_closed: false };
+        let shelf = Shelf { idle: VecDeque::new(), n_lent: 0, is_closed: false, has_lost: false };
         let shelf = Mutex::new(shelf);
         let (maker, back, ending) = (Arc::new(maker), Notify::new(), TaskTracker::new());
         Arc::new(Self { maker, mode, shelf, back, ending })
@@ -116,6 +118,14 @@ impl<C: Contract> Keeper<C> {
             // Which instance a call gets is nobody's promise.
             InstanceMode::Fresh | InstanceMode::Pooled { .. } => Keeps::Nothing,
         }
+    }
+
+    /// Whether a singleton's state is gone, with the instance that a call ended. To be asked while no
+    /// call is inside.
+    pub(crate) fn has_lost(&self) -> bool {
+        let shelf = self.shelf();
+        let is_gone = shelf.idle.is_empty() && shelf.n_lent == 0;
+        self.mode == InstanceMode::Singleton && (shelf.has_lost || is_gone)
     }
 
     /// Makes the first instance, which proves that the component can run. A singleton's waits to be
@@ -328,6 +338,7 @@ impl<C: Contract> Keeper<C> {
     async fn make(&self) -> Result<Box<Live<C>>, MakeError> {
         let live = self.maker.make().await?;
         if self.mode == InstanceMode::Singleton {
+            self.shelf().has_lost = true;
             self.maker.tell_of_loss();
         }
         Ok(live)

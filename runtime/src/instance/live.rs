@@ -203,7 +203,7 @@ impl<C: Contract> Maker<C> {
                 return Err(HandOverError::Refused { reason });
             }
         };
-        let bytes = snapshot.payload.len() as u64 + snapshot.schema.len() as u64;
+        let bytes = snapshot.bytes();
         if bytes > limit {
             return Err(HandOverError::TooLarge { bytes, limit });
         }

@@ -13,7 +13,7 @@ use crate::events::Serving;
 use crate::handler::Handler;
 use crate::history::{HandlerHistory, Record};
 use crate::id::{GenerationNumber, HandlerName};
-use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
 
 /// Names that a hint lists at most: more is no hint.
 const MAX_NAMES: usize = 10;
@@ -188,9 +188,8 @@ impl Controlled {
         self.supervisor.history()
     }
 
-    async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, ControlError> {
-        let cause = "a roll-back was asked for".to_owned();
-        self.supervisor.roll_back(to, cause).await.map_err(ControlError::Rejected)
+    async fn roll_back(&self, request: RollbackRequest) -> Result<Swap, ControlError> {
+        self.supervisor.roll_back(request).await.map_err(ControlError::Rejected)
     }
 
     async fn confirm(&self) -> Result<Serving, ControlError> {
@@ -233,7 +232,7 @@ impl Runtime {
     }
 
     /// Publishes an earlier version of the handler as a new generation: version `to`, or the one
-    /// before the active one.
+    /// before the active one, as [`HandlerHandle::roll_back`](crate::HandlerHandle::roll_back) does.
     ///
     /// # Errors
     ///
@@ -247,7 +246,24 @@ impl Runtime {
         name: &HandlerName,
         to: Option<GenerationNumber>,
     ) -> Result<Swap, ControlError> {
-        self.controlled(name)?.roll_back(to).await
+        self.request_rollback(name, RollbackRequest::new(to)).await
+    }
+
+    /// [`Runtime::rollback`] with a cause, or without the state.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::rollback`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Runtime::rollback`].
+    pub async fn request_rollback(
+        &self,
+        name: &HandlerName,
+        request: RollbackRequest,
+    ) -> Result<Swap, ControlError> {
+        self.controlled(name)?.roll_back(request).await
     }
 
     /// Makes what serves the version to start with.

@@ -11,7 +11,7 @@ use crate::events::{EventBus, Serving};
 use crate::handler::{Begun, EnterError, Handler};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Served, ServedKind, handle_event};
-use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
 
 /// A handler of HTTP requests or events. Cheap to clone; dropping it changes nothing.
 #[derive(Clone)]
@@ -88,20 +88,40 @@ impl HandlerHandle {
         self.supervisor.swap(request).await
     }
 
-    /// Publishes what the generation before the active one ran, or what `to` ran, as a new
-    /// generation: in no time, since its code is at hand. State is handed over; a generation that
-    /// cannot read it gets the state that it had before. The bytes that served until then are
-    /// refused until they change.
+    /// Publishes what the generation before the active one ran, or what generation `to` ran, as a new
+    /// generation: in no time where its code is at hand. The bytes that served until then are refused
+    /// until they change, or until a request says [`again`](SwapRequest::again).
+    ///
+    /// State is handed over. An earlier version that cannot read the state of now gets the latest
+    /// earlier state that it can read, and [`Swap::Swapped`] says so. Without such a state the
+    /// rollback is refused; [`RollbackRequest::fresh`] leaves the state behind on purpose.
+    ///
+    /// With a state directory, the components of the eight versions that were confirmed last are kept
+    /// over restarts; without one, those of the last four.
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when there is no such generation any more, or it cannot be staged again.
+    /// [`Rejected`] when there is no such generation any more, or it cannot be staged again, or would
+    /// begin without the state.
     ///
     /// # Cancel safety
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
-        self.supervisor.roll_back(to, "a roll-back was asked for".to_owned()).await
+        self.request_rollback(RollbackRequest::new(to)).await
+    }
+
+    /// [`HandlerHandle::roll_back`] with a cause, or without the state.
+    ///
+    /// # Errors
+    ///
+    /// As [`HandlerHandle::roll_back`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`HandlerHandle::swap`].
+    pub async fn request_rollback(&self, request: RollbackRequest) -> Result<Swap, Rejected> {
+        self.supervisor.roll_back(request).await
     }
 
     /// Ends the probation of the active generation, well: it is the one to boot from now on. `None`

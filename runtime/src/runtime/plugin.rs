@@ -12,7 +12,7 @@ use crate::handler::{Begun, Handler};
 use crate::host::HostState;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Bounds, Instances};
-use crate::supervisor::{SupervisorHandle, Swap, SwapRequest};
+use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
 
 /// A handler under the embedder's own [`Contract`]. Cheap to clone; dropping it changes nothing.
 ///
@@ -74,7 +74,20 @@ impl<C: Contract> Plugin<C> {
     ///
     /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
     pub async fn swap(&self, source: Source, cause: impl Into<String>) -> Result<Swap, Rejected> {
-        self.supervisor.swap(SwapRequest::new(source, cause)).await
+        self.request_swap(SwapRequest::new(source, cause)).await
+    }
+
+    /// [`Plugin::swap`] with what a [`SwapRequest`] can say, such as to leave the state behind.
+    ///
+    /// # Errors
+    ///
+    /// As [`Plugin::swap`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Plugin::swap`].
+    pub async fn request_swap(&self, request: SwapRequest) -> Result<Swap, Rejected> {
+        self.supervisor.swap(request).await
     }
 
     /// [`HandlerHandle::roll_back`](crate::HandlerHandle::roll_back) of a plugin.
@@ -87,7 +100,20 @@ impl<C: Contract> Plugin<C> {
     ///
     /// As [`Plugin::swap`].
     pub async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
-        self.supervisor.roll_back(to, "a roll-back was asked for".to_owned()).await
+        self.request_rollback(RollbackRequest::new(to)).await
+    }
+
+    /// [`HandlerHandle::request_rollback`](crate::HandlerHandle::request_rollback) of a plugin.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Plugin::swap`].
+    pub async fn request_rollback(&self, request: RollbackRequest) -> Result<Swap, Rejected> {
+        self.supervisor.roll_back(request).await
     }
 
     /// [`HandlerHandle::confirm`](crate::HandlerHandle::confirm) of a plugin.

@@ -124,6 +124,17 @@ impl Guest for ServedGuest {
         with_keeper!(ready, keeper => keeper.keeps())
     }
 
+    fn kind(&self, ready: &Served) -> Option<&'static str> {
+        Some(match &ready.kind {
+            ServedKind::Http(_) => "HTTP requests",
+            ServedKind::Event(_) => "events",
+        })
+    }
+
+    fn has_lost(&self, ready: &Served) -> bool {
+        with_keeper!(ready, keeper => keeper.has_lost())
+    }
+
     async fn start(&self, ready: &Served) -> Result<(), StageError> {
         let started = with_keeper!(ready, keeper => keeper.start().await);
         started.map_err(|source| StageError::Init { source })

@@ -80,6 +80,10 @@ impl<C: Contract> Guest for TypedGuest<C> {
         ready.keeper().keeps()
     }
 
+    fn has_lost(&self, ready: &Instances<C>) -> bool {
+        ready.keeper().has_lost()
+    }
+
     async fn start(&self, ready: &Instances<C>) -> Result<(), StageError> {
         ready.keeper().start().await.map_err(|source| StageError::Init { source })
     }

@@ -1,6 +1,7 @@
 //! What a supervisor writes down about its handler, and finds again at the next start.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::fs;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +11,7 @@ use super::task::milliseconds;
 use crate::artifact::{Candidate, Source};
 use crate::error::{StageError, chain};
 use crate::events::StateOutcome;
-use crate::history::{HandlerHistory, HistoryStore, Outcome, Record};
+use crate::history::{HandlerHistory, HistoryStore, KEPT, Outcome, Record};
 use crate::id::{Digest, GenerationNumber, HandlerName};
 
 /// See the [module](self). Cheap to clone; all clones are one book.
@@ -27,12 +28,14 @@ pub(crate) struct Book {
     keeping: TaskTracker,
 }
 
-/// The components kept of one handler, latest last.
+/// The components kept of one handler, latest last, with their sizes in bytes.
 #[derive(Debug, Default)]
-struct Kept(VecDeque<Digest>);
+struct Kept(VecDeque<(Digest, u64)>);
 
-/// How many are kept: the one to boot, and the one before, should it be wanted back.
-const KEPT: usize = 2;
+/// Most bytes of the components kept of one handler. The latest two stay whatever their size: the
+/// one to boot, and the one before, should it be wanted back.
+const KEPT_BYTES: u64 = 128 << 20;
+const ALWAYS_KEPT: usize = 2;
 
 impl Kept {
     /// Those of `digests`, oldest first, that an earlier process has left.
@@ -40,7 +43,8 @@ impl Kept {
         let mut kept = Self::default();
         for digest in digests {
             if store.claim(&digest) {
-                kept.push(store, digest);
+                let file = store.component(&digest).and_then(|path| fs::metadata(path).ok());
+                kept.push(store, digest, file.map_or(0, |file| file.len()));
             }
         }
         kept
@@ -52,19 +56,24 @@ impl Kept {
             return tracing::debug!(%handler, "the confirmed component was not kept");
         };
         match store.keep(&candidate.digest, &bytes) {
-            Ok(()) => self.push(store, candidate.digest),
+            Ok(()) => self.push(store, candidate.digest, bytes.len() as u64),
             Err(error) => tracing::warn!(%handler, %error, "the confirmed component was not kept"),
         }
     }
 
     /// `digest` is kept once more: it is the latest now, and the oldest may go.
-    fn push(&mut self, store: &HistoryStore, digest: Digest) {
-        let again = self.0.iter().position(|it| *it == digest).and_then(|at| self.0.remove(at));
-        self.0.push_back(digest);
-        let oldest = (self.0.len() > KEPT).then(|| self.0.pop_front()).flatten();
-        for gone in again.into_iter().chain(oldest) {
-            store.release(&gone);
+    fn push(&mut self, store: &HistoryStore, digest: Digest, bytes: u64) {
+        let again = self.0.iter().position(|(it, _)| *it == digest);
+        let again = again.and_then(|at| self.0.remove(at));
+        self.0.push_back((digest, bytes));
+        again.into_iter().for_each(|(gone, _)| store.release(&gone));
+        while self.0.len() > KEPT || self.0.len() > ALWAYS_KEPT && self.bytes() > KEPT_BYTES {
+            self.0.pop_front().into_iter().for_each(|(gone, _)| store.release(&gone));
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.0.iter().map(|(_, bytes)| bytes).sum()
     }
 }
 
@@ -109,7 +118,31 @@ impl Book {
     /// The last version that proved itself, if its component was kept.
     pub(super) fn to_boot(&self) -> Option<(Digest, Source)> {
         let digest = self.with(|history| history.confirmed().and_then(|record| record.digest))?;
-        Some((digest, Source::File(self.store.as_ref()?.component(&digest)?)))
+        Some((digest, self.component(digest)?))
+    }
+
+    /// What generation `number` ran, if it was published.
+    pub(super) fn digest_of(&self, number: GenerationNumber) -> Option<Digest> {
+        self.with(|history| {
+            let record = history.find(number).filter(|record| record.outcome.was_published());
+            record.and_then(|record| record.digest)
+        })
+    }
+
+    /// What served before `active`, latest first, without what was taken back.
+    pub(super) fn before(&self, active: Digest) -> Vec<Digest> {
+        let mut seen = BTreeSet::new();
+        self.with(|history| {
+            let good = history.records().iter().filter(|record| record.outcome.is_good());
+            let digests = good.filter_map(|record| record.digest);
+            let wanted = digests.filter(|it| *it != active && !history.is_refused(it));
+            wanted.filter(|digest| seen.insert(*digest)).collect()
+        })
+    }
+
+    /// The component of `digest`, if it was kept.
+    pub(super) fn component(&self, digest: Digest) -> Option<Source> {
+        Some(Source::File(self.store.as_ref()?.component(&digest)?))
     }
 
     pub(super) fn published(&self, published: Published<'_>) {
@@ -170,23 +203,30 @@ impl Book {
         self.change(candidate.is_some(), |history| {
             history.set_outcome(generation, Outcome::Confirmed);
         });
-        if let (Some(store), Some(candidate)) = (&self.store, candidate) {
-            let (store, kept) = (store.clone(), Arc::clone(&self.kept));
-            // Oldest first, so that what an earlier process kept goes before what this one does.
-            let before = self.with(|history| {
-                let records = history.records().iter().rev();
-                let confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
-                confirmed.filter_map(|record| record.digest).collect::<Vec<_>>()
-            });
-            let handler = self.handler.clone();
-            self.keeping.spawn_blocking(move || {
-                // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
-                kept.keep(&store, &handler, &candidate);
-            });
+        if let Some(candidate) = candidate {
+            self.keep(candidate);
         }
         true
+    }
+
+    /// Keeps the component `candidate` for later processes, aside.
+    pub(super) fn keep(&self, candidate: Candidate) {
+        let Some(store) = &self.store else { return };
+        let (store, kept) = (store.clone(), Arc::clone(&self.kept));
+        // Oldest first, so that what an earlier process kept goes before what this one does. Those
+        // that were taken back are kept, too: somebody may want one by its number.
+        let before = self.with(|history| {
+            let records = history.records().iter().rev();
+            let published = records.filter(|record| record.outcome.was_published());
+            published.filter_map(|record| record.digest).collect::<Vec<_>>()
+        });
+        let handler = self.handler.clone();
+        self.keeping.spawn_blocking(move || {
+            // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
+            kept.keep(&store, &handler, &candidate);
+        });
     }
 
     pub(super) fn rolled_back(&self, generation: GenerationNumber, reason: &str) {

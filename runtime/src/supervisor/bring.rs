@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::book::Published;
+use super::hand_over::{self, at_rest};
 use super::past::Version;
-use super::protocol::{Found, Protocol, Step, Terms};
+use super::protocol::{Found, Mismatch, Protocol, Step, Terms, Way};
+use super::states::Earlier;
 use super::task::{Task, log_panic, milliseconds};
 use super::trial::{Budget, Trial};
 use super::{Guest, Staged, Swap};
@@ -19,7 +21,7 @@ use crate::events::{EventKind, StateOutcome, Tier};
 use crate::generation::{Counts, Generation, Judge, Loaded, Reload, Retirement};
 use crate::handler::Hold;
 use crate::id::{Digest, GenerationNumber};
-use crate::snapshot::{Keeps, Restored, Snapshot};
+use crate::snapshot::{Keeps, Snapshot};
 
 /// What is to become the active generation, and why.
 pub(super) struct Bring {
@@ -27,15 +29,17 @@ pub(super) struct Bring {
     pub(super) cause: String,
     pub(super) since: Instant,
     pub(super) build_time: Option<Duration>,
+    /// Whether the state is left behind.
     pub(super) is_fresh: bool,
+    /// Whether it may take calls of another kind than what serves.
+    pub(super) is_other_kind: bool,
     /// Whether it is one of very many that nobody has called before.
     pub(super) is_lazy: bool,
     /// Whether it has proved itself before, and so is not on trial.
     pub(super) is_proved: bool,
+    pub(super) way: Way,
     /// The generation that is taken back with this.
     pub(super) back_from: Option<GenerationNumber>,
-    /// The state from before that generation.
-    pub(super) kept: Option<Snapshot>,
 }
 
 impl Bring {
@@ -47,10 +51,11 @@ impl Bring {
             since: Instant::now(),
             build_time: None,
             is_fresh: false,
+            is_other_kind: true,
             is_lazy: false,
             is_proved: true,
+            way: Way::Forward,
             back_from: None,
-            kept: None,
         }
     }
 }
@@ -63,11 +68,34 @@ pub(super) struct Prepared<R> {
     retirement: Retirement,
     /// Of this code.
     own: Retirement,
+    kind: Option<&'static str>,
 }
 
 /// Calls whose instances are made before a publication; a pool makes the others when they come, and
 /// nobody waits for a hundred of them at each swap.
 const MAX_WARM: usize = 16;
+
+/// Why a component that keeps no state does not take any over.
+const STATELESS: &str = "it keeps no state";
+
+/// State that a generation does not go on with.
+struct Loss {
+    /// The generation whose earlier state it goes on with; `None` when it begins from nothing.
+    reverted_to: Option<GenerationNumber>,
+    /// Outermost error first, joined by `: `.
+    reason: String,
+}
+
+impl Loss {
+    /// The event that tells of it.
+    fn event(self, generation: GenerationNumber) -> EventKind {
+        let Self { reverted_to, reason } = self;
+        match reverted_to {
+            Some(of) => EventKind::StateReverted { generation, of, reason },
+            None => EventKind::StateLost { generation, reason },
+        }
+    }
+}
 
 /// What is told of a publication.
 struct Story<'a> {
@@ -97,8 +125,17 @@ impl<G: Guest> Task<G> {
         let retirement = Retirement::default();
         let own = retirement.of_code();
         let staged = self.guest.stage(&bring.candidate, number, own.clone()).await?;
+        let kind = self.guest.kind(&staged.ready);
+        let serving = self.active.as_ref().and_then(|version| version.kind);
+        if let (Some(serving), Some(found)) = (serving, kind)
+            && serving != found
+            && !bring.is_other_kind
+            && self.mismatch == Mismatch::Refuse
+        {
+            return Err(StageError::OtherKind { serving, found });
+        }
         self.emit(&bring.cause, staged_event(digest, &staged, bring.build_time));
-        Ok(Prepared { bring, number, staged, retirement, own })
+        Ok(Prepared { bring, number, staged, retirement, own, kind })
     }
 
     /// Publishes what is staged, if it takes over what it has to, and is well. Callers that are
@@ -108,9 +145,9 @@ impl<G: Guest> Task<G> {
         prepared: Prepared<G::Ready>,
         hold: Option<Hold<'_, G::Ready>>,
     ) -> Result<Swap, StageError> {
-        let Prepared { bring, number, staged, retirement, own } = prepared;
+        let Prepared { bring, number, staged, retirement, own, kind } = prepared;
         let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
-        let Bring { is_lazy, is_proved, back_from, kept, .. } = bring;
+        let Bring { is_lazy, is_proved, way, back_from, .. } = bring;
         let (is_baseline, compile_time) = (staged.tier == Tier::Baseline, staged.compile_time);
         let new = self.guest.keeps(&staged.ready);
         let active = self.handler.active().current();
@@ -120,14 +157,9 @@ impl<G: Guest> Task<G> {
         let in_flight = active.as_ref().map_or(0, |active| active.in_flight());
         // Those who call now will call the next one in a moment.
         self.guest.warm(&staged.ready, in_flight.min(MAX_WARM)).await?;
-        let terms = Terms {
-            old,
-            new,
-            is_fresh,
-            mismatch: self.mismatch,
-            is_rollback: back_from.is_some(),
-            has_kept: kept.is_some(),
-        };
+        let earlier = self.states.all();
+        let (mismatch, has_earlier) = (self.mismatch, !earlier.is_empty());
+        let terms = Terms { old, new, is_fresh, mismatch, way, has_earlier };
         let loaded = Loaded::new(staged.ready, staged.lease, own);
         let spare = candidate.clone().without_bytes();
         // What an instance keeps would be gone with its code.
@@ -137,38 +169,53 @@ impl<G: Guest> Task<G> {
         // Before the publication: its first calls may fail.
         let judge = self.tries(is_proved).then(|| generation.tally().judge());
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
-        let (swap, handed_over) = self.walk(terms, generation, hold, kept, &story).await?;
+        let (swap, saved) = self.walk(terms, generation, hold, earlier, &story).await?;
 
-        let version = Version { number, candidate: spare, lease: None, snapshot: None };
+        if is_fresh {
+            // What was left behind on purpose does not come back by itself.
+            self.states.clear();
+        }
+        if let (Some(saved), Some(active)) = (saved, &active) {
+            self.states.keep(active.serving().generation, saved);
+        }
+        // The code of very many is in the cache directory, and copies of all would fill the disk.
+        let is_kept = !is_lazy;
+        let version = Version { number, candidate: spare, kind, is_kept, lease: None };
         if let Some(mut before) = self.active.replace(version) {
+            self.tell_kinds(number, before.kind, kind, &cause);
             before.lease = active.as_ref().and_then(|it| it.spare());
-            before.snapshot = handed_over;
+            if !before.is_kept && self.book.is_confirmed(before.number) {
+                self.book.keep(before.candidate.clone());
+            }
             self.past.push(before);
         }
         if let Some(from) = back_from {
             let kind = EventKind::RolledBack { generation: number, from };
             self.emit(&cause, kind);
         }
-        // The code of very many is in the cache directory, and copies of all would fill the disk.
-        let to_keep = (!is_lazy).then(|| candidate.clone());
+        let to_keep = is_kept.then(|| candidate.clone());
         self.begin_trial(number, active.as_deref(), judge, to_keep);
         self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
         Ok(swap)
     }
 
-    /// Walks the protocol to its end; the state that was handed over comes with the result.
+    /// Walks the protocol to its end; the state of the generation that served comes with the result,
+    /// as far as it was saved.
     async fn walk(
         &mut self,
         terms: Terms,
         next: Arc<Generation<G::Ready>>,
         held: Option<Hold<'_, G::Ready>>,
-        kept: Option<Snapshot>,
+        earlier: Vec<Earlier>,
         story: &Story<'_>,
     ) -> Result<(Swap, Option<Snapshot>), StageError> {
         let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
         let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
         let ready = loaded.ready();
+        let limit = handler.config().hand_over;
         let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
+        // The generation whose earlier state the candidate has.
+        let mut reverted_to = None;
         let mut protocol = Protocol::new(terms);
         #[cfg(test)]
         {
@@ -179,25 +226,32 @@ impl<G: Guest> Task<G> {
             let done = match step {
                 Step::Hold => {
                     hold = hold.or_else(|| handler.active().hold());
-                    let limit = handler.config().hand_over;
-                    at_rest(hold.as_ref(), limit)
+                    at_rest(&*guest, hold.as_ref(), limit)
                         .await
                         .map_err(|source| StageError::Save { source })
                 }
-                Step::Save => match save(&*guest, hold.as_ref()).await {
+                Step::Save => match hand_over::save(&*guest, hold.as_ref()).await {
                     Ok(saved) => {
                         snapshot = Some(saved);
                         Ok(Found::Done)
                     }
                     Err(source) => Err(StageError::Save { source }),
                 },
-                Step::Restore => restore(&*guest, ready, snapshot.as_ref()).await,
-                Step::RestoreKept => restore(&*guest, ready, kept.as_ref()).await,
+                Step::Restore => hand_over::restore(&*guest, ready, snapshot.as_ref()).await,
+                Step::RestoreEarlier => {
+                    reverted_to = hand_over::restore_any(&*guest, ready, &earlier, limit).await;
+                    Ok(if reverted_to.is_some() { Found::Done } else { Found::Failed })
+                }
                 Step::Start => guest.start(ready).await.map(|()| Found::Done),
                 Step::Probe => guest.probe(ready).await.map(|()| Found::Done),
                 Step::Publish(state) => {
+                    let loss = self.loss(terms, state, reverted_to, problem.as_ref());
                     let (next, hold) = (Arc::clone(&next), hold.take());
-                    swap = Some(self.publish(next, hold, story, state, problem.as_ref()));
+                    swap = Some(self.publish(next, hold, story, state, loss));
+                    Ok(Found::Done)
+                }
+                Step::Resume => {
+                    self.resume(hold.as_ref(), &earlier, story.cause, problem.as_ref()).await;
                     Ok(Found::Done)
                 }
                 Step::Release => {
@@ -205,7 +259,7 @@ impl<G: Guest> Task<G> {
                     Ok(Found::Done)
                 }
                 Step::RefuseStateless => {
-                    let reason = "it keeps no state".to_owned();
+                    let reason = STATELESS.to_owned();
                     let source = HandOverError::Incompatible { reason };
                     return Err(StageError::Restore { source });
                 }
@@ -224,14 +278,76 @@ impl<G: Guest> Task<G> {
         }
     }
 
+    /// What is told of state that was not carried over a publication, if it was not asked for.
+    fn loss(
+        &self,
+        terms: Terms,
+        state: StateOutcome,
+        reverted_to: Option<GenerationNumber>,
+        problem: Option<&StageError>,
+    ) -> Option<Loss> {
+        let is_loss = matches!(state, StateOutcome::Reset | StateOutcome::Reverted);
+        if !is_loss || terms.is_fresh {
+            return None;
+        }
+        let reason = match (problem, terms.old, terms.new) {
+            (Some(problem), ..) => chain(problem),
+            (None, Some(Keeps::Memory), _) => {
+                "the component before keeps its state in memory alone: it does not export \
+                 `wrt:plugin/state`"
+                    .to_owned()
+            }
+            (None, _, Keeps::Nothing | Keeps::Memory) => {
+                format!("the new component cannot read the state: {STATELESS}")
+            }
+            (None, ..) => "a call had ended the instance that had the state".to_owned(),
+        };
+        Some(Loss { reverted_to, reason })
+    }
+
+    /// Gives the active generation another instance in place of the one that its `save` ended.
+    async fn resume(
+        &mut self,
+        hold: Option<&Hold<'_, G::Ready>>,
+        earlier: &[Earlier],
+        cause: &str,
+        problem: Option<&StageError>,
+    ) {
+        let Some(loaded) = hold.and_then(|hold| hold.generation().peek()) else { return };
+        let Some(serving) = self.handler.serving() else { return };
+        let limit = self.handler.config().hand_over;
+        let reverted_to =
+            hand_over::restore_any(&*self.guest, loaded.ready(), earlier, limit).await;
+        if reverted_to.is_none() {
+            // A call finds nothing then, and tries it again.
+            let _ = self.guest.start(loaded.ready()).await;
+        }
+        let reason = problem.map(|problem| chain(problem)).unwrap_or_default();
+        self.emit(cause, Loss { reverted_to, reason }.event(serving.generation));
+    }
+
+    /// Tells of a generation that takes calls of another kind than the one before.
+    fn tell_kinds(
+        &self,
+        generation: GenerationNumber,
+        before: Option<&'static str>,
+        now: Option<&'static str>,
+        cause: &str,
+    ) {
+        if let (Some(from), Some(to)) = (before, now)
+            && from != to
+        {
+            self.emit(cause, EventKind::KindChanged { generation, from, to });
+        }
+    }
+
     fn publish(
         &mut self,
         next: Arc<Generation<G::Ready>>,
         hold: Option<Hold<'_, G::Ready>>,
         story: &Story<'_>,
         state: StateOutcome,
-        // Why state was lost, if it was not asked for.
-        loss: Option<&StageError>,
+        loss: Option<Loss>,
     ) -> Swap {
         let serving = next.serving();
         let pause = hold.as_ref().map_or(Duration::ZERO, Hold::lasted);
@@ -268,14 +384,13 @@ impl<G: Guest> Task<G> {
                 state,
             },
         );
-        if let (StateOutcome::Reset | StateOutcome::Reverted, Some(loss)) = (state, loss) {
-            let (generation, reason) = (serving.generation, chain(loss));
-            self.emit(story.cause, EventKind::StateLost { generation, reason });
+        if let Some(loss) = loss {
+            self.emit(story.cause, loss.event(serving.generation));
         }
         if let Some(previous) = previous {
             self.drain_aside(previous);
         }
-        Swap::Swapped { serving, from }
+        Swap::Swapped { serving, from, state }
     }
 
     /// Whether a generation has to prove itself that `is_proved` or not by an earlier trial.
@@ -294,7 +409,7 @@ impl<G: Guest> Task<G> {
     ) {
         let Some(judge) = judge else {
             self.trial = None;
-            self.trust(number, to_keep);
+            self.book.confirmed(number, to_keep);
             return;
         };
         let config = self.handler.config();
@@ -327,41 +442,6 @@ impl<G: Guest> Task<G> {
             }
         }
         true
-    }
-}
-
-/// Waits until nobody is inside what is held.
-async fn at_rest<R>(hold: Option<&Hold<'_, R>>, limit: Duration) -> Result<Found, HandOverError> {
-    if let Some(hold) = hold {
-        let rest = tokio::time::timeout(limit, hold.generation().emptied()).await;
-        rest.map_err(|_| HandOverError::Busy { waited: limit })?;
-    }
-    Ok(Found::Done)
-}
-
-async fn save<G: Guest>(
-    guest: &G,
-    hold: Option<&Hold<'_, G::Ready>>,
-) -> Result<Snapshot, HandOverError> {
-    let loaded = hold.and_then(|hold| hold.generation().peek());
-    match loaded {
-        Some(loaded) => guest.save(loaded.ready()).await,
-        // The protocol saves from what it holds, and a generation that keeps something keeps its
-        // code.
-        None => Err(HandOverError::Refused { reason: "its code is not loaded".to_owned() }),
-    }
-}
-
-async fn restore<G: Guest>(
-    guest: &G,
-    ready: &G::Ready,
-    snapshot: Option<&Snapshot>,
-) -> Result<Found, StageError> {
-    let Some(snapshot) = snapshot else { return Ok(Found::Failed) };
-    match guest.restore(ready, snapshot).await {
-        Ok(Restored::Carried) => Ok(Found::Done),
-        Ok(Restored::Migrated) => Ok(Found::Migrated),
-        Err(source) => Err(StageError::Restore { source }),
     }
 }
 

@@ -4,18 +4,22 @@
 
 pub(crate) mod book;
 mod bring;
+mod hand_over;
 mod mailbox;
 mod past;
 mod protocol;
+mod request;
+mod states;
 mod task;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod way_back;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +39,7 @@ use mailbox::{Mailbox, Put};
 pub(crate) use protocol::Mismatch;
 #[cfg(test)]
 use protocol::Step;
+pub use request::{RollbackRequest, Swap, SwapRequest};
 
 /// What the swap core needs to know about guests: how a candidate becomes ready to take calls.
 pub(crate) trait Guest: Send + Sync + 'static {
@@ -67,6 +72,19 @@ pub(crate) trait Guest: Send + Sync + 'static {
     fn keeps(&self, ready: &Self::Ready) -> Keeps {
         let _ = ready;
         Keeps::Nothing
+    }
+
+    /// What calls of `ready` bring, in words; `None` where the embedder's own code makes the calls.
+    fn kind(&self, ready: &Self::Ready) -> Option<&'static str> {
+        let _ = ready;
+        None
+    }
+
+    /// Whether the one instance of `ready` that kept something is gone, and a later instance began
+    /// without what it kept. To be asked while no call is inside.
+    fn has_lost(&self, ready: &Self::Ready) -> bool {
+        let _ = ready;
+        false
     }
 
     /// Makes `n` instances at least ready for their first calls.
@@ -128,75 +146,10 @@ pub(crate) trait Guest: Send + Sync + 'static {
     }
 }
 
-/// A request to replace what a handler runs.
-#[derive(Debug, Clone)]
-pub struct SwapRequest {
-    /// The candidate.
-    pub source: Source,
-    /// Why, in words that end up in events and logs: "`src/lib.rs` changed".
-    pub cause: String,
-    /// When the change began: the first file event, or the request. Events count from here.
-    pub since: Instant,
-    /// How long the guest's build took, if there was one.
-    pub build_time: Option<Duration>,
-    /// Whether a handler that runs nothing yet waits for its first call with this.
-    pub is_lazy: bool,
-    /// Whether the state of a long-lived instance is left behind.
-    pub is_fresh: bool,
-}
-
-impl SwapRequest {
-    /// A request that begins now, without a build.
-    pub fn new(source: Source, cause: impl Into<String>) -> Self {
-        let (cause, since) = (cause.into(), Instant::now());
-        Self { source, cause, since, build_time: None, is_lazy: false, is_fresh: false }
-    }
-
-    /// The same, put off until the first call wants it, if the handler runs nothing yet. When it
-    /// is then refused, that call fails, and the next one tries again.
-    #[must_use]
-    pub fn lazily(mut self) -> Self {
-        self.is_lazy = true;
-        self
-    }
-
-    /// The same without the state of the generation that serves, which is lost.
-    #[must_use]
-    pub fn fresh(mut self) -> Self {
-        self.is_fresh = true;
-        self
-    }
-}
-
-/// How a swap that was not refused ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-#[must_use = "a request may have changed nothing"]
-pub enum Swap {
-    /// The candidate is active.
-    Swapped {
-        /// It.
-        serving: Serving,
-        /// What it replaced.
-        from: Option<GenerationNumber>,
-    },
-    /// The candidate's bytes are those already active.
-    Unchanged {
-        /// They.
-        serving: Serving,
-    },
-    /// A newer request took this one's place before it was published.
-    Superseded,
-}
-
 /// What is to be done with a handler.
 enum Request {
     Swap(SwapRequest),
-    /// Go back to a generation, or to the one before the active one.
-    Rollback {
-        to: Option<GenerationNumber>,
-        cause: String,
-    },
+    Rollback(RollbackRequest),
 }
 
 type Answer = Result<Swap, Rejected>;
@@ -217,7 +170,7 @@ pub(crate) struct Orders {
     pub(crate) bus: EventBus,
     /// Replaced generations that may drain at once; a further swap waits for one of them.
     pub(crate) max_draining: usize,
-    /// What happens to state that a candidate cannot read.
+    /// What happens to a candidate that does not fit what serves.
     pub(crate) mismatch: Mismatch,
     /// What is written down about the handler.
     pub(crate) book: Book,
@@ -297,8 +250,8 @@ impl SupervisorHandle {
         self.put(Request::Swap(request))
     }
 
-    /// Publishes what generation `to` ran, or the one before the active one, as a new generation.
-    /// The bytes that served until then are refused until they change.
+    /// Publishes an earlier version as a new generation. The bytes that served until then are refused
+    /// until they change.
     ///
     /// # Errors
     ///
@@ -307,8 +260,8 @@ impl SupervisorHandle {
     /// # Cancel safety
     ///
     /// As [`swap`](Self::swap).
-    pub(crate) async fn roll_back(&self, to: Option<GenerationNumber>, cause: String) -> Answer {
-        let answered = self.put(Request::Rollback { to, cause });
+    pub(crate) async fn roll_back(&self, request: RollbackRequest) -> Answer {
+        let answered = self.put(Request::Rollback(request));
         answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
     }
 

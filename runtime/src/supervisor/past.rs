@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 
 use crate::artifact::{Candidate, Lease};
 use crate::id::{Digest, GenerationNumber};
-use crate::snapshot::Snapshot;
 
-/// Versions that can be gone back to by number. The code of the latest is in memory; that of the
+/// Versions that can be gone back to without a state directory. The code of the latest is in memory; that of the
 /// others is in the cache directory, or is compiled again, for which a component that came without a
 /// file stays in memory. So they are few.
 const MAX_VERSIONS: usize = 4;
@@ -22,40 +21,28 @@ pub(super) struct Past {
 pub(super) struct Version {
     pub(super) number: GenerationNumber,
     pub(super) candidate: Candidate,
+    /// What its calls bring, in words, where wrt makes them.
+    pub(super) kind: Option<&'static str>,
+    /// Whether later processes find its component, once it is confirmed.
+    pub(super) is_kept: bool,
     /// Keeps its code in memory.
     pub(super) lease: Option<Lease>,
-    /// The state that it handed over, as long as its successor is on trial.
-    pub(super) snapshot: Option<Snapshot>,
 }
 
 impl Past {
-    /// `version` was replaced.
+    /// `version` was replaced; it takes the place of an earlier one with the same bytes.
     pub(super) fn push(&mut self, version: Version) {
         if let Some(before) = self.versions.front_mut() {
-            (before.lease, before.snapshot) = (None, None);
+            before.lease = None;
         }
+        self.versions.retain(|it| it.candidate.digest != version.candidate.digest);
         self.versions.push_front(version);
         self.versions.truncate(MAX_VERSIONS);
     }
 
-    /// The version of generation `to`, or the latest that was not taken back itself.
-    pub(super) fn find(
-        &self,
-        to: Option<GenerationNumber>,
-        is_refused: impl Fn(Digest) -> bool,
-    ) -> Option<&Version> {
-        let is_wanted = |version: &&Version| match to {
-            Some(to) => version.number == to,
-            None => !is_refused(version.candidate.digest),
-        };
-        self.versions.iter().find(is_wanted)
-    }
-
-    /// The active generation has proved itself, so that no state is kept for the way back.
-    pub(super) fn forget_snapshot(&mut self) {
-        if let Some(latest) = self.versions.front_mut() {
-            latest.snapshot = None;
-        }
+    /// The latest version whose bytes are wanted.
+    pub(super) fn find(&self, is_wanted: impl Fn(Digest) -> bool) -> Option<&Version> {
+        self.versions.iter().find(|version| is_wanted(version.candidate.digest))
     }
 
     /// Lets go of everything.

@@ -9,6 +9,8 @@
 //! 2. [`Step::Save`] comes while callers are held, and [`Step::Restore`] while they still are.
 //! 3. Callers that are held are released, or their successor is published; one of both, once.
 //! 4. An instance is started or restored before its generation is published, never both.
+//! 5. State is left behind only where that was asked for, in `wrt dev`, by a version that failed its
+//!    trial, or by one that cannot hand it over.
 
 use crate::events::StateOutcome;
 use crate::snapshot::Keeps;
@@ -22,21 +24,34 @@ pub(crate) struct Terms {
     pub(crate) new: Keeps,
     /// Whether state is left behind on purpose.
     pub(crate) is_fresh: bool,
-    /// What happens to state that the candidate cannot read.
+    /// What happens when the candidate cannot read the state.
     pub(crate) mismatch: Mismatch,
-    /// Whether the swap takes a bad generation back: then nothing but the candidate stops it.
-    pub(crate) is_rollback: bool,
-    /// Whether there is a snapshot from before the generation that is taken back.
-    pub(crate) has_kept: bool,
+    /// Which way the swap goes.
+    pub(crate) way: Way,
+    /// Whether earlier states of the handler are kept.
+    pub(crate) has_earlier: bool,
 }
 
-/// What happens to state that a candidate cannot read.
+/// What happens to a candidate that does not fit what serves: it cannot read the state, or takes
+/// calls of another kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mismatch {
-    /// The candidate is refused.
+    /// The candidate is refused, unless the request allows it.
     Refuse,
-    /// The candidate begins from nothing.
+    /// The candidate comes in, with an earlier state or from nothing, and that is told.
     Reset,
+}
+
+/// Which way a swap goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To a component that is new, or that runs again after a restart.
+    Forward,
+    /// Back to an earlier version, because somebody asks. State is not lost by that.
+    Back,
+    /// Back to an earlier version, because the active one failed its trial. Nothing but the earlier
+    /// version stops that, since the active one fails its calls.
+    TakenBack,
 }
 
 /// What is to be done next.
@@ -48,14 +63,17 @@ pub(crate) enum Step {
     Save,
     /// Put the state that was just saved into the candidate.
     Restore,
-    /// Put the state from before the generation that is taken back into the candidate.
-    RestoreKept,
+    /// Put the latest earlier state that the candidate can read into it.
+    RestoreEarlier,
     /// Start the candidate's one instance from nothing.
     Start,
     /// Ask the candidate whether it is well.
     Probe,
     /// Make the candidate the active generation; held callers go to it.
     Publish(StateOutcome),
+    /// Give the active generation, whose instance is gone, another instance: with the latest earlier
+    /// state that it can read, or from nothing.
+    Resume,
     /// Let held callers go on with the active generation.
     Release,
     /// Nothing; the candidate is refused, since it keeps no state and the active one does.
@@ -77,7 +95,8 @@ pub(crate) enum Found {
     Failed,
     /// The state has a shape that the candidate does not know.
     Incompatible,
-    /// It failed and took the active generation's state with it.
+    /// Of [`Step::Hold`]: it is done, and the state was gone before. Of [`Step::Save`]: it failed, and
+    /// took the active generation's state with it.
     Lost,
 }
 
@@ -88,6 +107,8 @@ pub(crate) struct Protocol {
     /// The step that is being done.
     step: Step,
     is_held: bool,
+    /// Whether the active generation has no instance, because its `save` ended that.
+    is_gone: bool,
     /// What becomes of the state, as far as is known.
     state: StateOutcome,
     /// A mistake that the tests have to catch.
@@ -102,6 +123,7 @@ impl Protocol {
             terms,
             step: Step::Refused,
             is_held: false,
+            is_gone: false,
             state: StateOutcome::None,
             #[cfg(test)]
             bug: None,
@@ -110,34 +132,49 @@ impl Protocol {
 
     /// The first step.
     pub(crate) fn begin(&mut self) -> Step {
-        let Terms { old, new, is_fresh, mismatch, is_rollback, .. } = self.terms;
+        let Terms { old, new, is_fresh, has_earlier, .. } = self.terms;
         let has_state = old == Some(Keeps::State) && !is_fresh;
         let step = match new {
-            Keeps::State if has_state => Step::Hold,
-            _ if has_state && mismatch == Mismatch::Refuse && !is_rollback => Step::RefuseStateless,
-            _ => self.start_anew(),
+            _ if !has_state && (new != Keeps::State || is_fresh || !has_earlier) => {
+                self.start_anew()
+            }
+            // The active one keeps no state, as one before it did.
+            _ if !has_state => Step::RestoreEarlier,
+            Keeps::State => Step::Hold,
+            _ if self.refuses_loss() => Step::RefuseStateless,
+            // For a later version that keeps state again.
+            _ => Step::Hold,
         };
         self.go(step)
     }
 
     /// The step after the last one, of which this became.
     pub(crate) fn next(&mut self, found: Found) -> Step {
+        let Terms { new, mismatch, way, has_earlier, .. } = self.terms;
+        let is_forward = way == Way::Forward;
+        self.is_gone |= (self.step, found) == (Step::Save, Found::Lost);
         let step = match (self.step, found) {
-            (Step::Hold, Found::Done) => Step::Save,
-            (Step::Save, Found::Done) => Step::Restore,
-            // The state is gone whatever comes next: the candidate need not wait for better times.
-            (Step::Save, Found::Lost) => self.fall_back(),
-            (Step::Hold | Step::Save, _) => self.fall_back_or_refuse(),
+            // What a bad generation began anew, it has from nobody.
+            (Step::Hold, Found::Lost) if way == Way::TakenBack && has_earlier => {
+                Step::RestoreEarlier
+            }
+            (Step::Hold, Found::Done | Found::Lost) => Step::Save,
+            (Step::Save, Found::Done) if new == Keeps::State => Step::Restore,
+            (Step::Hold | Step::Save, _) if new != Keeps::State => self.start_anew(),
+            // A call that takes long costs no state.
+            (Step::Hold, _) if way != Way::TakenBack => self.refuse(),
+            (Step::Save, Found::Lost) => self.without_state_of_now(),
+            (Step::Hold | Step::Save, _) if !is_forward => self.without_state_of_now(),
             (Step::Restore, Found::Done) => self.carry(StateOutcome::Carried),
             (Step::Restore, Found::Migrated) => self.carry(StateOutcome::Migrated),
-            (Step::Restore, Found::Incompatible) if self.terms.mismatch == Mismatch::Reset => {
-                self.fall_back()
+            (Step::Restore, Found::Incompatible) if mismatch == Mismatch::Reset => {
+                self.without_state_of_now()
             }
-            (Step::Restore, _) => self.fall_back_or_refuse(),
-            (Step::RestoreKept, Found::Done | Found::Migrated) => {
+            (Step::Restore, _) if !is_forward => self.without_state_of_now(),
+            (Step::RestoreEarlier, Found::Done | Found::Migrated) => {
                 self.carry(StateOutcome::Reverted)
             }
-            (Step::RestoreKept, _) => self.start_anew(),
+            (Step::RestoreEarlier, _) => self.lose(),
             (Step::Start, Found::Done) => Step::Probe,
             (Step::Probe, Found::Done) => Step::Publish(self.state),
             (Step::Publish(_), _) => Step::Published,
@@ -153,6 +190,7 @@ impl Protocol {
         match step {
             Step::Hold => self.is_held = true,
             Step::Release | Step::Publish(_) => self.is_held = false,
+            Step::Resume => self.is_gone = false,
             _ => {}
         }
         self.step = step;
@@ -173,17 +211,38 @@ impl Protocol {
         if self.terms.new == Keeps::Nothing { Step::Probe } else { Step::Start }
     }
 
-    /// Without the state that should have been carried.
-    fn fall_back(&mut self) -> Step {
-        if self.terms.has_kept { Step::RestoreKept } else { self.start_anew() }
+    /// Whether a candidate that would begin without the state is refused for that.
+    fn refuses_loss(&self) -> bool {
+        match self.terms.way {
+            Way::Forward => self.terms.mismatch == Mismatch::Refuse,
+            Way::Back => true,
+            Way::TakenBack => false,
+        }
     }
 
-    fn fall_back_or_refuse(&mut self) -> Step {
-        if self.terms.is_rollback { self.fall_back() } else { self.refuse() }
+    /// The candidate does not get the state that should have been carried.
+    fn without_state_of_now(&mut self) -> Step {
+        let is_refused = self.terms.way == Way::Forward && self.refuses_loss();
+        match self.terms.has_earlier {
+            true if !is_refused => Step::RestoreEarlier,
+            _ => self.lose(),
+        }
+    }
+
+    /// The candidate would begin from nothing.
+    fn lose(&mut self) -> Step {
+        let had_state = self.terms.old == Some(Keeps::State);
+        if had_state && self.refuses_loss() { self.refuse() } else { self.start_anew() }
     }
 
     fn refuse(&self) -> Step {
-        if self.is_held { Step::Release } else { Step::Refused }
+        if self.is_gone {
+            Step::Resume
+        } else if self.is_held {
+            Step::Release
+        } else {
+            Step::Refused
+        }
     }
 }
 

@@ -16,13 +16,15 @@ use super::book::Book;
 use super::bring::Bring;
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
+use super::protocol::Way;
+use super::states::States;
 use super::trial::Trial;
 use super::{Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest};
 use crate::artifact::{Candidate, Goal};
 use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventBus, EventKind, Serving};
 use crate::generation::{Generation, Loaded, Retirement};
-use crate::handler::{Handler, Hold};
+use crate::handler::Handler;
 use crate::id::{Digest, GenerationNumber};
 
 pub(super) struct Task<G: Guest> {
@@ -42,6 +44,7 @@ pub(super) struct Task<G: Guest> {
     /// What the active generation was made of.
     pub(super) active: Option<Version>,
     pub(super) past: Past,
+    pub(super) states: States,
     /// The candidate that the running operation has staged, or is about to.
     pub(super) candidate: Option<(GenerationNumber, Digest)>,
     /// The active generation's probation.
@@ -57,11 +60,6 @@ pub(super) struct Task<G: Guest> {
 /// that follows soon would find the processors busy with code that it replaces. With 500 ms, edits
 /// at a brisk pace took 60 ms longer each.
 const OPTIMIZE_AFTER: Duration = Duration::from_secs(2);
-
-/// Longest that callers are held while the way back from a bad generation is staged. With its code
-/// in memory that takes 2 ms; where it has to be compiled, an answer at once is worth more, also
-/// from the bad one.
-const HOLD_FOR_WAY_BACK: Duration = Duration::from_millis(100);
 
 /// See [`Task::optimizing`].
 pub(super) type Optimizing<R> =
@@ -90,6 +88,7 @@ impl<G: Guest> Task<G> {
         told_draining: Arc<AtomicUsize>,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, stop } = orders;
+        let states = States::new(handler.config().max_state);
         Self {
             guest: Arc::new(guest),
             handler,
@@ -104,6 +103,7 @@ impl<G: Guest> Task<G> {
             optimizing: None,
             active: None,
             past: Past::default(),
+            states,
             candidate: None,
             trial: None,
             confirms,
@@ -154,7 +154,7 @@ impl<G: Guest> Task<G> {
             let Operation { request, answer } = operation;
             let outcome = match request {
                 Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
-                Request::Rollback { to, cause } => self.roll_back(to, &cause, &stop, None).await,
+                Request::Rollback(request) => self.roll_back(request, &stop).await,
             };
             // Before the answer, so that whoever hears of it finds it.
             self.tell_draining();
@@ -211,7 +211,8 @@ impl<G: Guest> Task<G> {
     }
 
     async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
-        let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy } = request;
+        let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy, .. } = request;
+        let SwapRequest { is_again, is_other_kind, .. } = request;
         self.candidate = None;
         let opened = self.guest.open(source).await;
         if self.handler.serving().is_none() {
@@ -223,21 +224,22 @@ impl<G: Guest> Task<G> {
             self.emit(&cause, EventKind::Unchanged { digest });
             return Ok(Swap::Unchanged { serving });
         }
-        if self.book.is_refused(digest) {
+        if self.book.is_refused(digest) && !is_again {
             self.candidate = Some((self.take_number(), digest));
             return Err(StageError::RolledBack { digest: digest.short() }.into());
         }
-        let (is_proved, back_from, kept) = (false, None, None);
+        let (way, back_from, is_proved) = (Way::Forward, None, false);
         let bring = Bring {
             candidate,
             cause,
             since,
             build_time,
             is_fresh,
+            is_other_kind,
             is_lazy,
             is_proved,
+            way,
             back_from,
-            kept,
         };
         let (handler, trial) = (Arc::clone(&self.handler), self.trial.clone());
         let in_turn = async {
@@ -279,75 +281,6 @@ impl<G: Guest> Task<G> {
         }
     }
 
-    /// Goes back to generation `to`, or to the one before. Callers that are held already stay so
-    /// until its publication, unless that takes long.
-    async fn roll_back(
-        &mut self,
-        to: Option<GenerationNumber>,
-        cause: &str,
-        stop: &CancellationToken,
-        hold: Option<Hold<'_, G::Ready>>,
-    ) -> Answer {
-        let ended = tokio::select! {
-            biased; // As in `swap`.
-            // Cancel-safe: as in `swap`.
-            ended = self.try_roll_back(to, cause, hold) => ended,
-            () = stop.cancelled() => Err(StageError::ShuttingDown),
-        };
-        match ended {
-            Ok(swap) => Ok(swap),
-            Err(source) => Err(self.reject(source, cause).await),
-        }
-    }
-
-    async fn try_roll_back(
-        &mut self,
-        to: Option<GenerationNumber>,
-        cause: &str,
-        hold: Option<Hold<'_, G::Ready>>,
-    ) -> Result<Swap, StageError> {
-        let Some(from) = self.handler.serving() else {
-            return Err(no_way_back("nothing is active that could be rolled back"));
-        };
-        let is_refused = |digest| self.book.is_refused(digest);
-        let Some(version) = self.past.find(to, is_refused) else {
-            return Err(no_way_back(&match to {
-                Some(to) => format!("generation {to} is not among those that can be gone back to"),
-                None => "there is no generation before the active one".to_owned(),
-            }));
-        };
-        let (candidate, kept) = (version.candidate.clone(), version.snapshot.clone());
-        if candidate.digest == from.digest {
-            return Ok(Swap::Unchanged { serving: from });
-        }
-        let again = Bring::again(candidate, cause.to_owned());
-        // Without waiting for a place among those that drain: the bytes that were taken back do not
-        // come again, so this is no way around the bound.
-        let back = Bring { back_from: Some(from.generation), kept, ..again };
-        let (prepared, hold) = while_held(hold, HOLD_FOR_WAY_BACK, self.prepare(back)).await;
-        let swap = self.finish(prepared?, hold).await?;
-        self.book.rolled_back(from.generation, cause);
-        Ok(swap)
-    }
-
-    /// The active generation failed its trial.
-    async fn take_back(&mut self) {
-        let Some(trial) = self.trial.take() else { return };
-        let counts = self.handler.active().current().map(|it| it.tally().counts());
-        let counts = counts.unwrap_or_default();
-        let cause = format!(
-            "{} of {} calls of generation {} failed",
-            counts.failures, counts.calls, trial.generation
-        );
-        let (stop, handler) = (self.stop.clone(), Arc::clone(&self.handler));
-        // Who calls now would only be one more that fails.
-        let hold = handler.active().hold();
-        // The calls that were its last straws may be answered.
-        drop(trial);
-        // A refusal is told as an event; what was active goes on, which is all that is left.
-        let _ = self.roll_back(None, &cause, &stop, hold).await;
-    }
-
     /// The time of the active generation's trial is over.
     fn judge(&mut self, trial: Trial) {
         let counts = self.handler.active().current().map(|it| it.tally().counts());
@@ -364,7 +297,7 @@ impl<G: Guest> Task<G> {
         self.trial = None;
         let serving = self.handler.serving()?;
         let candidate = self.active.as_ref().map(|version| version.candidate.clone());
-        if self.trust(serving.generation, candidate) {
+        if self.book.confirmed(serving.generation, candidate) {
             let kind = EventKind::Confirmed { generation: serving.generation };
             self.bus.emit(Some(self.handler.name()), None, kind);
         }
@@ -376,12 +309,6 @@ impl<G: Guest> Task<G> {
         let number = self.number.max(self.book.next_number());
         self.number = number.next();
         number
-    }
-
-    /// The active generation counts as good from now on; returns whether it did not before.
-    pub(super) fn trust(&mut self, generation: GenerationNumber, kept: Option<Candidate>) -> bool {
-        self.past.forget_snapshot();
-        self.book.confirmed(generation, kept)
     }
 
     fn tell_draining(&self) {
@@ -449,7 +376,7 @@ impl<G: Guest> Task<G> {
     }
 
     /// Tells of a refusal, which is on the disk when this is ready.
-    async fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
+    pub(super) async fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
         // Neither is about a version.
         if !matches!(source, StageError::ShuttingDown | StageError::NoWayBack { .. }) {
@@ -483,6 +410,7 @@ impl<G: Guest> Task<G> {
         self.optimizing = None;
         self.active = None;
         self.past.clear();
+        self.states.clear();
         if let Some(last) = self.handler.active().close() {
             self.drain_aside(last);
         }
@@ -491,10 +419,6 @@ impl<G: Guest> Task<G> {
         }
         self.book.flush().await;
     }
-}
-
-fn no_way_back(problem: &str) -> StageError {
-    StageError::NoWayBack { problem: problem.to_owned() }
 }
 
 async fn drain<G: Guest>(
@@ -539,22 +463,6 @@ pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
         }
     }
     std::future::pending().await
-}
-
-/// Does `work` while callers are held, though they are let go after `limit`.
-async fn while_held<'a, R, T>(
-    hold: Option<Hold<'a, R>>,
-    limit: Duration,
-    work: impl Future<Output = T>,
-) -> (T, Option<Hold<'a, R>>) {
-    let mut work = std::pin::pin!(work);
-    if hold.is_some() {
-        if let Ok(done) = tokio::time::timeout(limit, work.as_mut()).await {
-            return (done, hold);
-        }
-        drop(hold);
-    }
-    (work.await, None)
 }
 
 /// Waits for the end of a trial's time, for ever without one.

@@ -1,5 +1,6 @@
 //! `wrt rollback`: go back to an earlier version of a handler of a running host.
 
+use form_urlencoded::Serializer;
 use hyper::Method;
 
 use super::client::Client;
@@ -15,8 +16,14 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> anyhow::Result<ExitStatus> {
     let client = Client::find(&settings).await?;
-    let to = args.to.map(|to| format!("?to={to}")).unwrap_or_default();
-    let path = format!("/v1/handlers/{}/rollback{to}", args.handler);
+    let mut query = Serializer::new(String::new());
+    if let Some(to) = args.to {
+        query.append_pair("to", &to.to_string());
+    }
+    if args.fresh {
+        query.append_pair("fresh", "true");
+    }
+    let path = format!("/v1/handlers/{}/rollback?{}", args.handler, query.finish());
     let answer = client.ask(Method::POST, &path, "").await?;
     tell(&args.handler, &answer, output)
 }

@@ -41,12 +41,9 @@ pub(crate) fn on_notice(
         }
         NoticeKind::Built(Built { path, build_ms, .. }) => {
             let request = SwapRequest {
-                is_fresh: false,
-                source: Source::File(path),
-                cause,
                 since,
                 build_time: build_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
-                is_lazy: false,
+                ..SwapRequest::new(Source::File(path), cause)
             };
             return Next::Swap(handler.clone(), request);
         }

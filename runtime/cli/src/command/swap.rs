@@ -24,8 +24,10 @@ pub(crate) async fn run(
     let cause = args.cause.clone().unwrap_or_else(|| format!("`wrt swap` of `{file}`"));
     let mut query = Serializer::new(String::new());
     query.append_pair("cause", &cause);
-    if args.fresh {
-        query.append_pair("fresh", "true");
+    let flags =
+        [("fresh", args.fresh), ("again", args.again), ("as-other-kind", args.as_other_kind)];
+    for (name, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
+        query.append_pair(name, "true");
     }
     let path = format!("/v1/handlers/{}/swap?{}", args.handler, query.finish());
     let answer = client.ask(Method::POST, &path, component).await?;
@@ -51,8 +53,9 @@ pub(super) fn tell(
                 Some(from) => format!(" in place of generation {from}"),
                 None => String::new(),
             };
-            output
-                .done(&format!("{handler}  generation {number} serves {digest}{from}"), answer)?;
+            let state = state_words(answer["state"].as_str());
+            let line = format!("{handler}  generation {number} serves {digest}{from}{state}");
+            output.done(&line, answer)?;
         }
         Some("unchanged") => {
             let line =
@@ -67,4 +70,17 @@ pub(super) fn tell(
         other => anyhow::bail!("expected the outcome of a swap from the host, found {other:?}"),
     }
     Ok(ExitStatus::Success)
+}
+
+/// What became of the state, where there was any.
+fn state_words(state: Option<&str>) -> &'static str {
+    match state {
+        Some("carried") => ", with its state",
+        Some("migrated") => ", with its state in another shape",
+        Some("reverted") => {
+            ", with an earlier state: what was gathered since is left out (the host says why)"
+        }
+        Some("reset") => ", without its state, which begins anew",
+        _ => "",
+    }
 }

@@ -82,6 +82,22 @@ impl EventRenderer {
                     format!("{warning} generation {generation} began without the state: {reason}");
                 self.lines(event, &text)
             }
+            EventKind::StateReverted { generation, of, reason } => {
+                let warning = self.style.warning("warning:");
+                let reason = block(reason, "  ");
+                let text = format!(
+                    "{warning} generation {generation} goes on with the state that generation {of} \
+                     had; what was gathered since is left out: {reason}"
+                );
+                self.lines(event, &text)
+            }
+            EventKind::KindChanged { generation, from, to } => {
+                let warning = self.style.warning("warning:");
+                let text = format!(
+                    "{warning} generation {generation} takes {to}, and the one before took {from}"
+                );
+                self.lines(event, &text)
+            }
             EventKind::Confirmed { generation } => {
                 self.line(event, &format!("generation {generation} is confirmed"))
             }
@@ -238,7 +254,7 @@ fn state_words(state: StateOutcome, pause_ms: f64) -> String {
         StateOutcome::Carried => "state carried",
         StateOutcome::Migrated => "state migrated",
         StateOutcome::Reset => "state reset",
-        StateOutcome::Reverted => "state as before the swap",
+        StateOutcome::Reverted => "state as before an earlier swap",
     };
     format!("; {words}, callers held {}", milliseconds(pause_ms))
 }

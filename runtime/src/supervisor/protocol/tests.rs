@@ -15,15 +15,12 @@ fn all_terms() -> Vec<Terms> {
     let mut all = Vec::new();
     for old in KEEPS {
         for new in [Keeps::Nothing, Keeps::Memory, Keeps::State] {
-            for bits in 0..16_u8 {
-                all.push(Terms {
-                    old,
-                    new,
-                    is_fresh: bits & 1 != 0,
-                    mismatch: if bits & 2 != 0 { Mismatch::Reset } else { Mismatch::Refuse },
-                    is_rollback: bits & 4 != 0,
-                    has_kept: bits & 8 != 0,
-                });
+            for way in [Way::Forward, Way::Back, Way::TakenBack] {
+                for bits in 0..8_u8 {
+                    let mismatch = if bits & 2 != 0 { Mismatch::Reset } else { Mismatch::Refuse };
+                    let (is_fresh, has_earlier) = (bits & 1 != 0, bits & 4 != 0);
+                    all.push(Terms { old, new, is_fresh, mismatch, way, has_earlier });
+                }
             }
         }
     }
@@ -37,8 +34,9 @@ fn is_end(step: Step) -> bool {
 /// What can become of `step`.
 fn possible(step: Step) -> &'static [Found] {
     match step {
-        Step::Publish(_) | Step::Release => &[Found::Done],
-        Step::Hold | Step::Start | Step::Probe => &[Found::Done, Found::Failed],
+        Step::Publish(_) | Step::Release | Step::Resume => &[Found::Done],
+        Step::Hold => &[Found::Done, Found::Lost, Found::Failed],
+        Step::Start | Step::Probe => &[Found::Done, Found::Failed],
         Step::Save => &[Found::Done, Found::Failed, Found::Lost],
         _ => &FOUND[..4],
     }
@@ -80,7 +78,7 @@ fn violation(terms: Terms, path: &Path) -> Option<&'static str> {
         path.iter()
             .position(|it| matches!(it, (s, Some(Found::Done | Found::Migrated)) if *s == step))
     };
-    let begun = [Step::Start, Step::Restore, Step::RestoreKept].map(done);
+    let begun = [Step::Start, Step::Restore, Step::RestoreEarlier].map(done);
     let before_publish = |it: Option<usize>| it.is_some() && it < publish;
     let (last, _) = path[path.len() - 1];
     if !is_end(last) {
@@ -115,14 +113,24 @@ fn violation(terms: Terms, path: &Path) -> Option<&'static str> {
         return Some("what is restored was saved");
     }
     let lost = matches!(publish, Some(at) if path[at].0 == Step::Publish(StateOutcome::Reset));
-    let was_lost = path.iter().any(|it| it.1 == Some(Found::Lost));
     let may_lose = terms.is_fresh
-        || terms.mismatch == Mismatch::Reset
-        || terms.is_rollback
-        || was_lost
+        || match terms.way {
+            Way::Forward => terms.mismatch == Mismatch::Reset,
+            Way::Back => false,
+            Way::TakenBack => true,
+        }
         || terms.old == Some(Keeps::Memory);
     if lost && !may_lose {
-        return Some("state that could be kept is not lost without being asked");
+        return Some("state is not lost without being asked");
+    }
+    let was_ended = path.contains(&(Step::Save, Some(Found::Lost)));
+    let resumes = count(|it| *it == Step::Resume);
+    if resumes != usize::from(was_ended && publish.is_none()) {
+        return Some("an instance that its save ended is resumed when it goes on");
+    }
+    let reverted = publish.is_some_and(|at| path[at].0 == Step::Publish(StateOutcome::Reverted));
+    if reverted != (publish.is_some() && done(Step::RestoreEarlier).is_some()) {
+        return Some("an earlier state is told as such");
     }
     None
 }
@@ -163,8 +171,8 @@ const STATEFUL: Terms = Terms {
     new: Keeps::State,
     is_fresh: false,
     mismatch: Mismatch::Refuse,
-    is_rollback: false,
-    has_kept: false,
+    way: Way::Forward,
+    has_earlier: false,
 };
 
 #[test]
@@ -194,18 +202,54 @@ fn state_that_cannot_be_read_refuses_the_candidate_or_is_reset() {
 }
 
 #[test]
-fn a_save_that_ends_its_instance_does_not_stop_the_swap() {
-    let path = steps(STATEFUL, &[Found::Done, Found::Lost, Found::Done, Found::Done]);
+fn a_save_that_ends_its_instance_refuses_the_candidate_and_the_old_one_is_resumed() {
+    let found = [Found::Done, Found::Lost, Found::Done, Found::Done];
+    for has_earlier in [false, true] {
+        let path = steps(Terms { has_earlier, ..STATEFUL }, &found);
+        assert_eq!(path[2..], [Step::Resume, Step::Release, Step::Refused]);
+    }
+    // A developer gets the new code.
+    let path = steps(Terms { mismatch: Mismatch::Reset, ..STATEFUL }, &found);
     assert_eq!(path[2..], [Step::Start, Step::Probe, Step::Publish(StateOutcome::Reset)]);
 }
 
 #[test]
-fn going_back_prefers_the_state_of_now_and_falls_back_to_the_one_before() {
-    let terms = Terms { is_rollback: true, has_kept: true, ..STATEFUL };
+fn going_back_prefers_the_state_of_now_then_an_earlier_one_and_is_refused_without() {
+    let terms = Terms { way: Way::Back, has_earlier: true, ..STATEFUL };
     let path =
         steps(terms, &[Found::Done, Found::Done, Found::Incompatible, Found::Done, Found::Done]);
     let reverted = Step::Publish(StateOutcome::Reverted);
-    assert_eq!(path[3..], [Step::RestoreKept, Step::Probe, reverted]);
+    assert_eq!(path[3..], [Step::RestoreEarlier, Step::Probe, reverted]);
+    let found = [Found::Done, Found::Done, Found::Incompatible, Found::Failed, Found::Done];
+    assert_eq!(steps(terms, &found)[3..], [Step::RestoreEarlier, Step::Release, Step::Refused]);
+    let path = steps(Terms { has_earlier: false, ..terms }, &found[..4]);
+    assert_eq!(path[3..], [Step::Release, Step::Refused]);
+    // A call that takes long is no reason to go back to an earlier state.
+    assert_eq!(steps(terms, &[Found::Failed, Found::Done])[1..], [Step::Release, Step::Refused]);
+}
+
+#[test]
+fn a_bad_version_is_taken_back_whatever_becomes_of_its_state() {
+    let terms = Terms { way: Way::TakenBack, has_earlier: true, ..STATEFUL };
     let path = steps(terms, &[Found::Failed, Found::Failed, Found::Done]);
-    assert_eq!(path[1..], [Step::RestoreKept, Step::Start, Step::Probe]);
+    assert_eq!(path[1..], [Step::RestoreEarlier, Step::Start, Step::Probe]);
+    // What it began anew after a trap is worth less than what the version before had.
+    let path = steps(terms, &[Found::Lost, Found::Done, Found::Done]);
+    let reverted = Step::Publish(StateOutcome::Reverted);
+    assert_eq!(path[1..], [Step::RestoreEarlier, Step::Probe, reverted]);
+}
+
+#[test]
+fn a_developer_gets_an_earlier_state_back_when_the_code_can_read_it_again() {
+    let dev = Terms { mismatch: Mismatch::Reset, has_earlier: true, ..STATEFUL };
+    let reverted = Step::Publish(StateOutcome::Reverted);
+    let path =
+        steps(dev, &[Found::Done, Found::Done, Found::Incompatible, Found::Done, Found::Done]);
+    assert_eq!(path[3..], [Step::RestoreEarlier, Step::Probe, reverted]);
+    // Code without state in between: what it replaces is saved for later.
+    let path = steps(Terms { new: Keeps::Memory, ..dev }, &[Found::Done; 4]);
+    let reset = Step::Publish(StateOutcome::Reset);
+    assert_eq!(path, [Step::Hold, Step::Save, Step::Start, Step::Probe, reset]);
+    let path = steps(Terms { old: Some(Keeps::Memory), ..dev }, &[Found::Done; 2]);
+    assert_eq!(path, [Step::RestoreEarlier, Step::Probe, reverted]);
 }

@@ -227,6 +227,33 @@ fn state_and_its_loss_are_told_with_the_swap() {
 }
 
 #[test]
+fn earlier_state_is_told_once_and_not_as_a_loss() {
+    let short = digest().short();
+    let swapped = EventKind::Swapped {
+        generation: generation(3),
+        from: Some(generation(2)),
+        digest: digest(),
+        total_ms: 12.0,
+        pause_ms: 2.1,
+        publish_ms: 0.0,
+        state: StateOutcome::Reverted,
+    };
+    let (generation, of, reason) = (generation(3), generation(1), "no reader".to_owned());
+    let reverted = EventKind::StateReverted { generation, of, reason };
+    let kind = EventKind::KindChanged { generation, from: "HTTP requests", to: "events" };
+    assert_eq!(
+        render([swapped, reverted, kind]),
+        format!(
+            "hello  generation 3 serves {short}, in 12 ms; state as before an earlier swap, callers \
+             held 2.1 ms\n\
+             hello  warning: generation 3 goes on with the state that generation 1 had; what was \
+             gathered since is left out: no reader\n\
+             hello  warning: generation 3 takes events, and the one before took HTTP requests\n"
+        )
+    );
+}
+
+#[test]
 fn verdicts_on_a_generation_are_told() {
     let back = EventKind::RolledBack { generation: generation(5), from: generation(4) };
     assert_eq!(

@@ -114,6 +114,8 @@ pub(super) enum Begun {
     No,
     Anew,
     Restored,
+    /// Its save ended it; whoever comes next makes another.
+    Gone,
 }
 
 /// The ready form of a candidate.
@@ -132,6 +134,8 @@ pub(super) struct Instance {
     pub(super) count: u64,
     /// Whether a call is inside.
     pub(super) is_busy: bool,
+    /// Whether it is not the first one any more, because a call ended that.
+    pub(super) has_lost: bool,
 }
 
 /// Counts the nodes that are alive.
@@ -185,7 +189,7 @@ impl Counting {
         let bytes = candidate.bytes().expect("it is in memory");
         let plan = Plan::parse(std::str::from_utf8(&bytes).expect("plans are text"));
         let begun = if plan.keeps == Keeps::Nothing { Begun::Anew } else { Begun::No };
-        let instance = Instance { begun, count: 0, is_busy: false };
+        let instance = Instance { begun, count: 0, is_busy: false, has_lost: false };
         let ready = Node { number, plan, instance: Mutex::new(instance), _alive: self.alive.one() };
         let (compile_time, compiled_by, tier) =
             (Duration::ZERO, CompiledBy::Compiler, Tier::Optimized);
@@ -227,6 +231,10 @@ impl Guest for Counting {
         ready.plan.keeps
     }
 
+    fn has_lost(&self, ready: &Node) -> bool {
+        ready.instance().has_lost
+    }
+
     async fn start(&self, ready: &Node) -> Result<(), StageError> {
         let turn = self.phase(ready.plan.init).await;
         if turn != Turn::Ok {
@@ -250,8 +258,8 @@ impl Guest for Counting {
             }
             Turn::Fails => Err(HandOverError::Refused { reason: "the plan says so".to_owned() }),
             Turn::Worse | Turn::Hangs => {
-                // A new instance takes its place, from nothing.
                 instance.count = 0;
+                instance.begun = Begun::Gone;
                 self.n_lost.fetch_add(1, Ordering::Relaxed);
                 Err(HandOverError::Lost { source: failed() })
             }
@@ -274,7 +282,8 @@ impl Guest for Counting {
     }
 
     async fn probe(&self, ready: &Node) -> Result<(), StageError> {
-        assert_ne!(ready.instance().begun, Begun::No, "a probe before the beginning");
+        let begun = ready.instance().begun;
+        assert!(!matches!(begun, Begun::No | Begun::Gone), "a probe before the beginning");
         match self.phase(ready.plan.probe).await {
             Turn::Ok => Ok(()),
             _ => Err(StageError::Init { source: failed() }),

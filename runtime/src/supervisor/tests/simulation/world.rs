@@ -45,6 +45,8 @@ impl Summary {
             "swapped Carried",
             "swapped Reset",
             "swapped Reverted",
+            "resumed with an earlier state",
+            "resumed from nothing",
             "unchanged",
             "superseded",
             "rejected Compile",
@@ -88,7 +90,9 @@ impl Model {
             self.n_lost = n_lost;
             self.count = Some(0);
         }
+        let mut is_swap = false;
         while let Ok(event) = self.events.try_recv() {
+            let was_swap = std::mem::take(&mut is_swap);
             match event.kind {
                 EventKind::Swapped { generation, state, .. } => {
                     assert!(generation.get() > self.number, "numbers only grow");
@@ -99,6 +103,20 @@ impl Model {
                         StateOutcome::Carried | StateOutcome::Migrated => {}
                     }
                     self.summary.see(format!("swapped {state:?}"));
+                    is_swap = true;
+                }
+                EventKind::StateReverted { .. } => {
+                    self.count = None;
+                    // Without a swap it is the old generation, whose save ended its instance.
+                    if !was_swap {
+                        self.summary.see("resumed with an earlier state");
+                    }
+                }
+                EventKind::StateLost { .. } => {
+                    self.count = Some(0);
+                    if !was_swap {
+                        self.summary.see("resumed from nothing");
+                    }
                 }
                 EventKind::Unchanged { .. } => self.summary.see("unchanged"),
                 EventKind::Rejected { stage, .. } => {
@@ -277,6 +295,9 @@ impl Caller {
         let before = {
             let mut instance = node.instance();
             assert_ne!(instance.begun, Begun::No, "a call before the beginning");
+            if instance.begun == Begun::Gone {
+                instance.begun = Begun::Anew;
+            }
             assert!(!self.shared.is_stateful || !instance.is_busy, "two calls at once");
             instance.is_busy = true;
             instance.count
@@ -304,6 +325,7 @@ impl Caller {
         if node.plan.keeps != Keeps::Nothing {
             assert_eq!(instance.count, before, "somebody else wrote during a call");
             instance.count = if is_lost { 0 } else { before + 1 };
+            instance.has_lost |= is_lost;
             self.shared.told().called(node.number.get(), before, instance.count);
         }
         drop(instance);
@@ -364,7 +386,8 @@ impl Operator {
             match self.random.below(12) {
                 0 => self.storm().await,
                 1 => {
-                    let answer = within("a roll-back", self.roll_back()).await;
+                    let is_fresh = self.random.one_in(4);
+                    let answer = within("a roll-back", self.roll_back(is_fresh)).await;
                     self.heed(answer);
                 }
                 2 => drop(within("a confirmation", self.shared.handle.confirm()).await),
@@ -400,8 +423,9 @@ impl Operator {
         self.heed(answer);
     }
 
-    async fn roll_back(&self) -> Answer {
-        self.shared.handle.roll_back(None, "asked".to_owned()).await
+    async fn roll_back(&self, is_fresh: bool) -> Answer {
+        let request = RollbackRequest::new(None).with_cause("asked");
+        self.shared.handle.roll_back(RollbackRequest { is_fresh, ..request }).await
     }
 
     async fn swap(&mut self, request: SwapRequest) {

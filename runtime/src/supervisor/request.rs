@@ -1,0 +1,136 @@
+//! What can be asked of a handler's supervisor, and how it ends.
+
+use std::time::{Duration, Instant};
+
+use crate::artifact::Source;
+use crate::events::{Serving, StateOutcome};
+use crate::id::GenerationNumber;
+
+/// The cause of a rollback for which nobody gave one.
+const ROLLBACK_CAUSE: &str = "a roll-back was asked for";
+
+/// A request to replace what a handler runs.
+#[derive(Debug, Clone)]
+pub struct SwapRequest {
+    /// The candidate.
+    pub source: Source,
+    /// Why, in words that end up in events and logs: "`src/lib.rs` changed".
+    pub cause: String,
+    /// When the change began: the first file event, or the request. Events count from here.
+    pub since: Instant,
+    /// How long the guest's build took, if there was one.
+    pub build_time: Option<Duration>,
+    /// Whether a handler that runs nothing yet waits for its first call with this.
+    pub is_lazy: bool,
+    /// Whether the state of a long-lived instance is left behind.
+    pub is_fresh: bool,
+    /// Whether bytes that were rolled back are tried once more.
+    pub is_again: bool,
+    /// Whether an event handler may take the place of an HTTP handler, or the other way round.
+    pub is_other_kind: bool,
+}
+
+impl SwapRequest {
+    /// A request that begins now, without a build.
+    pub fn new(source: Source, cause: impl Into<String>) -> Self {
+        Self {
+            source,
+            cause: cause.into(),
+            since: Instant::now(),
+            build_time: None,
+            is_lazy: false,
+            is_fresh: false,
+            is_again: false,
+            is_other_kind: false,
+        }
+    }
+
+    /// The same, put off until the first call wants it, if the handler runs nothing yet. When it
+    /// is then refused, that call fails, and the next one tries again.
+    #[must_use]
+    pub fn lazily(mut self) -> Self {
+        self.is_lazy = true;
+        self
+    }
+
+    /// The same without the state of the generation that serves, which is lost.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.is_fresh = true;
+        self
+    }
+
+    /// The same although these bytes may have been rolled back. Otherwise bytes that were rolled back
+    /// are refused until they change.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.is_again = true;
+        self
+    }
+
+    /// The same although the component may be of another kind than the one that serves: events in
+    /// place of HTTP requests, or HTTP requests in place of events. Otherwise such a component is
+    /// refused, since every call of the handler would fail.
+    #[must_use]
+    pub fn as_other_kind(mut self) -> Self {
+        self.is_other_kind = true;
+        self
+    }
+}
+
+/// A request to go back to an earlier version of a handler.
+#[derive(Debug, Clone)]
+pub struct RollbackRequest {
+    /// The number of the version; `None` for the version before the active one.
+    pub to: Option<GenerationNumber>,
+    /// Why, in words that end up in events and in the history.
+    pub cause: String,
+    /// Whether the state of a long-lived instance is left behind.
+    pub is_fresh: bool,
+}
+
+impl RollbackRequest {
+    /// A request for version `to`, or for the version before the active one.
+    #[must_use]
+    pub fn new(to: Option<GenerationNumber>) -> Self {
+        Self { to, cause: ROLLBACK_CAUSE.to_owned(), is_fresh: false }
+    }
+
+    /// The same with words that say why.
+    #[must_use]
+    pub fn with_cause(mut self, cause: impl Into<String>) -> Self {
+        self.cause = cause.into();
+        self
+    }
+
+    /// The same without the state of the generation that serves, which is lost. Otherwise a rollback
+    /// that can keep neither the state of now nor an earlier state is refused.
+    #[must_use]
+    pub fn fresh(mut self) -> Self {
+        self.is_fresh = true;
+        self
+    }
+}
+
+/// How a swap that was not refused ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[must_use = "a request may have changed nothing"]
+pub enum Swap {
+    /// The candidate is active.
+    Swapped {
+        /// The generation that is active now.
+        serving: Serving,
+        /// The generation that was active before; `None` when there was none.
+        from: Option<GenerationNumber>,
+        /// What became of the handler's state.
+        state: StateOutcome,
+    },
+    /// The candidate's bytes are those already active.
+    Unchanged {
+        /// The generation that runs these bytes.
+        serving: Serving,
+    },
+    /// A newer request took this one's place before it was published.
+    Superseded,
+}

@@ -1,0 +1,166 @@
+//! Going back to an earlier version: because somebody asks, or because the active one failed its trial.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::bring::Bring;
+use super::protocol::Way;
+use super::task::Task;
+use super::{Answer, Guest, RollbackRequest, Swap};
+use crate::artifact::Candidate;
+use crate::error::StageError;
+use crate::handler::Hold;
+use crate::id::{Digest, GenerationNumber};
+
+/// Longest that callers are held while the way back from a bad generation is staged. With its code
+/// in memory that takes 2 ms; where it has to be compiled, an answer at once is worth more, also
+/// from the bad one.
+const HOLD_FOR_WAY_BACK: Duration = Duration::from_millis(100);
+
+impl<G: Guest> Task<G> {
+    /// Goes back as `request` says.
+    pub(super) async fn roll_back(
+        &mut self,
+        request: RollbackRequest,
+        stop: &CancellationToken,
+    ) -> Answer {
+        self.go_back(request, Way::Back, stop, None).await
+    }
+
+    /// Goes back, as the active generation failed its trial.
+    pub(super) async fn take_back(&mut self) {
+        let Some(trial) = self.trial.take() else { return };
+        let counts = self.handler.active().current().map(|it| it.tally().counts());
+        let counts = counts.unwrap_or_default();
+        let cause = format!(
+            "{} of {} calls of generation {} failed",
+            counts.failures, counts.calls, trial.generation
+        );
+        let (stop, handler) = (self.stop.clone(), Arc::clone(&self.handler));
+        // Who calls now would only be one more that fails.
+        let hold = handler.active().hold();
+        // The calls that were its last straws may be answered.
+        drop(trial);
+        let request = RollbackRequest::new(None).with_cause(cause);
+        // A refusal is told as an event; what was active goes on, which is all that is left.
+        let _ = self.go_back(request, Way::TakenBack, &stop, hold).await;
+    }
+
+    /// Callers that are held already stay so until the publication, unless that takes long.
+    async fn go_back(
+        &mut self,
+        request: RollbackRequest,
+        way: Way,
+        stop: &CancellationToken,
+        hold: Option<Hold<'_, G::Ready>>,
+    ) -> Answer {
+        let cause = request.cause.clone();
+        let ended = tokio::select! {
+            biased; // What is done is told, also at the end.
+            // Cancel-safe: a candidate that is dropped before its publication was never visible.
+            ended = self.try_go_back(request, way, hold) => ended,
+            () = stop.cancelled() => Err(StageError::ShuttingDown),
+        };
+        match ended {
+            Ok(swap) => Ok(swap),
+            Err(source) => Err(self.reject(source, &cause).await),
+        }
+    }
+
+    async fn try_go_back(
+        &mut self,
+        request: RollbackRequest,
+        way: Way,
+        hold: Option<Hold<'_, G::Ready>>,
+    ) -> Result<Swap, StageError> {
+        let Some(from) = self.handler.serving() else {
+            return Err(no_way_back("nothing is active that could be rolled back"));
+        };
+        let RollbackRequest { to, cause, is_fresh } = request;
+        let candidate = match to {
+            Some(to) => {
+                let digest = self.book.digest_of(to).ok_or_else(|| not_there(to))?;
+                if digest == from.digest {
+                    return Ok(Swap::Unchanged { serving: from });
+                }
+                self.version(digest).await?.ok_or_else(|| not_there(to))?
+            }
+            None => self.before(from.digest).await?,
+        };
+        let again = Bring::again(candidate, cause.clone());
+        // Without waiting for a place among those that drain: the bytes that were taken back do not
+        // come again, so this is no way around the bound.
+        let back = Bring { back_from: Some(from.generation), way, is_fresh, ..again };
+        let (prepared, hold) = while_held(hold, HOLD_FOR_WAY_BACK, self.prepare(back)).await;
+        let swap = self.finish(prepared?, hold).await.map_err(|error| match error {
+            // The hints of a swap would not help.
+            StageError::Save { .. } | StageError::Restore { .. } => {
+                StageError::WayBack { from: from.generation, source: Box::new(error) }
+            }
+            other => other,
+        })?;
+        self.book.rolled_back(from.generation, &cause);
+        Ok(swap)
+    }
+
+    /// The version before the one that runs `active`.
+    // `&mut`, as a task that is shared between threads would have to be `Sync`.
+    async fn before(&mut self, active: Digest) -> Result<Candidate, StageError> {
+        let is_wanted = |digest| digest != active && !self.book.is_refused(digest);
+        if let Some(version) = self.past.find(is_wanted) {
+            return Ok(version.candidate.clone());
+        }
+        let mut problem = None;
+        for digest in self.book.before(active) {
+            match self.version(digest).await {
+                Ok(Some(candidate)) => return Ok(candidate),
+                Ok(None) => {}
+                Err(error) => {
+                    problem.get_or_insert(error);
+                }
+            }
+        }
+        Err(problem.unwrap_or_else(|| no_way_back("there is no generation before the active one")))
+    }
+
+    /// The version with these bytes, if this process ran it or its component was kept.
+    async fn version(&mut self, digest: Digest) -> Result<Option<Candidate>, StageError> {
+        if let Some(version) = self.past.find(|it| it == digest) {
+            return Ok(Some(version.candidate.clone()));
+        }
+        let Some(source) = self.book.component(digest) else { return Ok(None) };
+        let candidate = self.guest.open(source).await?;
+        if candidate.digest != digest {
+            let (digest, found) = (digest.short(), candidate.digest.short());
+            return Err(StageError::Changed { digest, found });
+        }
+        Ok(Some(candidate))
+    }
+}
+
+fn not_there(to: GenerationNumber) -> StageError {
+    no_way_back(&format!("generation {to} is not among those that can be gone back to"))
+}
+
+fn no_way_back(problem: &str) -> StageError {
+    StageError::NoWayBack { problem: problem.to_owned() }
+}
+
+/// Does `work` while callers are held, though they are let go after `limit`.
+async fn while_held<'a, R, T>(
+    hold: Option<Hold<'a, R>>,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> (T, Option<Hold<'a, R>>) {
+    let mut work = std::pin::pin!(work);
+    if hold.is_some() {
+        if let Ok(done) = tokio::time::timeout(limit, work.as_mut()).await {
+            return (done, hold);
+        }
+        drop(hold);
+    }
+    (work.await, None)
+}
