@@ -86,6 +86,16 @@ pub enum StageError {
         /// The most that the compilation of one function may take.
         limit: u64,
     },
+    /// The component consists of more parts than the runtime compiles.
+    #[error("the component has at least {found} {what}, more than the limit of {limit}")]
+    TooComplex {
+        /// What there is too much of, in words.
+        what: &'static str,
+        /// How many were counted before it was refused; there may be more.
+        found: u64,
+        /// The most that are compiled.
+        limit: u64,
+    },
     /// The file is no longer the component that it was.
     #[error("the file held the component sha256:{digest} and now holds sha256:{found}")]
     Changed {
@@ -102,8 +112,6 @@ pub enum StageError {
     Wasi03 {
         /// The first such interface.
         interface: String,
-        /// What the compiler said.
-        source: wasmtime::Error,
     },
     /// Imports or exports do not fit.
     #[error(transparent)]
@@ -275,7 +283,8 @@ impl StageError {
             | Self::NotAComponent { .. }
             | Self::Compile { .. }
             | Self::CompileMemory { .. }
-            | Self::CompileTimeout { .. } => Stage::Compile,
+            | Self::CompileTimeout { .. }
+            | Self::TooComplex { .. } => Stage::Compile,
             Self::Shared(error) => error.stage(),
             Self::WayBack { source, .. } => source.stage(),
             Self::Wasi03 { .. }
@@ -300,6 +309,12 @@ impl Hint for StageError {
             Self::KeptChanging { .. } => {
                 vec!["write to another name in the same directory and rename it".to_owned()]
             }
+            Self::NotAComponent { found } if found.contains("preview 1") => vec![
+                "build for `wasm32-wasip2`, which makes components".to_owned(),
+                "or wrap the module with `wasm-tools component new` and the adapter \
+                 `wasi_snapshot_preview1.reactor.wasm`"
+                    .to_owned(),
+            ],
             Self::NotAComponent { found } if found.contains("module") => vec![
                 "build for `wasm32-wasip2`, which makes components".to_owned(),
                 "or wrap the module with `wasm-tools component new`".to_owned(),
@@ -331,6 +346,12 @@ impl Hint for StageError {
                      return many values, or is very long"
                         .to_owned(),
                     "or raise `host.compile_memory` in the manifest".to_owned(),
+                ]
+            }
+            Self::TooComplex { .. } => {
+                vec![
+                    "leave out what the handler does not use, or split it into several handlers"
+                        .to_owned(),
                 ]
             }
             Self::Changed { .. } => {

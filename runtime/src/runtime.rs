@@ -17,7 +17,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::artifact::{Artifacts, CacheReport, CacheUnavailable, DiskCache, Goal, Source};
 use crate::config::{ConfigError, HandlerConfig, RuntimeConfig};
-use crate::contract::Contract;
+use crate::contract::served::Kind;
+use crate::contract::{self, Contract, ContractError};
 use crate::engine::{EngineError, Engines};
 use crate::error::StageError;
 use crate::events::{Event, EventBus};
@@ -329,7 +330,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`StageError`] when it cannot be read or compiled.
+    /// [`StageError`] when it cannot be read or compiled, or was built for another version of an
+    /// interface than is called or offered here.
     ///
     /// # Cancel safety
     ///
@@ -341,6 +343,16 @@ impl Runtime {
     ) -> Result<Option<Duration>, StageError> {
         let artifacts = &self.inner.shared.artifacts;
         let candidate = artifacts.open(source).await?;
+        if let Some(survey) = artifacts.survey(&candidate).await? {
+            let world = match Kind::of(&survey.exports) {
+                Ok(kind) => kind.world(),
+                Err(error @ ContractError::ExportVersion { .. }) => return Err(error.into()),
+                // A world of the embedder's own, which only its stage can judge.
+                Err(_) => Kind::Http03.world(),
+            };
+            let wasi03 = self.inner.shared.config.wasi03;
+            contract::refuse_prereleases(&survey.imports, world, wasi03)?;
+        }
         artifacts.prepare(&candidate, if ahead { Goal::Best } else { Goal::Soon }).await
     }
 

@@ -85,6 +85,10 @@ async fn core_module_is_refused_with_the_way_to_a_component() {
     let refusal = refuser.refuse_text("(module)").await;
     refusal.says(Stage::Compile, &["expected a WebAssembly component", "core WebAssembly module"]);
     assert!(refusal.hints.contains("wasm32-wasip2"), "{}", refusal.hints);
+    let preview_1 = r#"(module (import "wasi_snapshot_preview1" "fd_write" (func)))"#;
+    let refusal = refuser.refuse_text(preview_1).await;
+    refusal.says(Stage::Compile, &["a core WebAssembly module for WASI preview 1"]);
+    assert!(refusal.hints.contains("wasi_snapshot_preview1.reactor.wasm"), "{}", refusal.hints);
 }
 
 #[tokio::test]
@@ -122,6 +126,60 @@ async fn missing_export_is_named_beside_those_that_are_there() {
     let parts = ["wasi:http/incoming-handler@0.2.x", "wrt:plugin/handler@0.1.0", "`transform`"];
     refusal.says(Stage::Check, &parts);
     assert!(refusal.hints.contains("#[wrt_guest::http]"), "{}", refusal.hints);
+}
+
+#[tokio::test]
+async fn what_can_be_told_by_names_is_told_before_it_is_compiled() {
+    let mut refuser = Refuser::start().await;
+    let compiled = |refuser: &Refuser| refuser.fixture.runtime.cache_report().counts;
+    let before = compiled(&refuser);
+    let refusal = refuser.refuse_text("(component (core module (func)))").await;
+    refusal.says(Stage::Check, &["wasi:http/incoming-handler@0.2.x", "it exports nothing"]);
+    refuser.refuse(&guest("own_world")).await.says(Stage::Check, &["`transform`"]);
+    assert_eq!(compiled(&refuser), before);
+}
+
+#[tokio::test]
+async fn export_of_another_version_is_refused_with_the_one_that_is_called() {
+    let mut refuser = Refuser::start().await;
+    for (found, called) in [
+        ("wasi:http/incoming-handler@0.3.0-draft", "`wasi:http/incoming-handler@0.2.12`"),
+        ("wasi:http/incoming-handler@0.2.0-rc-2023-12-05", "`wasi:http/incoming-handler@0.2.12`"),
+        ("wasi:http/incoming-handler", "`wasi:http/incoming-handler@0.2.12`"),
+        ("wrt:plugin/handler@0.2.0", "`wrt:plugin/handler@0.1.0`"),
+        ("wasi:http/handler@0.3.0-rc-2026-01-06", "`wasi:http/handler@0.3.0`"),
+    ] {
+        let refusal = refuser.refuse_text(&exporting(found, "")).await;
+        let built = format!("it was built for `{found}`, and this runtime calls {called}");
+        refusal.says(Stage::Check, &["does not fit world", &built]);
+        assert!(refusal.hints.contains("build it again"), "{}", refusal.hints);
+    }
+    // It is called under the name of any version that is compatible.
+    let refusal = refuser.refuse_text(&exporting("wrt:plugin/handler@0.1.7", "")).await;
+    refusal.says(Stage::Check, &["type mismatch with parameters"]);
+}
+
+#[tokio::test]
+async fn component_that_is_its_own_multiple_is_refused_with_the_count_and_the_limit() {
+    let mut refuser = Refuser::start().await;
+    let mut laughs = "(core module $m (func)) (core instance (instantiate $m))".to_owned();
+    for _ in 0..30 {
+        laughs = format!(
+            "(component $c {laughs}) (instance (instantiate $c)) (instance (instantiate $c))"
+        );
+    }
+    let event = exporting("wrt:plugin/handler@0.1.0", &laughs);
+    for text in [format!("(component {laughs})"), event] {
+        let refusal = refuser.refuse_text(&text).await;
+        refusal.says(
+            Stage::Compile,
+            &["has at least 2048 core instances", "more than the limit of 2000"],
+        );
+        assert!(refusal.hints.contains("split it into several handlers"), "{}", refusal.hints);
+    }
+    let functions = "(func)".repeat(600_000);
+    let refusal = refuser.refuse_text(&format!("(component (core module {functions}))")).await;
+    refusal.says(Stage::Compile, &["has at least 600000 functions, more than the limit of"]);
 }
 
 #[tokio::test]
@@ -170,6 +228,18 @@ async fn each_import_that_is_not_offered_is_named_with_both_versions() {
         ],
     );
     assert!(!refusal.error.contains("import `wasi:random"), "{}", refusal.error);
+}
+
+#[tokio::test]
+async fn interface_with_more_in_it_than_is_offered_is_named_with_both_versions() {
+    let mut refuser = Refuser::start().await;
+    let imports = r#"(import "wasi:random/random@0.2.99" (instance
+        (export "get-random-u64" (func (result u64))) (export "get-random-u128" (func))))"#;
+    let refusal = refuser.refuse_text(&exporting("wrt:plugin/handler@0.1.0", imports)).await;
+    let named = "import `wasi:random/random@0.2.99` is not provided (this runtime provides 0.2.12, \
+                 which differs)";
+    refusal.says(Stage::Check, &[named, "`get-random-u128`"]);
+    assert!(refusal.hints.contains("build against the offered version"), "{}", refusal.hints);
 }
 
 /// An HTTP handler whose core module begins with `start`.

@@ -120,3 +120,59 @@ async fn handler_of_wasi_03_is_refused_without_the_opt_in_and_the_active_one_ser
     assert_eq!(fixture.get("/").await.text(), "ok");
     assert_eq!(handler.serving(), serving);
 }
+
+/// An event handler that imports a function of `interface`.
+fn importing(interface: &str) -> Vec<u8> {
+    let text = format!(
+        r#"(component
+            (import "{interface}" (instance (export "handle" (func))))
+            (core module $m (func (export "handle")))
+            (core instance $i (instantiate $m))
+            (func $f (canon lift (core func $i "handle")))
+            (instance $e (export "handle" (func $f)))
+            (export "wrt:plugin/handler@0.1.0" (instance $e)))"#
+    );
+    wat::parse_str(text).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_offered_of_wasi_03_is_told_the_same_with_and_without_the_opt_in() {
+    for fixture in [opted_in().await, Fixture::start().await] {
+        let handler = fixture.runtime.add_handler(config()).unwrap();
+        for (interface, offered, hint) in [
+            (
+                "wasi:http/handler@0.3.0",
+                "of that package, this runtime provides `client`, `types` in version 0.3.0",
+                "compose it with the handler that it wraps",
+            ),
+            (
+                "wasi:http/types@0.3.0-rc-2026-01-06",
+                "this runtime provides 0.3.0",
+                "build it again with a toolchain for WASI 0.3.0",
+            ),
+            (
+                "wasi:sockets/tcp@0.3.0",
+                "of that package, this runtime provides `ip-name-lookup`, `types` in version 0.3.0",
+                "build against the offered version",
+            ),
+            (
+                "wasi:keyvalue/store@0.2.0-draft",
+                "this runtime provides nothing of that name",
+                "remove the dependency",
+            ),
+        ] {
+            let rejected = handler.load(bytes(&importing(interface))).await.unwrap_err();
+            assert_eq!(rejected.source.stage(), Stage::Check);
+            let said = chain(&rejected.source);
+            let named = format!("import `{interface}` is not provided ({offered}");
+            assert!(said.contains(&named), "`{named}` is not in `{said}`");
+            let hints = rejected.source.hints().join("; ");
+            assert!(hints.contains(hint) && !hints.contains("wasi03"), "{hints}");
+        }
+        // Where it is only compiled, for a later start, the same is said.
+        let candidate = bytes(&importing("wasi:http/types@0.3.0-rc-2026-01-06"));
+        let error = fixture.runtime.precompile(candidate, false).await.unwrap_err();
+        assert!(error.to_string().contains("this runtime provides 0.3.0"), "{error}");
+        assert_eq!(fixture.stop().await, 0);
+    }
+}

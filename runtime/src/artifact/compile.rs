@@ -4,18 +4,20 @@ use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tokio::sync::Semaphore;
 use wasmtime::component::Component;
 
-use super::{Candidate, Goal, blocking, estimate, kind, wasi03};
+use super::survey::{self, Exceeded, Survey};
+use super::{Candidate, Goal, blocking, estimate, kind};
 use crate::engine::Engine;
 use crate::error::StageError;
 use crate::events::CompiledBy;
 
 /// Largest component that is compiled. A script engine with its library has some 20 MiB; ten times
 /// that keeps a mistake (a disk image, say) from occupying the compiler for minutes.
-const MAX_BYTES: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How much less than others threads of the compiler get when all want to run, where somebody else
 /// is served meanwhile: a tenth, so that answers come first, and a compilation still ends.
@@ -61,7 +63,8 @@ impl Compilers {
     /// # Errors
     ///
     /// [`StageError`] when the bytes are too many, not a component, of WASI 0.3 without the opt-in,
-    /// refused by the compiler, may exhaust its memory, or keep it busy for longer than its timeout.
+    /// refused by the compiler, may exhaust its memory by one function or by what they consist of, or
+    /// keep it busy for longer than its timeout.
     ///
     /// # Cancel safety
     ///
@@ -100,13 +103,7 @@ impl Compilers {
         candidate: &Candidate,
         goal: Goal,
     ) -> Result<Compiled, StageError> {
-        if candidate.size > MAX_BYTES {
-            return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
-        }
-        let bytes = candidate.bytes()?;
-        if let Some(found) = kind::not_a_component(&bytes) {
-            return Err(StageError::NotAComponent { found });
-        }
+        let (bytes, survey) = inspect(candidate)?;
         if let Some(heaviest) = estimate::above(self.limits.memory, &bytes) {
             return Err(StageError::CompileMemory {
                 digest: candidate.digest.short(),
@@ -130,7 +127,7 @@ impl Compilers {
         let is_like_earlier =
             lookups().zip(before).is_some_and(|(lookups, before)| lookups.mostly_hit_since(before));
         Ok(Compiled {
-            component: compiled.map_err(|source| refusal(engine, candidate, &bytes, source))?,
+            component: compiled.map_err(|source| refusal(engine, candidate, survey, source))?,
             took,
             by: if is_like_earlier { CompiledBy::Functions } else { CompiledBy::Compiler },
         })
@@ -189,16 +186,36 @@ fn be_nice() -> io::Result<()> {
 fn refusal(
     engine: &Engine,
     candidate: &Candidate,
-    bytes: &[u8],
+    survey: Option<Survey>,
     source: wasmtime::Error,
 ) -> StageError {
-    match wasi03::interface_in(bytes) {
-        // Without the opt-in the engine does not know the types that WASI 0.3 is made of.
-        Some(interface) if !engine.allows_wasi03() => {
-            StageError::Wasi03 { interface: interface.to_owned(), source }
-        }
-        _ => {
+    // Without the opt-in the engine does not know the types that WASI 0.3 is made of.
+    let of_wasi03 = survey.filter(|_| !engine.allows_wasi03()).and_then(Survey::wasi03);
+    match of_wasi03 {
+        Some(interface) => StageError::Wasi03 { interface },
+        None => {
             StageError::Compile { digest: candidate.digest.short(), bytes: candidate.size, source }
         }
+    }
+}
+
+/// The bytes of `candidate` and the names in them, or `None` where only the compiler can say what is
+/// wrong with them. Blocks.
+///
+/// # Errors
+///
+/// [`StageError`] when the bytes cannot be read, are too many, are not a component, or are one that
+/// may exhaust the compiler's memory by what it consists of.
+pub(super) fn inspect(candidate: &Candidate) -> Result<(Bytes, Option<Survey>), StageError> {
+    if candidate.size > MAX_BYTES {
+        return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
+    }
+    let bytes = candidate.bytes()?;
+    if let Some(found) = kind::not_a_component(&bytes) {
+        return Err(StageError::NotAComponent { found });
+    }
+    match survey::survey(&bytes) {
+        Ok(survey) => Ok((bytes, survey)),
+        Err(Exceeded { what, found, limit }) => Err(StageError::TooComplex { what, found, limit }),
     }
 }

@@ -170,5 +170,15 @@ fn length(bytes: &[u8]) -> Option<(usize, &[u8])> {
     Some((usize::try_from(u32::from_le_bytes(*length)).ok()?, rest))
 }
 
+/// Reads `bytes` as a segment; what could be read is written so that it reads the same again.
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(super) fn read_and_write(bytes: &[u8]) {
+    if let Some(functions) = decode(bytes) {
+        let written = encode(functions.into_iter());
+        let again = decode(&written).expect("a segment that was written can be read");
+        assert_eq!(encode(again.into_iter()), written, "a segment was written as another");
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! What bytes look like that are not a component, in words.
 
+use wasmparser::{Parser, Payload};
+
 /// `None` for a component; otherwise what the bytes seem to be.
 pub(super) fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
     /// The second half of the eight-byte preamble.
@@ -12,10 +14,23 @@ pub(super) fn not_a_component(bytes: &[u8]) -> Option<&'static str> {
     };
     match rest.get(..4) {
         Some(COMPONENT) => None,
+        Some(MODULE) if imports_preview_1(bytes) => {
+            Some("a core WebAssembly module for WASI preview 1")
+        }
         Some(MODULE) => Some("a core WebAssembly module"),
         Some(_) => Some("WebAssembly of an unknown version"),
         None => Some("a WebAssembly file that ends within its first 8 bytes"),
     }
+}
+
+/// Whether the core module `bytes` imports the functions of WASI before there were components.
+fn imports_preview_1(bytes: &[u8]) -> bool {
+    let sections = Parser::new(0).parse_all(bytes).map_while(Result::ok);
+    let imports = sections.filter_map(|section| match section {
+        Payload::ImportSection(imports) => Some(imports.into_imports().map_while(Result::ok)),
+        _ => None,
+    });
+    imports.flatten().any(|import| import.module == "wasi_snapshot_preview1")
 }
 
 fn without_magic(bytes: &[u8]) -> &'static str {

@@ -169,6 +169,14 @@ fn decode(bytes: &[u8]) -> Option<Vec<(PathBuf, Known)>> {
     Some(entries)
 }
 
+/// Reads `bytes` as a saved memo; what could be read is written as it was.
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(super) fn read_and_write(bytes: &[u8]) {
+    if let Some(entries) = decode(bytes) {
+        assert_eq!(encode(&entries), bytes, "a memo was written as another");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

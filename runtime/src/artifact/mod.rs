@@ -16,8 +16,8 @@ mod memo;
 mod memory;
 mod pipeline;
 mod read;
+mod survey;
 mod tally;
-mod wasi03;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub use disk::CacheUnavailable;
 pub(crate) use disk::{DiskCache, EntryInfo, EntryKind};
 pub(crate) use memory::{Artifact, Lease, Tenant};
 pub(crate) use pipeline::{Artifacts, Obtained};
+pub(crate) use survey::Survey;
 pub use tally::{CacheReport, CachedCode, LayerCounts};
 
 /// A candidate that passed every check, with the figures for its event.

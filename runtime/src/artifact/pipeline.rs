@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::compile::{Compilers, Limits};
+use super::compile::{self, Compilers, Limits};
 use super::disk::{Bucket, DiskCache, EntryKind, EntryName};
 use super::fingerprint::Fingerprint;
 use super::flight::Flights;
@@ -14,7 +14,7 @@ use super::functions::FunctionStore;
 use super::memo::DigestMemo;
 use super::memory::{Artifact, Backup, Lease, Memory};
 use super::tally::{CacheReport, Tally};
-use super::{Candidate, Goal, Source, Staged, blocking, load};
+use super::{Candidate, Goal, Source, Staged, Survey, blocking, load};
 use crate::config::RuntimeConfig;
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
@@ -110,6 +110,24 @@ impl Artifacts {
     pub(crate) async fn open(&self, source: Source) -> Result<Candidate, StageError> {
         let inner = Arc::clone(&self.inner);
         blocking(move || inner.open(source)).await
+    }
+
+    /// The names in `candidate`, if it has to be compiled and can be read: what they alone show need
+    /// not wait for the compiler.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`] when it is not a component, or one that is not compiled for its size or for
+    /// what it consists of.
+    pub(crate) async fn survey(&self, candidate: &Candidate) -> Result<Option<Survey>, StageError> {
+        let (inner, candidate) = (Arc::clone(&self.inner), candidate.clone());
+        let look = move || {
+            if inner.is_at_hand(&candidate.digest) {
+                return Ok(None);
+            }
+            compile::inspect(&candidate).map(|(_, survey)| survey)
+        };
+        blocking(look).await
     }
 
     /// Compiled code of `candidate`, from the first layer that has it.

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::error::Hint;
@@ -17,10 +18,11 @@ pub enum ContractError {
     Imports {
         /// The world.
         world: &'static str,
-        /// Each refused import.
+        /// Each import that is refused by its name, or where all names are offered, the first that
+        /// has another type than what is offered.
         imports: Vec<RefusedImport>,
-        /// What the linker said about the first of them.
-        source: wasmtime::Error,
+        /// What the linker said about the first of them, if it came to that.
+        source: Option<wasmtime::Error>,
     },
     /// It exports none of the things that can be called.
     #[error(
@@ -34,6 +36,20 @@ pub enum ContractError {
         wanted: &'static str,
         /// What it exports instead.
         found: Vec<String>,
+    },
+    /// It exports what can be called, in a version that is not called.
+    #[error(
+        "the component does not fit world `{world}`: it was built for `{found}`, and this runtime \
+         calls `{}@{version}`",
+        interface_of(found)
+    )]
+    ExportVersion {
+        /// The world.
+        world: &'static str,
+        /// The export, with the version that the component was built for.
+        found: Box<str>,
+        /// The version that is called.
+        version: &'static str,
     },
     /// An export has another type than the world says.
     #[error("the component does not fit world `{world}`; {}", Found(found))]
@@ -74,20 +90,46 @@ impl fmt::Display for Found<'_> {
 }
 
 fn list(imports: &[RefusedImport]) -> String {
+    if imports.is_empty() {
+        return "an import has another type than what this runtime provides".to_owned();
+    }
     imports.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
+
+/// The name of an interface without its version.
+pub(super) fn interface_of(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(path, _)| path)
+}
+
+/// What to do about a release candidate of WASI 0.3.
+const REBUILD: &str =
+    "build it again with a toolchain for WASI 0.3.0; its release candidates differ";
 
 impl Hint for ContractError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Imports { imports, .. } => {
-                let opt_in = imports.iter().any(|import| import.offered.contains("opt-in"));
-                if opt_in {
+                let wants = |what: &dyn Fn(&RefusedImport) -> bool| imports.iter().any(what);
+                if wants(&|import| is_candidate_of_wasi03(&import.wanted)) {
+                    vec![REBUILD.to_owned()]
+                } else if wants(&|import| import.wanted.starts_with("wasi:http/handler@")) {
+                    vec![
+                        "compose it with the handler that it wraps, for example with `wac plug`"
+                            .to_owned(),
+                        "or send requests by `wasi:http/client`, which is provided".to_owned(),
+                    ]
+                } else if wants(&|import| import.offered.contains("opt-in")) {
                     vec!["set `host.wasi03 = true` in the manifest to allow WASI 0.3".to_owned()]
                 } else {
                     vec!["remove the dependency that needs it, or build against the offered version"
                         .to_owned()]
                 }
+            }
+            Self::ExportVersion { found, .. } if is_candidate_of_wasi03(found) => {
+                vec![REBUILD.to_owned()]
+            }
+            Self::ExportVersion { .. } => {
+                vec!["build it again with a toolchain for that version".to_owned()]
             }
             Self::MissingExport { .. } | Self::WrongExport { .. } => vec![
                 "mark the handler with `#[wrt_guest::http]` or `#[wrt_guest::event]`, or export the \
@@ -96,6 +138,12 @@ impl Hint for ContractError {
             ],
         }
     }
+}
+
+/// Whether `name` is an interface of WASI 0.3 as it was before it was finished.
+fn is_candidate_of_wasi03(name: &str) -> bool {
+    let version = name.strip_prefix("wasi:").and_then(|rest| rest.split_once("@0.3."));
+    version.is_some_and(|(_, rest)| rest.contains('-'))
 }
 
 /// Names of the component's exports, as messages show them.
@@ -115,11 +163,33 @@ pub(crate) fn link<H: Send + 'static>(
     world: &'static str,
     wasi03: bool,
 ) -> Result<InstancePre<HostState<H>>, ContractError> {
-    linker.instantiate_pre(component).map_err(|source| ContractError::Imports {
-        world,
-        imports: refused(linker, component, wasi03),
-        source,
+    linker.instantiate_pre(component).map_err(|source| {
+        let mut imports = refused(linker, component, wasi03);
+        if imports.is_empty() {
+            imports.extend(differing(component, wasi03, &source));
+        }
+        ContractError::Imports { world, imports, source: Some(source) }
     })
+}
+
+/// Refuses a component that `imports` an interface of a release candidate of WASI 0.3, which is never
+/// offered. Said before it is compiled: the types of WASI 0.3 may keep the compiler from saying it.
+///
+/// # Errors
+///
+/// [`ContractError::Imports`] that names each of them.
+pub(crate) fn refuse_prereleases(
+    imports: &[String],
+    world: &'static str,
+    wasi03: bool,
+) -> Result<(), ContractError> {
+    let candidates = imports.iter().filter(|name| is_candidate_of_wasi03(name));
+    let offered = candidates.filter(|name| offer_for(name, wasi03) != Offer::Nothing);
+    let imports: Vec<_> = offered.filter_map(|name| refusal(name, wasi03)).collect();
+    if imports.is_empty() {
+        return Ok(());
+    }
+    Err(ContractError::Imports { world, imports, source: None })
 }
 
 fn refused<H: 'static>(
@@ -128,19 +198,51 @@ fn refused<H: 'static>(
     wasi03: bool,
 ) -> Vec<RefusedImport> {
     let component_type = component.component_type();
-    let names = component_type.imports(component.engine()).map(|(name, _)| name.to_owned());
-    names
-        .filter(|name| !is_linked(linker, name))
-        .filter_map(|wanted| {
-            let offered = match offer_for(&wanted, wasi03) {
-                Offer::Version(version) if is_compatible(&wanted, version) => return None,
-                Offer::Version(version) => format!("this runtime provides {version}"),
-                Offer::OptIn => "this runtime provides it as an opt-in".to_owned(),
-                Offer::Nothing => "this runtime provides nothing of that name".to_owned(),
-            };
-            Some(RefusedImport { wanted, offered })
-        })
+    let imports = component_type.imports(component.engine());
+    imports
+        .filter(|(name, import)| !needs_nothing(component, &import.ty) && !is_linked(linker, name))
+        .filter_map(|(name, _)| refusal(name, wasi03))
         .collect()
+}
+
+/// The import that the linker names in `source`, where each is offered by its name: one of a newer
+/// version may have more in it, or another type.
+fn differing(
+    component: &Component,
+    wasi03: bool,
+    source: &wasmtime::Error,
+) -> Option<RefusedImport> {
+    let said = format!("{source:#}");
+    let component_type = component.component_type();
+    let mut names = component_type.imports(component.engine()).map(|(name, _)| name);
+    let wanted = names.find(|name| said.contains(&format!("`{name}`")))?.to_owned();
+    let offered = match offer_for(&wanted, wasi03) {
+        Offer::Version(version) => format!("this runtime provides {version}, which differs"),
+        _ => "this runtime provides another".to_owned(),
+    };
+    Some(RefusedImport { wanted, offered })
+}
+
+/// Whether an import consists of types alone, which the component knows by itself.
+fn needs_nothing(component: &Component, import: &ComponentItem) -> bool {
+    let ComponentItem::ComponentInstance(instance) = import else { return false };
+    let mut exports = instance.exports(component.engine());
+    exports.all(|(_, export)| matches!(export.ty, ComponentItem::Type(_)))
+}
+
+/// What there is to say about an import called `wanted`; `None` where it is offered.
+fn refusal(wanted: &str, wasi03: bool) -> Option<RefusedImport> {
+    let offered = match offer_for(wanted, wasi03) {
+        Offer::Version(version) if is_compatible(wanted, version) => return None,
+        Offer::Version(version) => format!("this runtime provides {version}"),
+        Offer::OptIn(version) => format!("this runtime provides {version}, as an opt-in"),
+        Offer::Others(interfaces, version) => {
+            let interfaces = interfaces.join("`, `");
+            format!("of that package, this runtime provides `{interfaces}` in version {version}")
+        }
+        Offer::Nothing => "this runtime provides nothing of that name".to_owned(),
+    };
+    Some(RefusedImport { wanted: wanted.to_owned(), offered })
 }
 
 /// Whether `name` itself is in the linker. There is no way to ask, but to define it again fails.
@@ -152,7 +254,7 @@ fn is_linked<H: 'static>(linker: &Linker<HostState<H>>, name: &str) -> bool {
 
 /// Whether an import of the version in `wanted` is satisfied by `offered`, as the linker sees it:
 /// pre-releases only by themselves, otherwise by the same 0.x or major line.
-fn is_compatible(wanted: &str, offered: &str) -> bool {
+pub(super) fn is_compatible(wanted: &str, offered: &str) -> bool {
     let Some((_, wanted)) = wanted.split_once('@') else { return false };
     if wanted == offered {
         return true;
@@ -200,7 +302,7 @@ mod tests {
         );
         let expected = [
             "import `wasi:logging/logging@9.0.0` is not provided (this runtime provides 0.1.0-draft)",
-            "import `wasi:http/types@0.3.0` is not provided (this runtime provides it as an opt-in)",
+            "import `wasi:http/types@0.3.0` is not provided (this runtime provides 0.3.0, as an opt-in)",
             "import `acme:db/rows@1.2.0` is not provided (this runtime provides nothing of that name)",
         ];
         for part in expected {
@@ -219,7 +321,38 @@ mod tests {
             (export "get-random-u64" (func (result string))))))"#;
         let component = Component::new(engine.wasmtime(), text).unwrap();
         let error = link(&linker, &component, "w", false).err().expect("the types differ");
-        assert!(chain(&error).contains("get-random-u64"), "{}", chain(&error));
+        let said = chain(&error);
+        for part in [
+            "import `wasi:random/random@0.2.0` is not provided (this runtime provides 0.2.12, which \
+             differs)",
+            "get-random-u64",
+        ] {
+            assert!(said.contains(part), "`{part}` is not in `{said}`");
+        }
+    }
+
+    #[test]
+    fn types_alone_are_never_blamed() {
+        let message = refusal(
+            r#"(component
+                (import "acme:db/types@1.2.0" (instance
+                    (type $t (record (field "a" u8))) (export "t" (type (eq $t)))))
+                (import "wasi:http/handler@0.3.0" (instance (export "handle" (func)))))"#,
+        );
+        assert!(!message.contains("acme"), "{message}");
+        let offered = "import `wasi:http/handler@0.3.0` is not provided (of that package, this \
+                       runtime provides `client`, `types` in version 0.3.0)";
+        assert!(message.contains(offered), "{message}");
+    }
+
+    #[test]
+    fn only_release_candidates_of_packages_that_are_offered_are_refused_unseen() {
+        let refused = |name: &str| refuse_prereleases(&[name.to_owned()], "w", true).is_err();
+        assert!(refused("wasi:http/types@0.3.0-rc-2026-01-06"));
+        assert!(refused("wasi:http/nonsense@0.3.0-rc-2026-01-06"));
+        for name in ["wasi:http/types@0.3.1", "wasi:tls/client@0.3.0-draft", "acme:a/b@0.3.0-rc"] {
+            assert!(!refused(name), "{name}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) use bindings::exports::wrt::plugin::handler::{
 };
 
 /// The export that makes a component an event handler.
-pub(crate) const EXPORT: &str = "wrt:plugin/handler@0.1.0";
+pub(super) const EXPORT: (&str, &str) = ("wrt:plugin/handler", "0.1.0");
 
 /// See the [module](self).
 #[derive(Debug)]

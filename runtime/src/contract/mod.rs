@@ -15,7 +15,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre, Linker};
 
 pub use check::{ContractError, RefusedImport};
-pub(crate) use check::{export_names, link};
+pub(crate) use check::{export_names, link, refuse_prereleases};
 
 pub use crate::host::HostState;
 

@@ -1,20 +1,15 @@
 //! Which of the contracts that wrt serves a component fulfils: HTTP 0.2, HTTP 0.3 or events.
 
 use wasmtime::Store;
-use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre, Linker};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Linker};
 use wasmtime_wasi_http::handler::Proxy;
 use wasmtime_wasi_http::p2::bindings::ProxyIndices as Http02Indices;
 use wasmtime_wasi_http::p3::bindings::ServiceIndices as Http03Indices;
 
+use super::check::{interface_of, is_compatible};
 use super::event::{self, Events};
 use super::{Contract, ContractError, export_names, whole};
-use crate::host::HostState;
-
-/// The export of an HTTP handler of WASI 0.2, without its version.
-const HTTP_02: &str = "wasi:http/incoming-handler@0.2.";
-
-/// The export of an HTTP handler of WASI 0.3, without its version.
-const HTTP_03: &str = "wasi:http/handler@0.3.";
+use crate::host::{HostState, WASI_02_VERSION, WASI_03_VERSION};
 
 /// A component's contract, by its exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,27 +29,44 @@ impl Kind {
         }
     }
 
-    /// The contract of `component`; one that exports several is an HTTP handler first.
+    /// The interface that is called, and its version.
+    fn export(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Http02 => ("wasi:http/incoming-handler", WASI_02_VERSION),
+            Self::Http03 => ("wasi:http/handler", WASI_03_VERSION),
+            Self::Event => event::EXPORT,
+        }
+    }
+
+    /// The contract of a component with these `exports`; one that exports several is an HTTP handler
+    /// first.
     ///
     /// # Errors
     ///
-    /// [`ContractError::MissingExport`] when it exports none of them.
-    pub(crate) fn of(component: &Component) -> Result<Self, ContractError> {
-        let found = export_names(component);
-        let exports = |prefix: &str| found.iter().any(|name| name.starts_with(prefix));
-        if exports(HTTP_02) {
-            Ok(Self::Http02)
-        } else if exports(HTTP_03) {
-            Ok(Self::Http03)
-        } else if exports(event::EXPORT) {
-            Ok(Self::Event)
-        } else {
-            Err(ContractError::MissingExport {
-                world: Self::Http02.world(),
-                wanted: "wasi:http/incoming-handler@0.2.x` or `wrt:plugin/handler@0.1.0",
-                found,
-            })
+    /// [`ContractError::MissingExport`] when it exports none of them, and
+    /// [`ContractError::ExportVersion`] when it exports one in a version that is not called.
+    pub(crate) fn of(exports: &[String]) -> Result<Self, ContractError> {
+        let kinds = [Self::Http02, Self::Http03, Self::Event];
+        let exported = |kind: &Self| {
+            let (path, version) = kind.export();
+            let mut named = exports.iter().filter(|name| interface_of(name) == path);
+            named.any(|name| is_compatible(name, version))
+        };
+        if let Some(kind) = kinds.into_iter().find(exported) {
+            return Ok(kind);
         }
+        for kind in kinds {
+            let (path, version) = kind.export();
+            if let Some(found) = exports.iter().find(|name| interface_of(name) == path) {
+                let (world, found) = (kind.world(), found.as_str().into());
+                return Err(ContractError::ExportVersion { world, found, version });
+            }
+        }
+        Err(ContractError::MissingExport {
+            world: Self::Http02.world(),
+            wanted: "wasi:http/incoming-handler@0.2.x` or `wrt:plugin/handler@0.1.0",
+            found: exports.to_vec(),
+        })
     }
 }
 

@@ -65,6 +65,12 @@ pub(super) fn load<T: 'static>(
 }
 
 impl Answer {
+    /// An answer that no guest gave, for fuzzing.
+    #[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+    pub(crate) fn new(status: u16, headers: Vec<(String, Vec<u8>)>, body: Vec<u8>) -> Self {
+        Self { status, headers, body }
+    }
+
     /// The answer as it is sent on.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use wasmtime::component::{HasSelf, Linker};
 use crate::config::RuntimeConfig;
 pub(crate) use limits::MemoryExceeded;
 pub(crate) use log::LogSink;
-pub(crate) use offered::{Offer, offer_for};
+pub(crate) use offered::{Offer, WASI_02_VERSION, WASI_03_VERSION, offer_for};
 pub(crate) use state::Grants;
 pub use state::HostState;
 

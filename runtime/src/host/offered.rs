@@ -37,7 +37,7 @@ const WASI_02: &[(&str, &[&str])] = &[
 ];
 
 /// The version of [`WASI_02`] that this wasmtime implements; any 0.2.x import is satisfied by it.
-const WASI_02_VERSION: &str = "0.2.12";
+pub(crate) const WASI_02_VERSION: &str = "0.2.12";
 
 /// Interfaces outside of WASI 0.2 proper, each with its one version.
 const OTHERS: &[(&str, &str)] = &[
@@ -47,17 +47,43 @@ const OTHERS: &[(&str, &str)] = &[
     ("wrt:plugin/types", "0.1.0"),
 ];
 
-/// Packages that WASI 0.3 adds versions of.
-const WASI_03: &[&str] =
-    &["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:http", "wasi:random", "wasi:sockets"];
+/// Interfaces of the WASI 0.3 packages, by package.
+const WASI_03: &[(&str, &[&str])] = &[
+    (
+        "wasi:cli",
+        &[
+            "environment",
+            "exit",
+            "stdin",
+            "stdout",
+            "stderr",
+            "terminal-input",
+            "terminal-output",
+            "terminal-stdin",
+            "terminal-stdout",
+            "terminal-stderr",
+            "types",
+        ],
+    ),
+    ("wasi:clocks", &["monotonic-clock", "system-clock", "types"]),
+    ("wasi:filesystem", &["types", "preopens"]),
+    ("wasi:http", &["client", "types"]),
+    ("wasi:random", &["random", "insecure", "insecure-seed"]),
+    ("wasi:sockets", &["ip-name-lookup", "types"]),
+];
+
+/// The version of [`WASI_03`] that this wasmtime implements; its release candidates are others.
+pub(crate) const WASI_03_VERSION: &str = "0.3.0";
 
 /// What wrt has to say about an import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Offer {
     /// This version of the interface.
     Version(&'static str),
-    /// Only with WASI 0.3 switched on.
-    OptIn,
+    /// This version, only with WASI 0.3 switched on.
+    OptIn(&'static str),
+    /// Other interfaces of the package, in this version.
+    Others(&'static [&'static str], &'static str),
     /// Nothing of this name.
     Nothing,
 }
@@ -69,13 +95,17 @@ pub(crate) fn offer_for(name: &str, wasi03: bool) -> Offer {
         return Offer::Version(version);
     }
     let Some((package, interface)) = path.split_once('/') else { return Offer::Nothing };
-    if version.starts_with("0.3.") && WASI_03.contains(&package) {
-        return if wasi03 { Offer::Version("0.3.0") } else { Offer::OptIn };
+    let is_03 = version.starts_with("0.3.");
+    let (packages, version) =
+        if is_03 { (WASI_03, WASI_03_VERSION) } else { (WASI_02, WASI_02_VERSION) };
+    match packages.iter().find(|(offered, _)| *offered == package) {
+        None => Offer::Nothing,
+        Some((_, interfaces)) if !interfaces.contains(&interface) => {
+            Offer::Others(interfaces, version)
+        }
+        Some(_) if is_03 && !wasi03 => Offer::OptIn(version),
+        Some(_) => Offer::Version(version),
     }
-    WASI_02
-        .iter()
-        .find(|(offered, interfaces)| *offered == package && interfaces.contains(&interface))
-        .map_or(Offer::Nothing, |_| Offer::Version(WASI_02_VERSION))
 }
 
 #[cfg(test)]
@@ -85,33 +115,49 @@ mod tests {
     use crate::engine::Engines;
     use crate::host::HostState;
 
-    /// Every interface of the lists above, as an import with its offered version.
-    fn offered() -> Vec<String> {
-        let wasi = WASI_02.iter().flat_map(|(package, interfaces)| {
-            interfaces.iter().map(move |name| format!("{package}/{name}@{WASI_02_VERSION}"))
+    /// Every interface of `packages`, as an import of `version`.
+    fn imports(packages: &[(&str, &[&str])], version: &str) -> Vec<String> {
+        let names = packages.iter().flat_map(|(package, interfaces)| {
+            interfaces.iter().map(move |name| format!("{package}/{name}@{version}"))
         });
-        wasi.chain(OTHERS.iter().map(|(path, version)| format!("{path}@{version}"))).collect()
+        names.collect()
     }
 
-    #[test]
-    fn all_that_is_said_to_be_offered_can_be_linked() {
-        let config = RuntimeConfig::default();
+    /// Those of `names` that are not in the linker of a runtime. To link an import would not tell: one
+    /// of types alone needs nothing, and is satisfied by any name.
+    fn unlinked(wasi03: bool, names: &[String]) -> Vec<String> {
+        let config = RuntimeConfig { wasi03, ..RuntimeConfig::default() };
         let engine = Engines::new(&config).unwrap().optimized;
         let mut linker = wasmtime::component::Linker::<HostState>::new(engine.wasmtime());
         crate::host::link(&mut linker, &config).unwrap();
-        for name in offered() {
-            let text = format!("(component (import \"{name}\" (instance)))");
-            let component = wasmtime::component::Component::new(engine.wasmtime(), &text).unwrap();
-            assert!(linker.instantiate_pre(&component).is_ok(), "`{name}` is not linked");
-        }
+        linker.allow_shadowing(false);
+        let is_free = |name: &&String| linker.clone().root().instance(name).is_ok();
+        names.iter().filter(is_free).cloned().collect()
     }
 
     #[test]
-    fn versions_and_opt_ins_are_told_apart() {
+    fn all_that_is_said_to_be_offered_is_linked() {
+        let mut names = imports(WASI_02, WASI_02_VERSION);
+        names.extend(OTHERS.iter().map(|(path, version)| format!("{path}@{version}")));
+        assert_eq!(unlinked(false, &names), ["wrt:plugin/types@0.1.0"]);
+        // The one is of types alone.
+        let names = imports(WASI_03, WASI_03_VERSION);
+        assert_eq!(unlinked(true, &names), ["wasi:cli/types@0.3.0"]);
+        assert_eq!(unlinked(false, &names), names);
+    }
+
+    #[test]
+    fn versions_opt_ins_and_other_interfaces_are_told_apart() {
         assert_eq!(offer_for("wasi:http/types@0.2.0", false), Offer::Version("0.2.12"));
-        assert_eq!(offer_for("wasi:http/types@0.3.0", false), Offer::OptIn);
+        assert_eq!(offer_for("wasi:http/types@0.3.0", false), Offer::OptIn("0.3.0"));
+        assert_eq!(offer_for("wasi:http/types@0.3.0-rc-1", true), Offer::Version("0.3.0"));
         assert_eq!(offer_for("wasi:logging/logging@9.0.0", false), Offer::Version("0.1.0-draft"));
         assert_eq!(offer_for("acme:db/rows@1.0.0", false), Offer::Nothing);
-        assert_eq!(offer_for("wasi:http/nonsense@0.2.0", false), Offer::Nothing);
+        assert_eq!(offer_for("wasi:keyvalue/store@0.2.0-draft", false), Offer::Nothing);
+        let others = Offer::Others(&["client", "types"], "0.3.0");
+        assert_eq!(offer_for("wasi:http/handler@0.3.0", true), others);
+        assert_eq!(offer_for("wasi:http/handler@0.3.0", false), others);
+        let others = Offer::Others(&["types", "outgoing-handler"], "0.2.12");
+        assert_eq!(offer_for("wasi:http/nonsense@0.2.0", false), others);
     }
 }

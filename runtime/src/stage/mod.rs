@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use wasmtime::component::{Component, InstancePre, Linker};
 
-use crate::artifact::{Artifact, Artifacts, Goal};
+use crate::artifact::{Artifact, Artifacts, Candidate, Goal, Obtained, Survey};
 use crate::config::{HandlerConfig, InstanceMode, RuntimeConfig};
-use crate::contract::{Contract, ContractError, export_names};
+use crate::contract::{self, Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, Tier};
@@ -34,6 +34,29 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Compiled code of `candidate`. What its names show to be no fit is refused before it is
+    /// compiled; `world` says by the names which world it has to fit.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`] when the names or the compiler refuse it.
+    ///
+    /// # Cancel safety
+    ///
+    /// A compilation that was begun goes on, for whoever asks next.
+    async fn obtain(
+        &self,
+        candidate: &Candidate,
+        goal: Goal,
+        world: impl Fn(&Survey) -> Result<&'static str, StageError>,
+    ) -> Result<Obtained, StageError> {
+        if let Some(survey) = self.artifacts.survey(candidate).await? {
+            let world = world(&survey)?;
+            contract::refuse_prereleases(&survey.imports, world, self.config.wasi03)?;
+        }
+        self.artifacts.obtain(candidate, goal).await
+    }
+
     /// Who keeps the instances of generation `number`, which runs `artifact`.
     ///
     /// # Errors

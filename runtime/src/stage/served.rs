@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
-use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged};
+use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged, Survey};
 use crate::config::HandlerConfig;
 use crate::contract;
 use crate::contract::served::{Kind, ServedIndices};
@@ -51,7 +51,7 @@ impl ServedGuest {
     ) -> Result<(ServedKind, Kind), StageError> {
         let Self { shared, config, linkers } = self;
         let component = artifact.component();
-        let kind = Kind::of(component)?;
+        let kind = Kind::of(&contract::export_names(component))?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
         let plan = Plan { artifact, config, number };
@@ -97,7 +97,16 @@ impl Guest for ServedGuest {
         retirement: Retirement,
     ) -> Result<Staged<Served>, StageError> {
         let goal = goal_of(&self.config);
-        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
+        let wasi03 = self.shared.config.wasi03;
+        let world = |survey: &Survey| match Kind::of(&survey.exports)? {
+            // The compiler would not get past its types.
+            Kind::Http03 if !wasi03 => {
+                let interface = survey.clone().wasi03().unwrap_or_default();
+                Err(StageError::Wasi03 { interface })
+            }
+            kind => Ok(kind.world()),
+        };
+        let obtained = self.shared.obtain(candidate, goal, world).await?;
         let (served, kind) = self.link(&obtained.artifact, number, &retirement)?;
         let stocked = match &served {
             ServedKind::Http(http) => http.keeper().stock().await,

@@ -56,7 +56,7 @@ impl<C: Contract> Guest for TypedGuest<C> {
         _: Retirement,
     ) -> Result<Staged<Instances<C>>, StageError> {
         let goal = goal_of(&self.config);
-        let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
+        let obtained = self.shared.obtain(candidate, goal, |_| Ok(C::WORLD)).await?;
         let instances = self.link(&obtained.artifact, number)?;
         let component = obtained.artifact.component();
         let stocked = instances.keeper().stock().await;
