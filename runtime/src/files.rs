@@ -3,12 +3,12 @@
 #[cfg(test)]
 pub(crate) mod killed;
 
-use std::fs::{self, DirBuilder, File, Metadata};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, OFlags};
 use tempfile::NamedTempFile;
 
 /// How names of files begin that are being written, or were when their writer died.
@@ -25,6 +25,18 @@ pub(crate) enum NotOwn {
     NotADirectory(&'static str),
     /// It belongs to somebody else.
     Foreign { owner: u32, user: u32 },
+}
+
+/// What is at a path.
+pub(crate) enum Found {
+    Absent,
+    /// A regular file of this user.
+    File {
+        file: File,
+        metadata: Metadata,
+    },
+    /// Nothing that wrt made, in words.
+    Other(&'static str),
 }
 
 /// Makes `dir`, or looks whether it is a directory of this user's; its mode is the caller's to judge.
@@ -48,11 +60,57 @@ pub(crate) fn own_directory(dir: &Path) -> Result<Metadata, NotOwn> {
     if !metadata.is_dir() {
         return Err(NotOwn::NotADirectory("no directory"));
     }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    let (owner, user) = (metadata.uid(), user());
     if owner != user {
         return Err(NotOwn::Foreign { owner, user });
     }
     Ok(metadata)
+}
+
+/// Who this process acts as.
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Opens the file at `path`, if it is a regular file of this user. Nothing else is waited for or read.
+///
+/// # Errors
+///
+/// Those of the system that say nothing about the file.
+pub(crate) fn open(path: &Path) -> io::Result<Found> {
+    // Not waiting, because a planted pipe would keep the reader until somebody writes to it.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file =
+        match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                return Ok(Found::Other("it is a symbolic link"));
+            }
+            Err(error) => return Err(error),
+        };
+    let metadata = file.metadata()?;
+    Ok(if !metadata.is_file() {
+        Found::Other("it is no regular file")
+    } else if metadata.uid() != user() {
+        Found::Other("it belongs to another user")
+    } else {
+        Found::File { file, metadata }
+    })
+}
+
+/// The whole content of `file`, or as much of it as shows that it is longer than its `metadata`
+/// or `limit` say.
+///
+/// # Errors
+///
+/// Those of the system.
+pub(crate) fn read(file: &File, metadata: &Metadata, limit: u64) -> io::Result<Vec<u8>> {
+    let length = metadata.len().min(limit);
+    // What does not fit in memory fails in the read.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    file.take(length.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Asks the system whether `dir` can be read and written to. It knows more than the mode: a file

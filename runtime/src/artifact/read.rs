@@ -1,10 +1,14 @@
 //! Stable read: the bytes of one version of a file, never a mixture of two.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
+
+use super::compile::MAX_BYTES;
 use super::fingerprint::Fingerprint;
 use crate::error::StageError;
 
@@ -19,7 +23,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 ///
-/// [`StageError::Read`] when it cannot be read, [`StageError::KeptChanging`] when it never rested.
+/// [`StageError::Read`] when it cannot be read or is no regular file, [`StageError::TooLarge`] when no
+/// component is as large, [`StageError::KeptChanging`] when it never rested.
 pub(super) fn stable(path: &Path) -> Result<Vec<u8>, StageError> {
     Ok(stable_version(path)?.0)
 }
@@ -30,7 +35,10 @@ pub(super) fn stable(path: &Path) -> Result<Vec<u8>, StageError> {
 ///
 /// Those of [`stable`].
 pub(super) fn stable_version(path: &Path) -> Result<(Vec<u8>, Fingerprint), StageError> {
-    let failed = |source| StageError::Read { path: path.to_owned(), source };
+    let failed = |unread| match unread {
+        Unread::TooLarge(bytes) => StageError::TooLarge { bytes, limit: MAX_BYTES },
+        Unread::Failed(source) => StageError::Read { path: path.to_owned(), source },
+    };
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
@@ -42,16 +50,38 @@ pub(super) fn stable_version(path: &Path) -> Result<(Vec<u8>, Fingerprint), Stag
     Err(StageError::KeptChanging { path: path.to_owned(), attempts: ATTEMPTS })
 }
 
+/// Why a file was not read.
+enum Unread {
+    /// It has this many bytes.
+    TooLarge(u64),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// One read; `None` when the file changed meanwhile.
-fn once(path: &Path) -> io::Result<Option<(Vec<u8>, Fingerprint)>> {
-    let mut file = File::open(path)?;
+fn once(path: &Path) -> Result<Option<(Vec<u8>, Fingerprint)>, Unread> {
+    // Not waiting, because a pipe would keep the reader until somebody writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let before = file.metadata()?;
     if before.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory").into());
     }
-    // A size that does not fit in memory fails in the read below.
+    if !before.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file").into());
+    }
+    if before.len() > MAX_BYTES {
+        return Err(Unread::TooLarge(before.len()));
+    }
+    // Within the bound for components, so the size fits.
     let mut bytes = Vec::with_capacity(usize::try_from(before.len()).unwrap_or(0));
-    file.read_to_end(&mut bytes)?;
+    // One more byte shows that the file has grown.
+    (&file).take(before.len() + 1).read_to_end(&mut bytes)?;
     let before = Fingerprint::of(&before);
     let unchanged = before == Fingerprint::of(&file.metadata()?)
         // Looked up again by name: a rename leaves the open file as it was.
@@ -70,6 +100,22 @@ mod tests {
     fn a_missing_file_names_its_path() {
         let error = stable(Path::new("no/such.wasm")).unwrap_err();
         assert_eq!(error.to_string(), "failed to read `no/such.wasm`");
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_is_refused_unread() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.wasm");
+        let refusal = |path: &Path| crate::error::chain(&stable(path).unwrap_err());
+        // Endless, and a pipe that nobody writes to.
+        assert!(refusal(Path::new("/dev/zero")).ends_with("it is no regular file"));
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        assert!(refusal(&path).ends_with("it is no regular file"));
+        assert!(refusal(directory.path()).ends_with("it is a directory"));
+        std::fs::remove_file(&path).unwrap();
+        std::fs::File::create(&path).unwrap().set_len(100 << 30).unwrap();
+        let error = stable(&path).unwrap_err();
+        assert!(matches!(error, StageError::TooLarge { limit: MAX_BYTES, .. }), "{error:?}");
     }
 
     #[test]

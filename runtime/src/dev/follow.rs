@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -25,6 +26,9 @@ const MISSING_QUIET: Duration = Duration::from_millis(200);
 /// How long a file that ends amid a section waits for its rest; then it is passed on as it is, to
 /// be rejected with a message.
 const CUT_QUIET: Duration = Duration::from_millis(500);
+
+/// Bytes of a file that is read: the largest component that the runtime compiles.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What the loop of [`Follow`] waits for.
 enum Event {
@@ -206,9 +210,9 @@ impl Eye {
             }
         }
         self.seen = stamp(path);
-        match fs::read(path) {
+        match read(path) {
             Ok(bytes) => Found::File { digest: Digest::of(&bytes), shape: shape(&bytes) },
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Found::Missing { message: format!("`{}` does not exist", path.display()) }
             }
             Err(error) => {
@@ -217,6 +221,21 @@ impl Eye {
             }
         }
     }
+}
+
+/// The bytes of the file at `path`. What is no file is not read, since a pipe may never end, and
+/// neither is what is too large.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let metadata = fs::metadata(path)?;
+    if metadata.len() > MAX_BYTES {
+        let message = format!("it has {} bytes, more than a component may have", metadata.len());
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    // The system has words of its own for a directory.
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    fs::read(path)
 }
 
 /// Sets when to look, after events between `first` and `last` that leave the file as `touch` says.

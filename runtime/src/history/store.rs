@@ -12,7 +12,12 @@ use super::components::Components;
 use super::directory::{make_private, sweep};
 use super::error::{HistoryUnavailable, HistoryWriteError};
 use super::writer::Writer;
+use crate::files::{self, Found};
 use crate::id::{Digest, HandlerName};
+
+/// Largest file that is read as a history. Fifty versions with a page of text each, every character of
+/// it escaped, are some 5 MiB.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A directory of histories and components. Cheap to clone; what is queued is written after the
 /// last clone is gone too.
@@ -59,19 +64,13 @@ impl HistoryStore {
     #[must_use]
     pub fn load(&self, handler: &HandlerName) -> HandlerHistory {
         let path = self.inner.writer.path(handler);
-        let error = match fs::read(&path) {
-            Ok(text) => match serde_json::from_slice::<HandlerHistory>(&text) {
-                Ok(mut history) => {
-                    history.shrink();
-                    return history;
-                }
-                Err(error) => {
-                    set_aside(&path);
-                    error.to_string()
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return HandlerHistory::new(),
-            Err(error) => error.to_string(),
+        let error = match read(&path) {
+            Ok(history) => return history,
+            Err(Unread::Damaged(what)) => {
+                set_aside(&path);
+                what
+            }
+            Err(Unread::Failed(error)) => error.to_string(),
         };
         let path = path.display();
         tracing::warn!(%handler, error, %path, "the history was not read and begins anew");
@@ -144,6 +143,32 @@ impl HistoryStore {
     pub fn component(&self, digest: &Digest) -> Option<PathBuf> {
         self.inner.components.find(digest)
     }
+}
+
+/// Why a history was not read.
+enum Unread {
+    /// What is there is no history, in words.
+    Damaged(String),
+    /// It may be one, and cannot be read now.
+    Failed(io::Error),
+}
+
+/// The history in the file at `path`; an empty one where there is no file.
+fn read(path: &Path) -> Result<HandlerHistory, Unread> {
+    let (file, metadata) = match files::open(path).map_err(Unread::Failed)? {
+        Found::Absent => return Ok(HandlerHistory::new()),
+        Found::Other(what) => return Err(Unread::Damaged(what.to_owned())),
+        Found::File { file, metadata } => (file, metadata),
+    };
+    if metadata.len() > MAX_BYTES {
+        let what = format!("it has {} bytes, more than any history", metadata.len());
+        return Err(Unread::Damaged(what));
+    }
+    let text = files::read(&file, &metadata, MAX_BYTES).map_err(Unread::Failed)?;
+    let history = serde_json::from_slice::<HandlerHistory>(&text);
+    let mut history = history.map_err(|error| Unread::Damaged(error.to_string()))?;
+    history.shrink();
+    Ok(history)
 }
 
 /// Gives a damaged history another name, for people to look at; an earlier one gives way.

@@ -79,15 +79,22 @@ impl HandlerHistory {
 
     /// Drops what is beyond the bound; a file may hold more.
     pub(super) fn shrink(&mut self) {
-        while self.records.len() > MAX_RECORDS {
-            let is_confirmed = |i: &usize| self.records[*i].outcome == Outcome::Confirmed;
-            let confirmed: Vec<_> =
-                (0..self.records.len()).filter(is_confirmed).take(KEPT).collect();
-            let published = self.records.iter().position(|record| record.outcome.is_good());
-            let is_kept = |i: &usize| Some(*i) == published || confirmed.contains(i);
-            // Far fewer are kept than there are, so there is always one that goes.
-            let Some(oldest) = (0..self.records.len()).rev().find(|i| !is_kept(i)) else { return };
-            self.records.remove(oldest);
+        let mut beyond = self.records.len().saturating_sub(MAX_RECORDS);
+        if beyond == 0 {
+            return;
         }
+        let is_confirmed = |i: &usize| self.records[*i].outcome == Outcome::Confirmed;
+        let confirmed: Vec<_> = (0..self.records.len()).filter(is_confirmed).take(KEPT).collect();
+        let published = self.records.iter().position(|record| record.outcome.is_good());
+        // The oldest first. Far fewer are kept than there are, so there are always enough that go.
+        let mut at = self.records.len();
+        self.records.reverse();
+        self.records.retain(|_| {
+            at -= 1;
+            let goes = beyond > 0 && Some(at) != published && !confirmed.contains(&at);
+            beyond -= usize::from(goes);
+            !goes
+        });
+        self.records.reverse();
     }
 }

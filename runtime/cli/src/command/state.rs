@@ -13,6 +13,9 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Pid, test_kill_process};
 use serde_json::{Value, json};
 
+/// Bytes of a host's file at most: an address, a token and a number take some 100.
+const MAX_BYTES: u64 = 64 * 1024;
+
 /// A host as its file tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Host {
@@ -99,9 +102,16 @@ fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, Option<Host>)> + use<> {
     let paths = fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.path());
     let named = paths.filter(|path| path.extension().is_some_and(|it| it == "json"));
     named.map(|path| {
-        let host = fs::read(&path).ok().and_then(|text| Host::parse(&text));
+        let host = read(&path).and_then(|text| Host::parse(&text));
         (path, host)
     })
+}
+
+/// The text of a host's file. A link, a pipe or a large file was left by somebody else, and is not read.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let metadata = fs::symlink_metadata(path).ok()?;
+    let is_ours = metadata.is_file() && metadata.len() <= MAX_BYTES;
+    is_ours.then(|| fs::read(path).ok())?
 }
 
 #[cfg(test)]
@@ -142,6 +152,8 @@ mod tests {
         let text = json!({ "address": "127.0.0.1:3001", "token": "x", "pid": child.id() });
         fs::write(&left, text.to_string()).unwrap();
         fs::write(dir.join("127.0.0.1:9.json"), "damaged").unwrap();
+        std::os::unix::fs::symlink("/dev/zero", dir.join("127.0.0.1:8.json")).unwrap();
+        fs::File::create(dir.join("127.0.0.1:7.json")).unwrap().set_len(100 << 30).unwrap();
         assert!(running(temp.path()).is_empty());
         let file = HostFile::write(temp.path(), address("127.0.0.1:3002"), "y").unwrap();
         assert!(!left.exists());

@@ -1,16 +1,14 @@
-//! Opens and reads below the cache directory, trusting nothing that it finds there.
+//! Prepares the cache directory and clears it up, trusting nothing that it finds there.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-
-use rustix::fs::OFlags;
 
 use super::error::CacheUnavailable;
 use super::scan;
 use crate::files::{self, NotOwn, PRIVATE};
-pub(super) use crate::files::{sync_parent, temporary, write};
+pub(super) use crate::files::{Found, open, read, sync_parent, temporary, write};
 
 /// Whether the content of a directory can be ours alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +16,6 @@ pub(super) enum Trust {
     Kept,
     /// Others could write to it until now.
     Lost,
-}
-
-/// What is at a path.
-pub(super) enum Found {
-    Absent,
-    /// A file of ours.
-    File {
-        file: File,
-        metadata: Metadata,
-    },
-    /// Nothing that we made, in words.
-    Other(&'static str),
 }
 
 /// Makes `dir` with what belongs into it, or checks that all of it is private.
@@ -89,52 +75,6 @@ fn close(dir: &Path) -> Result<(), CacheUnavailable> {
 
 fn is_open(metadata: &Metadata) -> bool {
     metadata.mode() & 0o022 != 0
-}
-
-/// Who this process acts as.
-fn user() -> u32 {
-    rustix::process::geteuid().as_raw()
-}
-
-/// Opens the file at `path`, if it is one of ours.
-///
-/// # Errors
-///
-/// Those of the system that say nothing about the file.
-pub(super) fn open(path: &Path) -> io::Result<Found> {
-    // Not waiting, because a planted pipe would keep the reader until somebody writes to it.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file =
-        match OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Absent),
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-                return Ok(Found::Other("it is a symbolic link"));
-            }
-            Err(error) => return Err(error),
-        };
-    let metadata = file.metadata()?;
-    Ok(if !metadata.is_file() {
-        Found::Other("it is no regular file")
-    } else if metadata.uid() != user() {
-        Found::Other("it belongs to another user")
-    } else {
-        Found::File { file, metadata }
-    })
-}
-
-/// The whole content of `file`, or as much of it as shows that it is longer than its `metadata`
-/// or `limit` say.
-///
-/// # Errors
-///
-/// Those of the system.
-pub(super) fn read(file: &File, metadata: &Metadata, limit: u64) -> io::Result<Vec<u8>> {
-    let length = metadata.len().min(limit);
-    // What does not fit in memory fails in the read.
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    file.take(length.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// Removes what is at `path`. Failure is told to nobody but the log: whoever finds the same thing

@@ -10,12 +10,12 @@ const MAGIC: [u8; 8] = *b"wrtcache";
 const FORMAT: u32 = 1;
 
 /// Magic, format, kind, bucket, digest and payload length.
-const HEADER: usize = MAGIC.len() + 4 + 4 + 8 + 32 + 8;
+pub(super) const HEADER: usize = MAGIC.len() + 4 + 4 + 8 + 32 + 8;
 
 /// Bytes of an entry besides its payload.
 pub(super) const OVERHEAD: usize = HEADER + MAC_BYTES;
 
-/// Largest entry that is read into memory. Code is some ten times as large as its component, of
+/// Largest entry that is read into memory, whatever the budget. Code is some ten times as large as its component, of
 /// which 256 MiB are compiled at most; what is above was not written by anybody in earnest.
 pub(super) const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 
@@ -74,6 +74,12 @@ pub(super) fn verify(
         return Err("its MAC is wrong");
     }
     Ok(Verified { name: *name, bytes })
+}
+
+/// Whether `head` is the header of an entry of that name whose file has `length` bytes.
+pub(super) fn begins(name: &EntryName, length: u64, head: &[u8; HEADER]) -> bool {
+    let payload = length.checked_sub(OVERHEAD as u64).and_then(|it| usize::try_from(it).ok());
+    payload.is_some_and(|payload| header(name, payload) == *head)
 }
 
 fn header(name: &EntryName, payload: usize) -> [u8; HEADER] {

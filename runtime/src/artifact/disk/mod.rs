@@ -31,6 +31,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -317,8 +318,12 @@ impl DiskCache {
                 return Lookup::Absent;
             }
         };
-        let bytes = match directory::read(&file, &metadata, entry::MAX_BYTES) {
-            Ok(bytes) => bytes,
+        if metadata.len() > self.largest() {
+            return self.discard(&path, "it is larger than any entry");
+        }
+        let bytes = match read_headed(&file, &metadata, name) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return self.discard(&path, "it has another header"),
             Err(error) => {
                 tracing::debug!(%error, path = %path.display(), "failed to read a cache entry");
                 return Lookup::Absent;
@@ -328,6 +333,11 @@ impl DiskCache {
             Ok(verified) => Lookup::Verified { verified, file, used: metadata.modified().ok() },
             Err(doubt) => self.discard(&path, doubt),
         }
+    }
+
+    /// Bytes of the largest file that can be an entry: none that is written is larger than the budget.
+    fn largest(&self) -> u64 {
+        self.0.budget.min(entry::MAX_BYTES)
     }
 
     fn discard(&self, path: &Path, why: &str) -> Lookup {
@@ -341,7 +351,15 @@ impl DiskCache {
     /// Evicts down to `to` bytes if there are more than `above`; bytes left, and what went.
     fn shrink(&self, above: u64, to: u64, is_kept: &dyn Fn(&EntryName) -> bool) -> (u64, Pruned) {
         scan::sweep(&self.0.root, SystemTime::now());
-        let entries = self.list();
+        let mut entries = self.list();
+        // What nobody wrote as an entry goes first: it would push out all those that are.
+        entries.retain(|entry| {
+            let is_too_large = entry.bytes > self.largest();
+            if is_too_large {
+                self.discard(&self.path(&entry.name), "it is larger than any entry");
+            }
+            !is_too_large
+        });
         let total: u64 = entries.iter().map(|entry| entry.bytes).sum();
         let mut pruned = Pruned::default();
         if total > above {
@@ -357,7 +375,44 @@ impl DiskCache {
     }
 }
 
+/// The bytes of the entry of that name in `file`; `None` where it does not begin like that. A file that
+/// somebody made as large as they liked is not read further than that.
+fn read_headed(
+    mut file: &File,
+    metadata: &fs::Metadata,
+    name: &EntryName,
+) -> io::Result<Option<Vec<u8>>> {
+    let mut head = [0; entry::HEADER];
+    match file.read_exact(&mut head) {
+        Ok(()) if entry::begins(name, metadata.len(), &head) => {}
+        Ok(()) => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let mut bytes = head.to_vec();
+    // One more byte shows that the file is longer than it was.
+    let rest = metadata.len() - entry::HEADER as u64 + 1;
+    bytes.reserve_exact(usize::try_from(rest).unwrap_or(0));
+    file.take(rest).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// Failure is ignored: the entry may be evicted sooner, and that is all.
 fn mark_used(file: &File, now: SystemTime) {
     let _ = file.set_modified(now);
+}
+
+/// Whether `bytes` pass as the entry of `name`, although nobody sealed them.
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(super) fn passes_unsealed(name: &EntryName, bytes: &[u8]) -> bool {
+    entry::verify(&key::MacKey::new([1; 32]), name, bytes.to_vec()).is_ok()
+}
+
+/// Whether the entry of `name` with the payload `bytes` passes as that.
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(super) fn passes_sealed(name: &EntryName, bytes: &[u8]) -> bool {
+    let key = key::MacKey::new([1; 32]);
+    let (header, mac) = entry::seal(&key, name, bytes);
+    let sealed = [&header[..], bytes, &mac].concat();
+    entry::verify(&key, name, sealed).is_ok_and(|verified| verified.payload() == bytes)
 }

@@ -143,6 +143,25 @@ async fn a_deleted_file_is_reported_once_and_found_again() {
 }
 
 #[tokio::test]
+async fn what_is_no_component_by_its_kind_or_size_is_told_unread() {
+    let (dir, path, mut bench) = start(b"1").await;
+    // Nobody writes to the pipe; the file is longer than any memory.
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    let long = dir.path().join("long");
+    File::create(&long).unwrap().set_len(100 << 30).unwrap();
+    for (other, what) in [(pipe, "it is no regular file"), (long, "more than a component")] {
+        fs::rename(&other, &path).unwrap();
+        let (_, notice) = bench.outcome().await;
+        let NoticeKind::Unavailable { message, .. } = notice.kind else { panic!("{notice:?}") };
+        assert!(message.contains(what), "{message}");
+        save(&path, component(what.as_bytes()));
+        bench.built().await;
+    }
+    fence(&path, &mut bench).await;
+}
+
+#[tokio::test]
 async fn a_file_that_comes_later_is_awaited() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("target/out/x.wasm");

@@ -52,10 +52,37 @@ async fn damaged_history_begins_anew_and_is_set_aside() {
 }
 
 #[tokio::test]
+async fn what_is_no_history_by_its_kind_or_size_is_set_aside_unread() {
+    let (home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    let file = dir.join("handlers/a.json");
+    let makers: [&dyn Fn(); 4] = [
+        &|| File::create(&file).unwrap().set_len(100 << 30).unwrap(),
+        // Nobody writes to it.
+        &|| rustix::fs::mkfifoat(rustix::fs::CWD, &file, rustix::fs::Mode::RUSR).unwrap(),
+        &|| std::os::unix::fs::symlink("/dev/zero", &file).unwrap(),
+        &|| std::os::unix::fs::symlink(home.path(), &file).unwrap(),
+    ];
+    for make in makers {
+        make();
+        assert_eq!(store.load(&name("a")), HandlerHistory::new());
+        assert!(fs::symlink_metadata(&file).is_err(), "it is still there");
+        fs::symlink_metadata(dir.join("handlers/a.json.damaged")).unwrap();
+    }
+    store.save(&name("a"), &history([Outcome::Confirmed]));
+    store.flush().await.unwrap();
+    assert_eq!(store.load(&name("a")), history([Outcome::Confirmed]));
+}
+
+#[tokio::test]
 async fn file_with_too_many_records_is_cut_to_the_bound() {
     let (_home, dir) = home();
     let store = HistoryStore::open(&dir).unwrap();
     let records: Vec<_> = (1..=80).rev().map(|i| record(i, Outcome::Published)).collect();
+    fs::write(dir.join("handlers/a.json"), serde_json::to_vec(&records).unwrap()).unwrap();
+    assert_eq!(store.load(&name("a")).records(), &records[..MAX_RECORDS]);
+    // As many as fit a file, none of which is better than another.
+    let records: Vec<_> = (1..=50_000).rev().map(|i| record(i, rejected())).collect();
     fs::write(dir.join("handlers/a.json"), serde_json::to_vec(&records).unwrap()).unwrap();
     assert_eq!(store.load(&name("a")).records(), &records[..MAX_RECORDS]);
 }

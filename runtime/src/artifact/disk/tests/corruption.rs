@@ -168,3 +168,54 @@ fn a_write_that_fails_leaves_nothing_behind() {
     fs::remove_dir(&path).unwrap();
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0);
 }
+
+/// Makes the file at `path` as long as that without its blocks, as anybody can who may write there.
+fn stretch(path: &Path, bytes: u64) {
+    File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .unwrap()
+        .set_len(bytes)
+        .unwrap();
+}
+
+#[test]
+fn a_file_that_is_too_large_is_removed_unread() {
+    let home = Home::new();
+    let (cache, name) = (home.open(), code("a"));
+    write(&cache, &name, b"x");
+    // Read whole, this would not fit any memory.
+    stretch(&cache.path(&name), 100 << 30);
+    check(&cache, &name, "stretching it to 100 GiB");
+    stretch(&cache.path(&name), AMPLE + 1);
+    check(&cache, &name, "stretching it beyond the budget");
+    // Within the budget, its header gives it away: nothing but that is read.
+    stretch(&cache.path(&name), AMPLE);
+    check(&cache, &name, "stretching it to the budget");
+    fs::remove_file(cache.path(&name)).unwrap();
+    stretch(&cache.path(&name), AMPLE);
+    check(&cache, &name, "making it of zeros alone");
+}
+
+#[test]
+fn a_file_that_is_too_large_pushes_no_entry_out() {
+    let home = Home::new();
+    let budget = 1 << 20;
+    let cache = DiskCache::open(&home.path(), budget).unwrap();
+    let good: Vec<_> = (0..5).map(|number| code(&format!("good {number}"))).collect();
+    for name in &good {
+        write(&cache, name, &[7; 1000]);
+    }
+    let large = code("large");
+    stretch(&cache.path(&large), 100 << 30);
+    // The next process looks at the disk with its first write.
+    let next = DiskCache::open(&home.path(), budget).unwrap();
+    write(&next, &code("next"), b"x");
+    assert!(fs::symlink_metadata(next.path(&large)).is_err(), "it is still there");
+    for name in &good {
+        assert!(next.has(name), "{name:?} was pushed out");
+    }
+    assert_eq!(next.discarded(), 1);
+}
