@@ -172,9 +172,24 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// Number of a generation of one handler: 1, 2, 3 …; it grows and is never reused, not even for a
 /// rejected stage.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(transparent)]
 pub struct GenerationNumber(u64);
+
+/// The largest number that is read: every JSON reader keeps numbers exact up to here, and no handler
+/// gets there. A file with a larger one is damaged, and numbering could not go on from it.
+const MAX_NUMBER: u64 = (1 << 53) - 1;
+
+impl<'de> Deserialize<'de> for GenerationNumber {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        if number > MAX_NUMBER {
+            let expected = format_args!("expected a generation of at most {MAX_NUMBER}");
+            return Err(serde::de::Error::custom(expected));
+        }
+        Ok(Self(number))
+    }
+}
 
 impl GenerationNumber {
     /// The first generation of a handler.
@@ -189,7 +204,8 @@ impl GenerationNumber {
     /// The number after this one.
     #[must_use]
     pub fn next(self) -> Self {
-        // 2^64 swaps at one per nanosecond take 584 years, so this does not wrap.
+        // Beyond what is read from a file, 2^63 swaps at one per nanosecond take 292 years, so this does
+        // not wrap.
         Self(self.0 + 1)
     }
 
@@ -224,7 +240,19 @@ impl Serialize for RequestId {
 
 #[cfg(test)]
 mod tests {
-    use super::Digest;
+    use super::{Digest, GenerationNumber, MAX_NUMBER};
+
+    #[test]
+    fn a_number_from_which_none_could_follow_is_not_read() {
+        let read = |text: &str| serde_json::from_str::<GenerationNumber>(text).ok();
+        assert_eq!(read("1"), Some(GenerationNumber::FIRST));
+        let largest = read(&MAX_NUMBER.to_string()).unwrap();
+        assert_eq!(serde_json::to_string(&largest).unwrap(), MAX_NUMBER.to_string());
+        assert!(largest.next() > largest);
+        for text in [(MAX_NUMBER + 1).to_string(), u64::MAX.to_string(), "-1".to_owned()] {
+            assert_eq!(read(&text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_digest_is_read_in_the_one_form_that_is_written() {

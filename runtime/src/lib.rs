@@ -31,6 +31,9 @@ pub mod dev;
 mod engine;
 mod error;
 mod files;
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+#[doc(hidden)]
+pub mod fuzz;
 mod generation;
 mod handler;
 pub mod history;

@@ -86,6 +86,13 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("admin", &["artifact", "error", "events", "id", "ingress", "runtime", "supervisor"]),
+    (
+        "fuzz",
+        &[
+            "admin", "artifact", "config", "contract", "dev", "error", "history", "id", "ingress",
+            "manifest", "runtime",
+        ],
+    ),
 ];
 
 /// The one pair that may know each other.

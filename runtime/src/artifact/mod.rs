@@ -10,6 +10,8 @@ mod estimate;
 mod fingerprint;
 mod flight;
 mod functions;
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(crate) mod fuzz;
 mod kind;
 mod load;
 mod memo;

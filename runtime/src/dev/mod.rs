@@ -49,6 +49,8 @@ use crate::events::Diagnostic;
 use crate::id::HandlerName;
 
 pub use build::build_once;
+#[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
+pub(crate) use sections::shape;
 pub use session::Session;
 
 /// Where a handler's component comes from.

@@ -10,7 +10,7 @@ pub(super) const PREAMBLE: usize = 8;
 
 /// What the section headers say about a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     /// The sections end exactly where the file ends.
     Whole,
     /// The file ends inside its preamble or a section.
@@ -20,7 +20,7 @@ pub(super) enum Shape {
 }
 
 /// Reads the section headers of `bytes`.
-pub(super) fn shape(bytes: &[u8]) -> Shape {
+pub(crate) fn shape(bytes: &[u8]) -> Shape {
     if !bytes.starts_with(&MAGIC[..bytes.len().min(MAGIC.len())]) {
         return Shape::Foreign;
     }

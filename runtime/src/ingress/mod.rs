@@ -3,7 +3,7 @@
 
 mod accept;
 mod body;
-mod cloudevents;
+pub(crate) mod cloudevents;
 mod dispatch;
 mod reply;
 mod service;
