@@ -1,16 +1,17 @@
 //! Where running hosts leave their addresses and tokens, for the commands of the same user.
 //!
 //! One file for each control plane, `hosts/ADDRESS.json` below the state directory, with mode 0600 in
-//! a directory of mode 0700. It goes with its host; one that is left by a host that was killed counts
-//! for nothing, and the next host removes it.
+//! a directory of mode 0700. The host holds a lock on its file for as long as it lives, which no other
+//! process can have in its name: a file without the lock was left by a host that was killed. Commands
+//! pass over such a file, and the next host removes it.
 
-use std::fs::{self, DirBuilder, Permissions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Pid, test_kill_process};
+use rustix::process::{Pid, geteuid, test_kill_process};
 use serde_json::{Value, json};
 
 /// Bytes of a host's file at most: an address, a token and a number take some 100.
@@ -31,6 +32,8 @@ pub(super) struct Host {
 #[derive(Debug)]
 pub(super) struct HostFile {
     path: PathBuf,
+    /// Holds the lock.
+    _file: File,
 }
 
 impl HostFile {
@@ -38,26 +41,28 @@ impl HostFile {
     ///
     /// # Errors
     ///
-    /// Those of the system.
+    /// Those of the system; a directory of hosts that is not this user's own.
     pub(super) fn write(state_dir: &Path, address: SocketAddr, token: &str) -> io::Result<Self> {
         let dir = folder(state_dir);
         DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        check_own(&dir)?;
         // It may be there with another mode; whoever can write to it can pass for a host.
         fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
-        for (path, host) in files(&dir) {
-            if !host.is_some_and(|host| host.is_alive()) {
-                // It counts for nothing, so it may as well stay.
-                let _ = fs::remove_file(path);
-            }
-        }
+        sweep(&dir);
         let path = dir.join(format!("{address}.json"));
-        let text =
-            json!({ "address": address.to_string(), "token": token, "pid": std::process::id() });
-        // Made with mode 0600, and under a name that counts when it is whole.
+        // Made with mode 0600, and under a name that counts when it is whole and locked.
         let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-        file.write_all(format!("{text}\n").as_bytes())?;
-        file.persist(&path)?;
-        Ok(Self { path })
+        // A file system without locks says so; then the process's number has to do.
+        let is_locked = file.as_file().try_lock().is_ok();
+        let host = json!({
+            "address": address.to_string(),
+            "token": token,
+            "pid": std::process::id(),
+            "is_locked": is_locked,
+        });
+        file.write_all(format!("{host}\n").as_bytes())?;
+        let file = file.persist(&path)?;
+        Ok(Self { path, _file: file })
     }
 }
 
@@ -68,26 +73,100 @@ impl Drop for HostFile {
     }
 }
 
-/// The hosts that run, by their files in `state_dir`, in the order of their addresses.
+/// The hosts that run, by their files in `state_dir`, in the order of their addresses. A directory
+/// that others could have written to has none.
 pub(super) fn running(state_dir: &Path) -> Vec<Host> {
-    let hosts = files(&folder(state_dir)).filter_map(|(_, host)| host);
-    let mut hosts: Vec<_> = hosts.filter(Host::is_alive).collect();
+    let dir = folder(state_dir);
+    if check_own(&dir).is_err() {
+        return Vec::new();
+    }
+    let found = files(&dir).filter_map(|path| match look(&path) {
+        Found::Running(host) => Some(host),
+        Found::Left(_) | Found::Gone => None,
+    });
+    let mut hosts: Vec<_> = found.collect();
     hosts.sort_by_key(|host| host.address);
     hosts
 }
 
+/// What a file in the directory of hosts is.
+enum Found {
+    Running(Host),
+    /// Nobody holds this file.
+    Left(Metadata),
+    /// It was removed meanwhile, or cannot be read.
+    Gone,
+}
+
+fn look(path: &Path) -> Found {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Found::Gone };
+    // A link, a pipe or a large file was left by somebody else, and is not read.
+    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+        return Found::Left(metadata);
+    }
+    let Ok(file) = File::open(path) else { return Found::Gone };
+    let Ok(metadata) = file.metadata() else { return Found::Gone };
+    let mut text = String::new();
+    // What cannot be read is damaged.
+    let _ = (&file).take(MAX_BYTES).read_to_string(&mut text);
+    let Some((host, is_locked)) = Host::parse(&text) else { return Found::Left(metadata) };
+    // Shared, so that two commands that look at once do not take each other for the host.
+    let is_held = match file.try_lock_shared() {
+        Ok(()) => false,
+        Err(TryLockError::WouldBlock) => true,
+        Err(TryLockError::Error(_)) => host.has_process(),
+    };
+    if is_held || !is_locked && host.has_process() {
+        Found::Running(host)
+    } else {
+        Found::Left(metadata)
+    }
+}
+
+/// Removes what hosts left that were killed. A failure leaves a file that counts for nothing.
+fn sweep(dir: &Path) {
+    for path in files(dir) {
+        if let Found::Left(left) = look(&path) {
+            // Another host may have put its file there meanwhile.
+            let is_same = fs::symlink_metadata(&path).is_ok_and(|now| now.ino() == left.ino());
+            if is_same {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Whoever else could write to `dir` could pass for a host, and be sent components and read tokens.
+fn check_own(dir: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(dir)?;
+    let (owner, user) = (metadata.uid(), geteuid().as_raw());
+    let problem = if metadata.is_symlink() {
+        "is a symbolic link".to_owned()
+    } else if !metadata.is_dir() {
+        "is no directory".to_owned()
+    } else if owner != user {
+        format!("belongs to user {owner}, and this is user {user}")
+    } else {
+        return Ok(());
+    };
+    Err(io::Error::other(format!("`{}` {problem}", dir.display())))
+}
+
 impl Host {
-    fn parse(text: &[u8]) -> Option<Self> {
-        let json: Value = serde_json::from_slice(text).ok()?;
+    /// What the `text` of a file says, and whether its host could lock it.
+    fn parse(text: &str) -> Option<(Self, bool)> {
+        let json: Value = serde_json::from_str(text).ok()?;
         let text = |name| json[name].as_str();
-        Some(Self {
+        let host = Self {
             address: text("address")?.parse().ok()?,
             token: text("token")?.to_owned(),
             pid: u32::try_from(json["pid"].as_u64()?).ok()?,
-        })
+        };
+        Some((host, json["is_locked"].as_bool().unwrap_or(true)))
     }
 
-    fn is_alive(&self) -> bool {
+    /// Whether there is a process with its number, which may be another one by now.
+    fn has_process(&self) -> bool {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         // A process that may not be signalled is one all the same.
         pid.is_some_and(|pid| !matches!(test_kill_process(pid), Err(rustix::io::Errno::SRCH)))
@@ -98,20 +177,9 @@ fn folder(state_dir: &Path) -> PathBuf {
     state_dir.join("hosts")
 }
 
-fn files(dir: &Path) -> impl Iterator<Item = (PathBuf, Option<Host>)> + use<> {
+fn files(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     let paths = fs::read_dir(dir).into_iter().flatten().flatten().map(|file| file.path());
-    let named = paths.filter(|path| path.extension().is_some_and(|it| it == "json"));
-    named.map(|path| {
-        let host = read(&path).and_then(|text| Host::parse(&text));
-        (path, host)
-    })
-}
-
-/// The text of a host's file. A link, a pipe or a large file was left by somebody else, and is not read.
-fn read(path: &Path) -> Option<Vec<u8>> {
-    let metadata = fs::symlink_metadata(path).ok()?;
-    let is_ours = metadata.is_file() && metadata.len() <= MAX_BYTES;
-    is_ours.then(|| fs::read(path).ok())?
+    paths.filter(|path| path.extension().is_some_and(|it| it == "json"))
 }
 
 #[cfg(test)]
@@ -145,11 +213,14 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let dir = folder(temp.path());
         fs::create_dir(&dir).unwrap();
-        // No process has the number of one that was waited for, for a while.
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
+        // The number of its process is that of another one by now.
         let left = dir.join("127.0.0.1:3001.json");
-        let text = json!({ "address": "127.0.0.1:3001", "token": "x", "pid": child.id() });
+        let text = json!({
+            "address": "127.0.0.1:3001",
+            "token": "x",
+            "pid": std::process::id(),
+            "is_locked": true,
+        });
         fs::write(&left, text.to_string()).unwrap();
         fs::write(dir.join("127.0.0.1:9.json"), "damaged").unwrap();
         std::os::unix::fs::symlink("/dev/zero", dir.join("127.0.0.1:8.json")).unwrap();
@@ -159,5 +230,39 @@ mod tests {
         assert!(!left.exists());
         let files: Vec<_> = fs::read_dir(&dir).unwrap().map(|it| it.unwrap().path()).collect();
         assert_eq!(files, std::slice::from_ref(&file.path));
+    }
+
+    #[test]
+    fn host_without_a_lock_is_known_by_its_process() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = folder(temp.path());
+        fs::create_dir(&dir).unwrap();
+        let write = |port: u16, pid: u32| {
+            let address = format!("127.0.0.1:{port}");
+            let text = json!({ "address": address, "token": "x", "pid": pid, "is_locked": false });
+            fs::write(dir.join(format!("{address}.json")), text.to_string()).unwrap();
+        };
+        // No process has the number of one that was waited for, for a while.
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        write(1, child.id());
+        write(2, std::process::id());
+        let ports: Vec<_> = running(temp.path()).iter().map(|host| host.address.port()).collect();
+        assert_eq!(ports, [2]);
+    }
+
+    #[test]
+    fn directory_of_hosts_that_leads_elsewhere_is_not_used() {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, elsewhere) = (temp.path().join("state"), temp.path().join("elsewhere"));
+        fs::create_dir(&state).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        fs::set_permissions(&elsewhere, Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder(&state)).unwrap();
+        let error = HostFile::write(&state, address("127.0.0.1:3001"), "x").unwrap_err();
+        assert!(error.to_string().ends_with("hosts` is a symbolic link"), "{error}");
+        let mode = fs::metadata(&elsewhere).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode, fs::read_dir(&elsewhere).unwrap().count()), (0o755, 0));
+        assert!(running(&state).is_empty());
     }
 }
