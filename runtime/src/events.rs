@@ -45,6 +45,7 @@ pub enum EventKind {
     /// Source files changed in content.
     Changed {
         /// The files, relative to the watched directory where possible.
+        #[serde(serialize_with = "lossy")]
         paths: Vec<PathBuf>,
     },
     /// A build started.
@@ -338,17 +339,32 @@ impl Default for EventBus {
     }
 }
 
-/// A time as events tell it: RFC 3339 with milliseconds.
+/// A time as events tell it: RFC 3339 with milliseconds. A time that RFC 3339 has no form for, from a
+/// clock that is wrong by millennia, is told as the nearest one that has.
 ///
 /// # Errors
 ///
-/// For times that no calendar has.
+/// The serializer's own.
 pub(crate) fn rfc3339<S: serde::Serializer>(
     time: &SystemTime,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    let time: jiff::Timestamp = (*time).try_into().map_err(serde::ser::Error::custom)?;
+    let nearest = match *time < SystemTime::UNIX_EPOCH {
+        true => jiff::Timestamp::UNIX_EPOCH,
+        false => jiff::Timestamp::MAX,
+    };
+    let time = jiff::Timestamp::try_from(*time).unwrap_or(nearest);
     serializer.collect_str(&format_args!("{time:.3}"))
+}
+
+/// Paths as text. A byte that is no UTF-8 becomes U+FFFD: JSON has no form for it, and a file with such
+/// a name must not end the stream of events.
+///
+/// # Errors
+///
+/// The serializer's own.
+fn lossy<S: serde::Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }
 
 /// Reads what [`rfc3339`] writes.

@@ -10,6 +10,21 @@
 //! (`wrt:plugin/handler`) need nothing but [`Runtime::add_handler`]; a host with a WIT world of its
 //! own describes it with [`Contract`] and uses [`Runtime::add_plugin`].
 //!
+//! # Compile wrt with optimization, in development too
+//!
+//! The compiler of components is one of wrt's dependencies. Cargo's default `dev` profile compiles
+//! dependencies without optimization; a component then takes some fifteen times as long to load, and
+//! the program is five times as large. [`Runtime::new`] writes a warning (`tracing`) when wrt was
+//! compiled so. This in the `Cargo.toml` of the workspace mends it, and costs one longer build:
+//!
+//! ```toml
+//! [profile.dev.package."*"]
+//! opt-level = 3
+//! debug = false
+//! debug-assertions = false
+//! overflow-checks = false
+//! ```
+//!
 //! # Features
 //!
 //! - `admin`: the module `admin`, a control plane to be served or mounted in an axum router.
@@ -61,5 +76,14 @@ pub use runtime::{
     AddError, BuildError, ControlError, HandlerHandle, HandlerStatus, Plugin, Runtime,
 };
 pub use supervisor::{RollbackRequest, Swap, SwapRequest};
-/// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!`.
+/// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!` (with
+/// `wasmtime_crate: wrt::wasmtime`).
+///
+/// A world whose WIT has `flags` does not compile with this alone: the code that `bindgen!` generates
+/// for them names the crate `wasmtime` whatever `wasmtime_crate` says. Such a host adds
+/// `wasmtime = "=48.0.8"`, the same version, to its own dependencies.
 pub use wasmtime;
+/// WASI as wrt links it, in the version that fits [`wasmtime`](crate::wasmtime).
+pub use wasmtime_wasi;
+/// `wasi:http` as wrt links it, in the version that fits [`wasmtime`](crate::wasmtime).
+pub use wasmtime_wasi_http;

@@ -1,12 +1,13 @@
 //! The facade: `Runtime` wires the parts together and is where an embedder begins.
 
 mod control;
+mod ending;
 mod handle;
 mod plugin;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -37,6 +38,7 @@ use crate::supervisor::{Guest, Mismatch, Orders, SupervisorHandle};
 
 pub use control::{ControlError, HandlerStatus};
 use control::{Controlled, LazyMark};
+use ending::Ending;
 pub use handle::HandlerHandle;
 pub use plugin::Plugin;
 
@@ -83,6 +85,7 @@ struct Inner {
     /// Locked for looking up and registration only, never by a call.
     handlers: Mutex<BTreeMap<HandlerName, Arc<Controlled>>>,
     tasks: TaskTracker,
+    ending: Ending,
     stop: CancellationToken,
 }
 
@@ -153,6 +156,7 @@ impl Runtime {
     /// When called outside of a tokio runtime, as soon as a handler is added.
     pub fn new(config: RuntimeConfig) -> Result<Self, BuildError> {
         config.check()?;
+        warn_of_slow_build();
         let engines = Engines::new(&config)?;
         let linkers = Linkers::new(&engines, |linker| host::link(linker, &config))
             .map_err(|source| BuildError::Link { source })?;
@@ -188,6 +192,7 @@ impl Runtime {
             everywhere,
             handlers: Mutex::default(),
             tasks: TaskTracker::new(),
+            ending: Ending::default(),
             stop: CancellationToken::new(),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -279,9 +284,13 @@ impl Runtime {
     }
 
     /// Serves HTTP/1.1 and HTTP/2 (without TLS) on `listener` until `stop` is ready; then closes
-    /// it and lets open connections finish for up to the longest drain of 30 seconds.
+    /// it and lets open connections finish for up to the longest `drain` of the handlers that there
+    /// are then, and one second more, in which clients are told of calls that were cut.
     ///
-    /// Returns how many connections had to be cut.
+    /// Returns how many connections had to be cut. A caller that gets another number than 0 should
+    /// tell somebody: those clients have lost an answer. With [`Runtime::begin_shutdown`] in `stop`,
+    /// calls of each handler are cut at the `drain` of that handler, and counted in
+    /// [`EventKind::Drained`](crate::EventKind::Drained).
     ///
     /// # Cancel safety
     ///
@@ -289,7 +298,11 @@ impl Runtime {
     pub async fn serve(&self, listener: TcpListener, stop: impl Future<Output = ()>) -> usize {
         let RuntimeConfig { max_connections, busy_poll, .. } = *self.inner.shared.config;
         let service = self.http_service();
-        ingress::serve(listener, service, max_connections, busy_poll, SHUTDOWN_DRAIN, stop).await
+        let stop = async {
+            stop.await;
+            self.longest_drain().saturating_add(CUT_GRACE)
+        };
+        ingress::serve(listener, service, max_connections, busy_poll, stop).await
     }
 
     /// Events from now on; see [`Event`]. A receiver that falls behind misses the oldest.
@@ -362,8 +375,12 @@ impl Runtime {
         self.inner.shared.stores.get()
     }
 
-    /// Ends the runtime: publishes nothing further, drains every handler within its deadline, and
-    /// finishes what is to be written to the cache directory and the history.
+    /// Ends the runtime: publishes nothing further, lets no calls in, drains every handler within its
+    /// own `drain`, and finishes what is to be written to the cache directory and the history.
+    ///
+    /// Call it after [`Runtime::serve`] has returned: it takes the handlers away from requests that
+    /// are still on their way. The `drain` of a handler counts from here, or from
+    /// [`Runtime::begin_shutdown`] where that was called before.
     ///
     /// # Cancel safety
     ///
@@ -386,7 +403,7 @@ impl Runtime {
         announce: impl FnOnce(&[Arc<Handler<G::Ready>>]) -> Result<(), TableError>,
     ) -> Result<Vec<Registered<G::Ready>>, AddError> {
         let inner = &self.inner;
-        if inner.stop.is_cancelled() {
+        if inner.stop.is_cancelled() || inner.ending.has_begun() {
             return Err(AddError::ShuttingDown);
         }
         // Held over the announcement, so that two registrations do not overwrite each other's
@@ -436,8 +453,23 @@ impl Runtime {
     }
 }
 
-/// Time that open connections get when serving stops; the default drain of a handler.
-const SHUTDOWN_DRAIN: Duration = Duration::from_secs(30);
+/// Says once that compiling takes long in this program: see the crate's documentation.
+fn warn_of_slow_build() {
+    static WARN: Once = Once::new();
+    if env!("WRT_OPT_LEVEL") == "0" {
+        WARN.call_once(|| {
+            tracing::warn!(
+                "wrt is compiled without optimization, and so is the compiler of components, unless \
+                 its own profile says otherwise: a component takes some fifteen times as long to \
+                 load; set `opt-level = 3` in `[profile.dev.package.\"*\"]` of the workspace"
+            );
+        });
+    }
+}
+
+/// Time that open connections get after the longest drain, so that clients hear of calls that were cut
+/// at its end; a guest that computes notices the cut within an epoch tick.
+const CUT_GRACE: Duration = Duration::from_secs(1);
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

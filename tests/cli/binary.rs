@@ -1,7 +1,7 @@
 //! Runs the binary: to its end, or as a server that tells events.
 
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
@@ -69,7 +69,8 @@ pub(crate) fn count(server: &ServerProcess, handler: &str, name: &str, from: usi
 /// A server whose signals and end are of interest, rather than its events.
 pub(crate) struct Signalled {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    /// Its standard error, unless that was closed or is a file.
+    stderr: Option<BufReader<ChildStderr>>,
     pub(crate) address: SocketAddr,
 }
 
@@ -80,9 +81,25 @@ impl Signalled {
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
         stderr.read_line(&mut line).unwrap();
-        let url = line.trim_end().strip_prefix("listening on http://");
+        let address = address(&line).unwrap_or_else(|| panic!("found {line:?}"));
+        Self { child, stderr: Some(stderr), address }
+    }
+
+    /// Starts `command`, which writes events to a pipe, and waits until they say where it serves.
+    pub(crate) fn start_by_events(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        // Byte by byte, so that what follows stays in the pipe.
+        let stdout = child.stdout.as_mut().unwrap();
+        while !line.ends_with('\n') {
+            let mut byte = [0];
+            stdout.read_exact(&mut byte).unwrap();
+            line.push(char::from(byte[0]));
+        }
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let url = event["url"].as_str().and_then(|url| url.strip_prefix("http://"));
         let address = url.unwrap_or_else(|| panic!("found {line:?}")).parse().unwrap();
-        Self { child, stderr, address }
+        Self { child, stderr: None, address }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -94,19 +111,44 @@ impl Signalled {
         self.child.stdout.take().unwrap()
     }
 
-    /// Reads standard error up to a line with `words`.
-    pub(crate) fn wait_for_line(&mut self, words: &str) {
+    /// Nobody reads its standard error from now on.
+    pub(crate) fn close_stderr(&mut self) {
+        self.stderr = None;
+    }
+
+    /// Reads standard error up to a line with `words`, which is returned.
+    pub(crate) fn wait_for_line(&mut self, words: &str) -> String {
         let mut line = String::new();
         while !line.contains(words) {
             line.clear();
-            assert_ne!(self.stderr.read_line(&mut line).unwrap(), 0, "no line with `{words}`");
+            let n = self.stderr.as_mut().unwrap().read_line(&mut line).unwrap();
+            assert_ne!(n, 0, "no line with `{words}`");
         }
+        line
+    }
+
+    /// Reads standard error to its end.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stderr.as_mut().unwrap().read_to_string(&mut rest).unwrap();
+        rest
     }
 
     /// Waits for its end.
     pub(crate) fn end(mut self) -> ExitStatus {
         self.child.wait().unwrap()
     }
+
+    /// Waits for its end without closing its streams before. Returns the exit status.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        // `Child::wait` closes standard input only.
+        self.child.wait().unwrap().code()
+    }
+}
+
+/// Where a host listens whose first line is `line`.
+fn address(line: &str) -> Option<SocketAddr> {
+    line.trim_end().strip_prefix("listening on http://")?.parse().ok()
 }
 
 impl Drop for Signalled {

@@ -95,6 +95,14 @@ impl Client {
         (length > 0).then_some(chunk)
     }
 
+    /// Whether the connection ends before the response does.
+    pub(crate) fn is_broken_off(&mut self) -> bool {
+        let mut rest = Vec::new();
+        // A reset tells it as well.
+        let ended = self.stream.read_to_end(&mut rest);
+        ended.is_err() || !rest.ends_with(b"0\r\n\r\n")
+    }
+
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).unwrap();

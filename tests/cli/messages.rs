@@ -42,7 +42,7 @@ fn check_rejected(bytes: &[u8], stage: &str, cause: &str, hints: &[&str]) {
     let expected = format!(
         "listening on http://127.0.0.1:[PORT]\n\
          error: rejected a new generation of `x` while {stage}\n  caused by: {cause}\n\
-         note: `x` has no active generation yet; its requests wait\n{hints}"
+         note: nothing is served\n{hints}"
     );
     check(&with_component(bytes), "x.wasm", 1, &expected);
 }

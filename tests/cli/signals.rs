@@ -1,14 +1,17 @@
 //! Signals end the server in order, a second one at once; a closed pipe does not end it.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use wrt_test_support::guests;
 
 use crate::binary::{Signalled, wrt};
 use crate::client::Client;
+use crate::project::Project;
+use crate::ready::readyz;
 
 /// Starts `wrt serve` of a guest that streams.
 fn start() -> Signalled {
@@ -82,4 +85,131 @@ fn closed_pipe_is_no_error_and_serving_goes_on() {
     server.wait_for_line("a call failed");
     server.signal(Signal::TERM);
     assert_eq!(server.end().code(), Some(0));
+}
+
+/// A project with two handlers that stream, `short` and `long`, which give calls a second and five
+/// minutes to end.
+fn project() -> Project {
+    let project = Project::empty();
+    fs::copy(guests::guest("slow_stream").unwrap(), project.path("a.wasm")).unwrap();
+    project.write(
+        "wrt.toml",
+        "[handler.short]\nsource = 'a.wasm'\nroute = '/short'\ndrain = '1s'\n\
+         [handler.long]\nsource = 'a.wasm'\nroute = '/long'\ndrain = '5m'\n",
+    );
+    project
+}
+
+/// Starts `wrt serve` of a project with a control plane, whose address is returned.
+fn start_controlled(project: &Project, flags: &[&str]) -> (Signalled, SocketAddr) {
+    let mut command = wrt(["serve", "--listen", ":0", "--admin", ":0"]);
+    command.args(flags).arg(project.root());
+    let mut server = Signalled::start(command);
+    let line = server.wait_for_line("control plane on ");
+    let admin = line.trim_end().strip_prefix("control plane on http://").unwrap();
+    (server, admin.parse().unwrap())
+}
+
+#[test]
+fn drain_of_each_handler_counts_from_the_signal_and_what_it_cuts_is_told() {
+    let project = project();
+    let (mut server, admin) = start_controlled(&project, &[]);
+    // Longer than any test waits, and longer than the other handler's drain.
+    let mut short = begin(&server, "/short?chunks=2&ms=600000");
+    let mut long = begin(&server, "/long?chunks=30&ms=100");
+    assert_eq!(readyz(admin), 200);
+    server.signal(Signal::TERM);
+    server.wait_for_line("stopping");
+    while readyz(admin) != 503 {}
+    server.wait_for_line("1 call was cut on generation 1");
+    assert!(short.is_broken_off());
+    let rest: Vec<u8> = std::iter::from_fn(|| long.chunk()).flatten().collect();
+    assert!(rest.ends_with(b"chunk 30\n"), "{}", String::from_utf8_lossy(&rest));
+    let rest = server.rest();
+    assert!(rest.contains("1 call and 0 connections were cut"), "{rest}");
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn load_balancer_is_told_before_the_listener_closes() {
+    let project = project();
+    let (mut server, admin) = start_controlled(&project, &["--pre-stop", "10m"]);
+    let mut early = begin(&server, "/short?chunks=10&ms=10");
+    while readyz(admin) != 200 {}
+    server.signal(Signal::TERM);
+    server.wait_for_line("stopping accepting connections in 600s");
+    while readyz(admin) != 503 {}
+    while early.chunk().is_some() {}
+    // A new connection, and one that stays open for a further request.
+    let mut late = begin(&server, "/short?chunks=10&ms=10");
+    while late.chunk().is_some() {}
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+}
+
+#[test]
+fn closed_terminal_ends_the_host_in_order_and_takes_its_token_along() {
+    // Nothing that could be read again: SIGHUP can only mean that the terminal has closed.
+    let state = tempfile::tempdir().unwrap();
+    let mut command = wrt(["serve", "--listen", ":0", "--admin", ":0"]);
+    command.arg(guests::guest("slow_stream").unwrap()).env("XDG_STATE_HOME", state.path());
+    let mut server = Signalled::start(command);
+    server.wait_for_line("control plane on ");
+    let hosts = state.path().join("wrt/hosts");
+    assert_eq!(fs::read_dir(&hosts).unwrap().count(), 1);
+    let mut client = begin(&server, "/?chunks=10&ms=100");
+    server.signal(Signal::HUP);
+    server.wait_for_line("stopping");
+    while client.chunk().is_some() {}
+    assert_eq!(server.wait(), Some(0));
+    assert_eq!(fs::read_dir(&hosts).unwrap().count(), 0);
+}
+
+#[test]
+fn hang_up_asks_a_host_with_a_manifest_to_read_it_again() {
+    let project = project();
+    let (mut server, _) = start_controlled(&project, &[]);
+    server.signal(Signal::HUP);
+    server.wait_for_line("SIGHUP");
+    // Comes with a write beyond the size that files may have, and ends whoever does not expect it.
+    server.signal(Signal::XFSZ);
+    let mut client = begin(&server, "/short?chunks=2&ms=10");
+    while client.chunk().is_some() {}
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(), Some(0));
+}
+
+/// Expects that `wrt COMMAND` takes along what builds when `signal` ends it.
+fn takes_its_build_along(command: &str, signal: Signal) {
+    let project = Project::empty();
+    let pid = project.path("pid");
+    // Whole when it has its name.
+    let build = "echo $$ > new && mv new pid && exec sleep 1000000";
+    let source = format!("source = {{ command = '{build}', output = 'x.wasm' }}");
+    project.write("wrt.toml", &format!("[handler.h]\n{source}\n"));
+    let mut wrt = wrt([command]);
+    if command == "dev" {
+        wrt.args(["--listen", ":0", "--admin", "off"]);
+    }
+    let mut child = wrt.arg(project.root()).stderr(Stdio::null()).spawn().unwrap();
+    let number = loop {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended before it built");
+        if let Ok(text) = fs::read_to_string(&pid) {
+            break Pid::from_raw(text.trim().parse().unwrap()).unwrap();
+        }
+    };
+    kill_process(Pid::from_child(&child), signal).unwrap();
+    child.wait().unwrap();
+    while test_kill_process(number).is_ok() {}
+}
+
+#[test]
+fn build_is_ended_with_the_host_that_wanted_it() {
+    takes_its_build_along("dev", Signal::TERM);
+}
+
+#[test]
+fn build_is_ended_with_its_command() {
+    takes_its_build_along("build", Signal::INT);
+    takes_its_build_along("build", Signal::HUP);
 }

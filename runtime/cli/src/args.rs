@@ -1,10 +1,12 @@
 //! The command line as it is typed; its help texts are the documentation of the commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use wrt::HandlerName;
 use wrt::config::{InvalidListenAddress, ListenAddress};
+use wrt::manifest::parse_duration;
 
 /// Said under the list of commands.
 const AFTER_HELP: &str = "\
@@ -12,7 +14,7 @@ Messages for people go to stderr, data to stdout. Colour is used on a terminal o
 `NO_COLOR` is set.
 
 Exit status:
-  0  success, also after SIGINT or SIGTERM
+  0  success, also after SIGINT or SIGTERM, and when a host's output could not be written
   1  the input is at fault: a handler does not build or does not fit, the manifest is bad, or a
      running host refused what it was asked for
   2  bad arguments, no running host, or an unexpected failure";
@@ -34,6 +36,11 @@ pub(crate) struct Cli {
 }
 
 impl Cli {
+    /// Whether the command serves until it is told to stop.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(&self.command, Command::Dev(_) | Command::Serve(_))
+    }
+
     /// Whether data goes to stdout as JSON lines.
     pub(crate) fn json(&self) -> bool {
         match &self.command {
@@ -62,8 +69,10 @@ pub(crate) enum Command {
     Dev(DevArgs),
     /// Serve handlers that are built already; needs no compiler of theirs.
     ///
-    /// SIGINT and SIGTERM stop accepting, let calls in flight finish within the handlers' `drain`
-    /// time, and exit with 0; a second one exits at once.
+    /// SIGINT and SIGTERM stop accepting, let the calls in flight of each handler finish within its
+    /// `drain`, say what was cut, and exit with 0; a second one exits at once. `/readyz` of the control
+    /// plane answers 503 from the first one on. SIGHUP does the same when a terminal closes, or when
+    /// there is no manifest that could be read again.
     #[command(after_help = PATH_HELP)]
     Serve(ServeArgs),
     /// Build every handler, in parallel, and compile what was built into the cache.
@@ -119,6 +128,11 @@ pub(crate) struct ListenArgs {
     /// [default: 127.0.0.1:3001, if it is free].
     #[arg(long, value_name = "HOST:PORT", value_parser = AdminAddress::parse)]
     pub(crate) admin: Option<AdminAddress>,
+    /// How long connections are still accepted after the first SIGINT or SIGTERM, while `/readyz` of
+    /// the control plane answers 503 already, so that a load balancer can notice [default: that of
+    /// the manifest, or 0s].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) pre_stop: Option<Duration>,
 }
 
 /// Where the control plane listens, if it does.

@@ -11,6 +11,7 @@ mod control;
 mod history;
 mod host;
 mod limits;
+pub(crate) mod load;
 mod ps;
 mod rollback;
 mod session;

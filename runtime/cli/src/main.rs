@@ -13,31 +13,45 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::exit::ExitStatus;
-use crate::output::Output;
+use crate::output::{Output, People};
 
 fn main() -> ExitCode {
     // clap prints its own errors and exits with 2, and with 0 for `--help`.
     let cli = args::Cli::parse();
     let env = |name: &str| std::env::var(name).ok();
-    start_log(&env);
-    let mut output = Output::new(cli.json(), &env);
-    match command::run(cli.command, &mut output, &env) {
-        Ok(status) => status.into(),
+    let mut output = match cli.is_host() {
+        false => Output::new(cli.json(), &env),
+        // Without threads nothing could be served either.
+        true => match Output::of_host(cli.json(), &env) {
+            Ok(output) => output,
+            Err(error) => {
+                let error = anyhow::Error::new(error).context("failed to start the output");
+                Output::new(cli.json(), &env).error(&error);
+                return ExitStatus::of(&error).into();
+            }
+        },
+    };
+    start_log(&env, output.people());
+    let status = match command::run(cli.command, &mut output, &env) {
+        Ok(status) => status,
         Err(error) => {
             let status = ExitStatus::of(&error);
             if status != ExitStatus::Success {
                 output.error(&error);
             }
-            status.into()
+            status
         }
-    }
+    };
+    output.finish();
+    status.into()
 }
 
-/// Diagnostics of wrt itself, on stderr, when `WRT_LOG` asks for them (`WRT_LOG=debug`).
-fn start_log(env: &dyn Fn(&str) -> Option<String>) {
+/// Diagnostics of wrt itself, for people, when `WRT_LOG` asks for them (`WRT_LOG=debug`); panics always.
+fn start_log(env: &dyn Fn(&str) -> Option<String>, people: People) {
+    people.hear_panics();
     let Some(filter) = env("WRT_LOG") else { return };
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(std::io::stderr)
+        .with_writer(people)
         .init();
 }

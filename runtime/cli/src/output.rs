@@ -3,46 +3,124 @@
 //! # Invariants
 //!
 //! 1. Nothing reaches a terminal unescaped that a guest, a compiler or a file could have written.
-//! 2. A closed pipe ends the writing to it, not the process: what is being served goes on.
+//! 2. A closed pipe ends the writing to it, not the process.
+//! 3. Nothing that a stream does stops or ends a host: it writes through a [`Spool`].
 
 mod event;
+mod spool;
+mod stream;
 pub(crate) mod style;
 mod table;
 
-use std::io::{self, ErrorKind, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use wrt::events::Event;
+use wrt::events::{Event, EventKind};
 use wrt::id::HandlerName;
 
+use crate::command::load::Loaded;
 use crate::diagnostics;
 use event::EventRenderer;
 pub(crate) use event::milliseconds;
+use spool::Rank;
+pub(crate) use stream::People;
+use stream::Stream;
 use style::{Style, escape};
 
+/// Longest time that the end of the process waits for streams to take what was said.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The same when somebody wants the process to end at once.
+const FLUSH_AT_ONCE: Duration = Duration::from_millis(100);
+
 /// Writes what a command has to say.
-pub(crate) struct Output<D = io::Stdout, P = io::Stderr> {
-    /// Where data goes; `None` once its reader has gone.
-    data: Option<D>,
-    people: P,
+pub(crate) struct Output {
+    data: Stream,
+    people: Stream,
     json: bool,
     style: Style,
     events: EventRenderer,
+    is_hurried: bool,
 }
 
 impl Output {
-    /// Output of this process; `env` looks up `NO_COLOR` and `TERM`.
+    /// Output of a command that does one thing and ends: it waits for its streams, and a stream
+    /// that takes no data is an error. `env` looks up `NO_COLOR` and `TERM`.
     pub(crate) fn new(json: bool, env: &dyn Fn(&str) -> Option<String>) -> Self {
-        let people = io::stderr();
-        let (no_color, term) = (env("NO_COLOR"), env("TERM"));
-        let style = Style::choose(people.is_terminal(), no_color.as_deref(), term.as_deref());
-        Self::with(io::stdout(), people, json, style)
+        let (data, people) = (Stream::direct(io::stdout()), Stream::direct(io::stderr()));
+        Self::with(data, people, json, Self::style(env))
     }
-}
 
-impl<D: Write, P: Write> Output<D, P> {
-    fn with(data: D, people: P, json: bool, style: Style) -> Self {
-        Self { data: Some(data), people, json, style, events: EventRenderer::new(style) }
+    /// Output of a host, which goes on whatever its streams do.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives neither descriptors nor threads.
+    pub(crate) fn of_host(json: bool, env: &dyn Fn(&str) -> Option<String>) -> io::Result<Self> {
+        let style = Self::style(env);
+        let people = stream::spooled_people(style)?;
+        let data = stream::spooled_data(people.clone(), style)?;
+        Ok(Self::with(Stream::Spooled(data), Stream::Spooled(people), json, style))
+    }
+
+    fn style(env: &dyn Fn(&str) -> Option<String>) -> Style {
+        let (no_color, term) = (env("NO_COLOR"), env("TERM"));
+        Style::choose(io::stderr().is_terminal(), no_color.as_deref(), term.as_deref())
+    }
+
+    fn with(data: Stream, people: Stream, json: bool, style: Style) -> Self {
+        let events = EventRenderer::new(style);
+        Self { data, people, json, style, events, is_hurried: false }
+    }
+
+    /// Where wrt's own diagnostics go: to people, without waiting for them where nothing else does.
+    pub(crate) fn people(&self) -> People {
+        self.people.people()
+    }
+
+    /// Refusals of the first components are final, as far as the host is concerned.
+    pub(crate) fn expect_no_retry(&mut self, loaded: &Loaded) {
+        self.events.expect_no_retry(loaded);
+    }
+
+    /// The host was asked to stop, and closes its listener after `pre_stop`.
+    pub(crate) fn stopping(&mut self, pre_stop: Duration) {
+        self.events.stopping();
+        let when = match pre_stop {
+            Duration::ZERO => String::new(),
+            pre_stop => format!(" accepting connections in {pre_stop:?}"),
+        };
+        self.say(&format!("stopping{when}: calls in flight finish first; again to stop at once"));
+    }
+
+    /// The host has stopped, `lasted` after it was asked to; so many `connections` were cut.
+    pub(crate) fn stopped(&mut self, lasted: Duration, connections: usize) {
+        let calls = self.events.cut_at_the_end();
+        let after = milliseconds(lasted.as_secs_f64() * 1e3);
+        if calls == 0 && connections == 0 {
+            return self.say(&format!("stopped after {after}; nothing was cut"));
+        }
+        let count = |n: usize, what: &str| match n {
+            1 => format!("1 {what}"),
+            n => format!("{n} {what}s"),
+        };
+        let (calls, connections) = (count(calls, "call"), count(connections, "connection"));
+        self.warn(&format!("stopped after {after}; {calls} and {connections} were cut"), &[]);
+    }
+
+    /// Somebody wants the process to end at once: its end hardly waits for the streams.
+    pub(crate) fn hurry(&mut self) {
+        self.is_hurried = true;
+    }
+
+    /// Waits a moment for the streams to take what was said.
+    pub(crate) fn finish(&mut self) {
+        let limit = if self.is_hurried { FLUSH_AT_ONCE } else { FLUSH };
+        let lost = self.data.finish(limit);
+        if lost > 0 {
+            self.warn(&format!("the last {lost} lines for stdout were not written"), &[]);
+        }
+        self.people.finish(limit);
     }
 
     /// Leaves room for the name of each handler that lines will be about.
@@ -54,16 +132,21 @@ impl<D: Write, P: Write> Output<D, P> {
     ///
     /// # Errors
     ///
-    /// When stdout takes no more data, other than by being closed.
+    /// When stdout takes no more data, other than by being closed; never of a host.
     pub(crate) fn event(&mut self, event: &Event) -> io::Result<()> {
-        let lines = self.events.render(event);
-        self.tell(&lines);
+        let (rank, lines) = (rank(event), self.events.render(event));
+        self.people.tell(rank, lines);
         if !self.json {
             return Ok(());
         }
-        let mut line = serde_json::to_string(event).map_err(io::Error::other)?;
-        line.push('\n');
-        self.data(&line)
+        match serde_json::to_string(event) {
+            Ok(line) => self.data.write(rank, line + "\n"),
+            // A defect of wrt, which is no reason to end anything.
+            Err(error) => {
+                self.warn(&format!("an event could not be written as JSON: {error}"), &[]);
+                Ok(())
+            }
+        }
     }
 
     /// Says one thing to people that is no event.
@@ -168,30 +251,30 @@ impl<D: Write, P: Write> Output<D, P> {
     ///
     /// # Errors
     ///
-    /// When stdout takes no more data, other than by being closed.
+    /// When stdout takes no more data, other than by being closed; never of a host.
     pub(crate) fn data(&mut self, text: &str) -> io::Result<()> {
-        let Some(data) = &mut self.data else { return Ok(()) };
-        // Flushed by the line: a reader at the other end of a pipe acts on each.
-        match data.write_all(text.as_bytes()).and_then(|()| data.flush()) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
-                self.data = None;
-                Ok(())
-            }
-            result => result,
-        }
+        self.data.write(Rank::Lifecycle, text.to_owned())
     }
 
     fn tell(&mut self, text: &str) {
-        // Nobody is left to be told when stderr is gone, and serving goes on.
-        let _ = self.people.write_all(text.as_bytes()).and_then(|()| self.people.flush());
+        self.people.tell(Rank::Lifecycle, text.to_owned());
+    }
+}
+
+/// How much the lines about `event` matter.
+fn rank(event: &Event) -> Rank {
+    match event.kind {
+        EventKind::Log { .. } => Rank::Log,
+        EventKind::CallFailed { .. } => Rank::Failure,
+        _ => Rank::Lifecycle,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{ErrorKind, Write};
+    use std::sync::{Arc, Mutex};
     use std::time::SystemTime;
-
-    use wrt::events::EventKind;
 
     use super::*;
 
@@ -200,12 +283,39 @@ mod tests {
         Event { kind, time: SystemTime::UNIX_EPOCH, handler: None, cause: None }
     }
 
-    /// Refuses each write with `kind`, and counts them.
-    struct Closed(ErrorKind, usize);
+    /// What was written, for the test to look at.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Written {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Written {
+        fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(piece)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Refuses each write with an error, and counts the writes.
+    #[derive(Clone)]
+    struct Closed(ErrorKind, Arc<Mutex<usize>>);
+
+    impl Closed {
+        fn with(kind: ErrorKind) -> Self {
+            Self(kind, Arc::default())
+        }
+    }
 
     impl Write for Closed {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            self.1 += 1;
+            *self.1.lock().unwrap() += 1;
             Err(self.0.into())
         }
 
@@ -214,55 +324,76 @@ mod tests {
         }
     }
 
+    fn output(
+        data: impl Write + Send + 'static,
+        people: impl Write + Send + 'static,
+        json: bool,
+    ) -> Output {
+        Output::with(Stream::direct(data), Stream::direct(people), json, Style::PLAIN)
+    }
+
     #[test]
     fn people_read_lines_and_programs_read_json() {
-        let (mut data, mut people) = (Vec::new(), Vec::new());
-        let mut output = Output::with(&mut data, &mut people, true, Style::PLAIN);
+        let (data, people) = (Written::default(), Written::default());
+        let mut output = output(data.clone(), people.clone(), true);
         output.event(&listening()).unwrap();
         output.say("adding\u{1b} the target");
+        assert_eq!(people.text(), "listening on http://127.0.0.1:3000\nadding\\u{1b} the target\n");
         assert_eq!(
-            String::from_utf8(people).unwrap(),
-            "listening on http://127.0.0.1:3000\nadding\\u{1b} the target\n"
-        );
-        assert_eq!(
-            String::from_utf8(data).unwrap(),
+            data.text(),
             "{\"event\":\"listening\",\"url\":\"http://127.0.0.1:3000\",\
              \"time\":\"1970-01-01T00:00:00.000Z\"}\n"
         );
     }
 
     #[test]
+    fn event_of_any_year_and_any_path_is_written() {
+        use std::os::unix::ffi::OsStrExt as _;
+
+        let data = Written::default();
+        let mut output = output(data.clone(), Written::default(), true);
+        let odd = std::path::Path::new(std::ffi::OsStr::from_bytes(b"odd\xff.rs")).to_owned();
+        let mut changed = listening();
+        changed.kind = EventKind::Changed { paths: vec![odd] };
+        changed.time = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 40);
+        output.event(&changed).unwrap();
+        assert_eq!(
+            data.text(),
+            "{\"event\":\"changed\",\"paths\":[\"odd\u{fffd}.rs\"],\
+             \"time\":\"9999-12-30T22:00:00.999Z\"}\n"
+        );
+    }
+
+    #[test]
     fn without_json_stdout_stays_empty() {
-        let (mut data, mut people) = (Vec::new(), Vec::new());
-        let mut output = Output::with(&mut data, &mut people, false, Style::PLAIN);
+        let (data, people) = (Written::default(), Written::default());
+        let mut output = output(data.clone(), people.clone(), false);
         output.event(&listening()).unwrap();
-        assert!(data.is_empty() && !people.is_empty());
+        assert!(data.text().is_empty() && !people.text().is_empty());
     }
 
     #[test]
     fn closed_pipe_is_no_error_and_is_not_tried_again() {
-        let mut data = Closed(ErrorKind::BrokenPipe, 0);
-        let mut people = Vec::new();
-        let mut output = Output::with(&mut data, &mut people, true, Style::PLAIN);
+        let (data, people) = (Closed::with(ErrorKind::BrokenPipe), Written::default());
+        let mut output = output(data.clone(), people.clone(), true);
         output.event(&listening()).unwrap();
         output.event(&listening()).unwrap();
-        assert_eq!(data.1, 1);
-        assert_eq!(String::from_utf8(people).unwrap().lines().count(), 2);
+        assert_eq!(*data.1.lock().unwrap(), 1);
+        assert_eq!(people.text().lines().count(), 2);
     }
 
     #[test]
-    fn full_disk_is_an_error() {
-        let mut output =
-            Output::with(Closed(ErrorKind::StorageFull, 0), Vec::new(), true, Style::PLAIN);
+    fn full_disk_is_an_error_of_a_command_that_ends() {
+        let mut output = output(Closed::with(ErrorKind::StorageFull), Written::default(), true);
         assert_eq!(output.event(&listening()).unwrap_err().kind(), ErrorKind::StorageFull);
     }
 
     #[test]
     fn lost_stderr_stops_nothing() {
-        let mut output =
-            Output::with(Vec::new(), Closed(ErrorKind::BrokenPipe, 0), true, Style::PLAIN);
+        let data = Written::default();
+        let mut output = output(data.clone(), Closed::with(ErrorKind::BrokenPipe), true);
         output.event(&listening()).unwrap();
         output.error(&anyhow::anyhow!("x"));
-        assert!(output.data.is_some_and(|data| !data.is_empty()));
+        assert!(!data.text().is_empty());
     }
 }

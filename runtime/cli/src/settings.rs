@@ -1,6 +1,7 @@
 //! Arguments and project, resolved into what a command does: arguments come before the manifest.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use wrt::config::ListenAddress;
 use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
@@ -66,6 +67,10 @@ pub(crate) struct HostSettings {
     pub(crate) runtime: RuntimeConfig,
     /// Whether a replaced file is swapped in.
     pub(crate) watch: bool,
+    /// How long connections are still accepted after a signal has asked to stop.
+    pub(crate) pre_stop: Duration,
+    /// Whether there is a manifest, which SIGHUP asks to be read again.
+    pub(crate) has_manifest: bool,
     /// How to build; `None` serves what is built already.
     pub(crate) build: Option<BuildSettings>,
 }
@@ -76,7 +81,7 @@ pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectE
     // The header is there in `dev` whatever the manifest says: it is how an author sees a swap.
     let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest, env);
     let build = Some(build_settings(&args.compiler));
-    Ok(host(project, &args.listen, runtime, env, true, build))
+    Ok(host(project, &args.project, &args.listen, runtime, env, true, build))
 }
 
 /// Settings of `wrt serve`.
@@ -87,7 +92,7 @@ pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, Proj
     // A developer's host begins with what the sources give; one that serves, with what was confirmed.
     let state_dir = state_dir(&project.manifest.host, env);
     runtime.state_dir = state_dir.map(|dir| project_dir(&dir, &args.project.path));
-    Ok(host(project, &args.listen, runtime, env, args.watch, None))
+    Ok(host(project, &args.project, &args.listen, runtime, env, args.watch, None))
 }
 
 /// Settings of `wrt build`; the runtime is the one that `serve` would have, so that it finds what
@@ -124,6 +129,7 @@ fn manifest_if_there(dir: &Path, env: Env<'_>) -> Result<Manifest, ProjectError>
 
 fn host(
     project: Project,
+    at: &ProjectArgs,
     args: &ListenArgs,
     runtime: RuntimeConfig,
     env: Env<'_>,
@@ -137,7 +143,19 @@ fn host(
         Some(AdminAddress::At(address)) => AdminSettings::At(address.clone()),
         None => AdminSettings::IfFree(usual_admin()),
     };
-    HostSettings { project, listen, admin, state_dir, runtime, watch, build }
+    let pre_stop = args.pre_stop.or(section.pre_stop).unwrap_or_default();
+    let has_manifest = at.path.join(MANIFEST).is_file();
+    HostSettings {
+        project,
+        listen,
+        admin,
+        state_dir,
+        runtime,
+        watch,
+        pre_stop,
+        has_manifest,
+        build,
+    }
 }
 
 fn usual_admin() -> ListenAddress {

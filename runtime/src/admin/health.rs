@@ -10,8 +10,11 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Every handler has a generation, unless its first one waits for a call.
+/// Every handler can answer, and the runtime is not about to end.
 pub(super) async fn readyz(State(shared): State<Shared>) -> Result<&'static str, Problem> {
+    if shared.runtime.is_ending() {
+        return Err(Problem::stopping());
+    }
     let statuses = shared.runtime.statuses();
     let waiting: Vec<_> = statuses.iter().filter(|status| !status.is_ready()).collect();
     if waiting.is_empty() {

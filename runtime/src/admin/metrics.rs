@@ -47,8 +47,7 @@ pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
     let mut page = Page::default();
     page.metric("wrt_handlers", "gauge", "Handlers.").value("", statuses.len());
     let n_ready = statuses.iter().filter(|status| status.is_ready()).count();
-    page.metric("wrt_handlers_ready", "gauge", "Handlers that answer without waiting.")
-        .value("", n_ready);
+    page.metric("wrt_handlers_ready", "gauge", "Handlers that can answer.").value("", n_ready);
     page.metric("wrt_handler_generation", "gauge", "Number of the active generation.");
     for status in &statuses {
         if let Some(serving) = status.serving {

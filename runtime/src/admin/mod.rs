@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET  /healthz                        the process answers
-//! GET  /readyz                         every handler that is to be ready has a generation
+//! GET  /readyz                         every handler can answer, and the runtime is not about to end
 //! GET  /metrics                        Prometheus' text form
 //! GET  /v1/handlers                    {"handlers": [status …]}
 //! GET  /v1/handlers/{name}             status
@@ -148,5 +148,9 @@ pub fn router(runtime: Runtime, config: AdminConfig) -> Router {
 ///
 /// Dropping the future closes the listener and every connection at once.
 pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Output = ()>) -> usize {
-    ingress::serve_tower(listener, router, MAX_CONNECTIONS, DRAIN, stop).await
+    let stop = async {
+        stop.await;
+        DRAIN
+    };
+    ingress::serve_tower(listener, router, MAX_CONNECTIONS, stop).await
 }

@@ -105,8 +105,13 @@ impl Problem {
     }
 
     pub(super) fn not_ready(waiting: usize, all: usize) -> Self {
-        let detail = format!("{waiting} of {all} handlers have no active generation yet");
+        let detail = format!("{waiting} of {all} handlers cannot answer yet");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail)
+    }
+
+    pub(super) fn stopping() -> Self {
+        let detail = "this host is about to stop";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down", detail)
     }
 
     pub(super) fn internal(detail: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use tokio::time::sleep_until;
 
 use super::hints::{Hints, Inbox, Touch};
@@ -29,6 +30,10 @@ const CUT_QUIET: Duration = Duration::from_millis(500);
 
 /// Bytes of a file that is read: the largest component that the runtime compiles.
 const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Looks of all files at once. Each takes a thread and the memory for a whole file, and the thousands
+/// of files that a host may follow are all looked at when it starts.
+static LOOKS: Semaphore = Semaphore::const_new(16);
 
 /// What the loop of [`Follow`] waits for.
 enum Event {
@@ -133,7 +138,11 @@ impl Follow {
     /// Looks at the file; gives back `pending` when it is not the time to say anything yet.
     async fn look(&mut self, pending: Pending) -> Result<Option<Pending>, Gone> {
         let path = self.path.clone();
-        let found = with(&self.eye, move |eye| eye.look(&path)).await;
+        let found = {
+            // It is never closed; without a permit the look is only one too many.
+            let _permit = LOOKS.acquire().await;
+            with(&self.eye, move |eye| eye.look(&path)).await
+        };
         let name = self.path.file_name().unwrap_or_default().display().to_string();
         let limit = lock(&self.eye).limit.take();
         if let Some(message) = limit {

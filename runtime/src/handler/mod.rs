@@ -5,8 +5,8 @@ mod admission;
 mod report;
 pub(crate) mod table;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
@@ -30,6 +30,8 @@ pub(crate) struct Handler<R> {
     admission: Admission,
     /// Longest time a call waits for the first generation.
     first_timeout: Duration,
+    /// When the runtime began to shut down: the handler's drain counts from here.
+    ending_since: OnceLock<tokio::time::Instant>,
 }
 
 /// A call that may run: admitted, and inside a generation until it is dropped.
@@ -66,7 +68,8 @@ impl<R> Handler<R> {
     ) -> Self {
         let admission =
             Admission::new(config.places(), config.queue, config.queue_timeout, everywhere);
-        Self { active: ActiveCell::new(), admission, config, first_timeout }
+        let (active, ending_since) = (ActiveCell::new(), OnceLock::new());
+        Self { active, admission, config, first_timeout, ending_since }
     }
 
     pub(crate) fn name(&self) -> &HandlerName {
@@ -75,6 +78,17 @@ impl<R> Handler<R> {
 
     pub(crate) fn config(&self) -> &HandlerConfig {
         &self.config
+    }
+
+    /// Starts the clock of the handler's drain, unless it runs already. Calls are let in as before.
+    pub(crate) fn begin_ending(&self) {
+        let _ = self.ending_since.get_or_init(tokio::time::Instant::now);
+    }
+
+    /// Time that calls of a generation that is closed now get to end.
+    pub(crate) fn drain(&self) -> Duration {
+        let since = self.ending_since.get();
+        self.config.drain.saturating_sub(since.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 
     /// The swap point, for the supervisor.

@@ -43,7 +43,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// with which players and downloads that are paused have learned to live.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Serves `listener` until `stop` is ready, then lets open connections finish for `drain`.
+/// Serves `listener` until `stop` is ready, then lets open connections finish for the time that `stop`
+/// gives.
 ///
 /// Its threads stay awake for `busy_poll` after each answer; zero lets them sleep. Returns the number of
 /// connections that were still open and have been cut.
@@ -52,8 +53,7 @@ pub(crate) async fn serve(
     service: HttpService,
     max_connections: usize,
     busy_poll: Duration,
-    drain: Duration,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Duration>,
 ) -> usize {
     let awake = (!busy_poll.is_zero()).then(|| Awake::new(busy_poll));
     let answered = awake.as_ref().map(Awake::answered);
@@ -68,7 +68,7 @@ pub(crate) async fn serve(
             Ok::<_, Infallible>(response)
         }
     });
-    serve_any(listener, respond, max_connections, drain, stop).await
+    serve_any(listener, respond, max_connections, stop).await
 }
 
 /// [`serve`] for a `tower` service.
@@ -77,8 +77,7 @@ pub(crate) async fn serve_tower<S, B>(
     listener: TcpListener,
     service: S,
     max_connections: usize,
-    drain: Duration,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Duration>,
 ) -> usize
 where
     S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -88,15 +87,14 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let service = hyper_util::service::TowerToHyperService::new(service);
-    serve_any(listener, service, max_connections, drain, stop).await
+    serve_any(listener, service, max_connections, stop).await
 }
 
 async fn serve_any<S, B>(
     listener: TcpListener,
     service: S,
     max_connections: usize,
-    drain: Duration,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = Duration>,
 ) -> usize
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -109,10 +107,10 @@ where
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
-    loop {
+    let drain = loop {
         // Cancel-safe: a permit or connection that loses is dropped before a byte was read.
         tokio::select! {
-            () = &mut stop => break,
+            drain = &mut stop => break drain,
             accepted = accept(&listener, &places) => {
                 if let Some((stream, place)) = accepted {
                     connections.spawn(connection(stream, place, service.clone(), &graceful));
@@ -121,7 +119,7 @@ where
             // Reaped as they end, so that the set holds open connections only.
             Some(_) = connections.join_next() => {}
         }
-    }
+    };
     drop(listener);
     let finished = tokio::time::timeout(drain, graceful.shutdown()).await.is_ok();
     let cut = if finished { 0 } else { connections.len() };

@@ -24,7 +24,7 @@ use crate::config::{HandlerConfig, ListenAddress};
 use crate::id::HandlerName;
 
 pub use problem::{ManifestError, Position, Problem};
-pub use project::{Project, ProjectError, library_name};
+pub use project::{Project, ProjectError, is_component, library_name};
 pub use quantity::{InvalidDuration, InvalidSize, parse_duration, parse_size};
 
 use section::{Reader, Section};
@@ -59,6 +59,8 @@ pub struct HostSection {
     pub compile_memory: Option<u64>,
     /// Where the host leaves what outlives it.
     pub state_dir: Option<PathBuf>,
+    /// How long connections are still accepted after the host was asked to stop.
+    pub pre_stop: Option<Duration>,
 }
 
 /// `[cache]`: room for compiled code.
@@ -169,6 +171,7 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         "compile_timeout",
         "compile_memory",
         "state_dir",
+        "pre_stop",
     ];
     reader.refuse_unknown(host, &known, &later);
     HostSection {
@@ -180,6 +183,7 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
             .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
         compile_memory: reader.parsed(host, "compile_memory", parse_size),
         state_dir: reader.path(host, "state_dir"),
+        pre_stop: reader.parsed(host, "pre_stop", parse_duration),
     }
 }
 

@@ -163,8 +163,8 @@ impl Project {
     }
 
     fn from_component(path: &Path) -> Result<Self, ProjectError> {
-        match (path.extension(), path.file_stem()) {
-            (Some(extension), Some(stem)) if extension.eq_ignore_ascii_case("wasm") => {
+        match path.file_stem() {
+            Some(stem) if is_component(path) => {
                 let source = HandlerSource::Path(path.to_owned());
                 Self::single(&stem.to_string_lossy(), path, source, parent(path))
             }
@@ -202,6 +202,26 @@ fn parent(path: &Path) -> PathBuf {
         Some(parent) if parent != Path::new("") => parent.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// Whether `path` means a component file rather than a package's directory: by its extension in any
+/// case, whether it is there or not, and whatever its name is by its first bytes.
+#[must_use]
+pub fn is_component(path: &Path) -> bool {
+    let is_named = path.extension().is_some_and(|it| it.eq_ignore_ascii_case("wasm"));
+    match is_named {
+        true => !path.join("Cargo.toml").is_file(),
+        false => path.is_file() && begins_as_wasm(path).unwrap_or(false),
+    }
+}
+
+/// A core module begins so as well, and is refused with a better message later.
+fn begins_as_wasm(path: &Path) -> io::Result<bool> {
+    use std::io::Read as _;
+
+    let mut start = Vec::new();
+    std::fs::File::open(path)?.take(4).read_to_end(&mut start)?;
+    Ok(start == b"\0asm")
 }
 
 /// Name of the library artifact of the package whose `Cargo.toml` has `text`: `lib.name`, or the

@@ -140,7 +140,8 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
     check(
         "[host]\ncolour = 1",
         "4:1: unknown key `colour` in `[host]` (the known keys are `listen`, \
-         `busy_poll`, `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`)",
+         `busy_poll`, `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`, \
+         `pre_stop`)",
     );
     check(
         "[host]\nbusy_poll = '2s'",

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 use tokio_util::sync::CancellationToken;
 
 use super::Runtime;
 use crate::config::{HandlerConfig, InstanceMode, Route};
-use crate::error::{Hint, Rejected};
+use crate::error::{Hint, Rejected, chain};
 use crate::events::Serving;
 use crate::handler::Handler;
 use crate::history::{HandlerHistory, Record};
@@ -40,13 +41,17 @@ pub struct HandlerStatus {
     pub is_confirmed: bool,
     /// Whether its first component waits for a first call, so that it is ready without one.
     pub is_lazy: bool,
+    /// Why a first call would find nothing to run, for a handler that waits for it: its file cannot be
+    /// read or is no component, or was refused and has not changed since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl HandlerStatus {
-    /// Whether a call would not wait for a first generation that should be there already.
+    /// Whether a call would be answered, as far as is known without loading anything.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.serving.is_some() || self.is_lazy
+        self.serving.is_some() || self.is_lazy && self.problem.is_none()
     }
 }
 
@@ -112,6 +117,7 @@ trait Observed: Send + Sync {
     fn config(&self) -> &HandlerConfig;
     fn serving(&self) -> Option<Serving>;
     fn in_flight(&self) -> usize;
+    fn begin_ending(&self);
 }
 
 impl<R: Send + Sync + 'static> Observed for Handler<R> {
@@ -125,6 +131,10 @@ impl<R: Send + Sync + 'static> Observed for Handler<R> {
 
     fn in_flight(&self) -> usize {
         self.active().in_flight()
+    }
+
+    fn begin_ending(&self) {
+        self.begin_ending();
     }
 }
 
@@ -166,8 +176,23 @@ impl Controlled {
         self.stop.cancel();
     }
 
+    /// Starts the clock of its drain. Returns what stops its supervisor.
+    pub(super) fn begin_ending(&self) -> CancellationToken {
+        self.handler.begin_ending();
+        self.stop.clone()
+    }
+
+    /// Time that its calls get to end when the runtime ends.
+    pub(super) fn drain(&self) -> Duration {
+        self.handler.config().drain
+    }
+
     fn status(&self) -> HandlerStatus {
         let (config, serving) = (self.handler.config(), self.handler.serving());
+        let problem = match serving {
+            None => self.supervisor.problem(),
+            Some(_) => None,
+        };
         HandlerStatus {
             name: config.name.clone(),
             route: config.route.clone(),
@@ -177,6 +202,7 @@ impl Controlled {
             draining: self.supervisor.draining(),
             is_confirmed: serving.is_some_and(|it| self.supervisor.is_confirmed(it.generation)),
             is_lazy: self.is_lazy.is_set(),
+            problem,
         }
     }
 
@@ -287,6 +313,26 @@ impl Runtime {
     /// Nothing changes, dropped or not.
     pub async fn history(&self, name: &HandlerName) -> Option<Vec<Record>> {
         Some(self.controlled(name).ok()?.history().records().to_vec())
+    }
+
+    /// Compiles what waits for the first call of the handler called `name` into the cache directory,
+    /// unless nothing waits or its code is there; on a thread that gives way to everything else. A
+    /// component that cannot be compiled makes the handler not ready, with that reason.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError`] when there is no such handler, or what waits cannot be read or compiled.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun goes on.
+    pub async fn compile_ahead(&self, name: &HandlerName) -> Result<(), ControlError> {
+        let known = self.controlled(name)?;
+        let Some(source) = known.supervisor.waits_for_a_call() else { return Ok(()) };
+        let Err(source) = self.precompile(source, true).await else { return Ok(()) };
+        known.supervisor.cannot_load(chain(&source));
+        let serving = known.handler.serving();
+        Err(ControlError::Rejected(Rejected { handler: name.clone(), serving, source }))
     }
 
     /// Whether there is a handler called `name`.

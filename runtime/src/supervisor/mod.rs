@@ -5,6 +5,7 @@
 pub(crate) mod book;
 mod bring;
 mod hand_over;
+mod lazy;
 mod mailbox;
 mod past;
 mod protocol;
@@ -35,6 +36,7 @@ use crate::history::HandlerHistory;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::snapshot::{Keeps, Restored, Snapshot};
 use book::Book;
+use lazy::Lazy;
 use mailbox::{Mailbox, Put};
 pub(crate) use protocol::Mismatch;
 #[cfg(test)]
@@ -184,6 +186,7 @@ pub(crate) struct SupervisorHandle {
     mailbox: Arc<Mailbox<Operation>>,
     confirms: mpsc::Sender<Confirm>,
     draining: Arc<AtomicUsize>,
+    lazy: Arc<Lazy>,
     book: Book,
 }
 
@@ -226,8 +229,10 @@ impl SupervisorHandle {
         let draining = Arc::default();
         let book = orders.book.clone();
         let (taken, told) = (Arc::clone(&mailbox), Arc::clone(&draining));
-        let task = task::Task::new(guest, handler, orders, taken, confirming, told);
-        (Self { name, mailbox, confirms, draining, book }, task)
+        let lazy = Arc::<Lazy>::default();
+        let waits = Arc::clone(&lazy);
+        let task = task::Task::new(guest, handler, orders, taken, confirming, told, waits);
+        (Self { name, mailbox, confirms, draining, lazy, book }, task)
     }
 
     /// Replaces what the handler runs, when the running operation is done; the latest request wins.
@@ -247,6 +252,9 @@ impl SupervisorHandle {
     /// [`swap`](Self::swap) for those who need not wait; the answer comes to nobody if the runtime
     /// is shutting down.
     pub(crate) fn swap_aside(&self, request: SwapRequest) -> oneshot::Receiver<Answer> {
+        if request.is_lazy {
+            self.lazy.waits(request.source.clone());
+        }
         self.put(Request::Swap(request))
     }
 
@@ -274,6 +282,22 @@ impl SupervisorHandle {
         let (told, confirmed) = oneshot::channel();
         self.confirms.send(told).await.ok()?;
         confirmed.await.ok()?
+    }
+
+    /// What waits for a first call, if anything does.
+    pub(crate) fn waits_for_a_call(&self) -> Option<Source> {
+        self.lazy.source()
+    }
+
+    /// What waits for a first call cannot be loaded, for the reason `why`.
+    pub(crate) fn cannot_load(&self, why: String) {
+        self.lazy.refused(why);
+    }
+
+    /// Why a first call would find nothing to run, as far as is known without loading anything. The
+    /// version that was confirmed before this start does without the file.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.lazy.problem().filter(|_| self.book.to_boot().is_none())
     }
 
     /// Replaced generations whose calls have not ended yet.

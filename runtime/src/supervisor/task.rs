@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::book::Book;
 use super::bring::Bring;
+use super::lazy::Lazy;
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
 use super::protocol::Way;
@@ -52,6 +53,8 @@ pub(super) struct Task<G: Guest> {
     confirms: mpsc::Receiver<Confirm>,
     /// How many generations drain, for others to read.
     told_draining: Arc<AtomicUsize>,
+    /// What waits for a first call, for others to read.
+    pub(super) lazy: Arc<Lazy>,
     #[cfg(test)]
     pub(super) bug: Option<super::Bug>,
 }
@@ -86,6 +89,7 @@ impl<G: Guest> Task<G> {
         mailbox: Arc<Mailbox<Operation>>,
         confirms: mpsc::Receiver<Confirm>,
         told_draining: Arc<AtomicUsize>,
+        lazy: Arc<Lazy>,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, stop } = orders;
         let states = States::new(handler.config().max_state);
@@ -108,6 +112,7 @@ impl<G: Guest> Task<G> {
             trial: None,
             confirms,
             told_draining,
+            lazy,
             #[cfg(test)]
             bug: None,
         }
@@ -164,34 +169,7 @@ impl<G: Guest> Task<G> {
         self.shut_down().await;
     }
 
-    /// A lazy request waits for the first call, and is tried again for the next one when it was
-    /// refused: its file may have been mended.
-    async fn swap_when_wanted(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
-        let mut outcome = None;
-        while request.is_lazy && self.handler.serving().is_none() {
-            // Cancel-safe: nothing is taken from either.
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                () = self.mailbox.waiting() => {
-                    return outcome.unwrap_or(Ok(Swap::Superseded));
-                }
-                () = self.handler.active().wanted() => {}
-            }
-            let attempt = self.swap(request.clone(), stop).await;
-            if attempt.is_ok() {
-                return attempt;
-            }
-            self.handler.active().refuse_waiting();
-            outcome = Some(attempt);
-        }
-        match outcome {
-            Some(outcome) => outcome,
-            None => self.swap(request, stop).await,
-        }
-    }
-
-    async fn swap(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
+    pub(super) async fn swap(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
         loop {
             let request = request.clone();
             let cause = request.cause.clone();
@@ -366,7 +344,7 @@ impl<G: Guest> Task<G> {
     pub(super) fn drain_aside(&mut self, previous: Arc<Generation<G::Ready>>) {
         let (guest, bus, handler) =
             (Arc::clone(&self.guest), self.bus.clone(), Arc::clone(&self.handler));
-        let deadline = handler.config().drain;
+        let deadline = handler.drain();
         #[cfg(test)]
         let deadline = match self.bug {
             Some(super::Bug::DrainWithoutDeadline) => Duration::MAX,
@@ -386,15 +364,11 @@ impl<G: Guest> Task<G> {
             };
             self.book.rejected(number, digest, cause, &source);
         }
-        self.emit(
-            cause,
-            EventKind::Rejected {
-                stage: source.stage(),
-                error: chain(&source),
-                hints: source.hints(),
-                serving,
-            },
-        );
+        // The end of the host is no news about a candidate; whoever asked for it is told by the answer.
+        if !(matches!(source, StageError::ShuttingDown) && self.stop.is_cancelled()) {
+            let (stage, error, hints) = (source.stage(), chain(&source), source.hints());
+            self.emit(cause, EventKind::Rejected { stage, error, hints, serving });
+        }
         self.book.flush().await;
         Rejected { handler, serving, source }
     }

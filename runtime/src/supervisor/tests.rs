@@ -256,6 +256,41 @@ async fn stopping_drains_the_last_generation_and_refuses_further_swaps() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn last_drain_counts_from_the_beginning_of_the_end_and_lets_calls_in_until_then() {
+    let mut harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let held = harness.handler.enter().await.unwrap();
+    harness.handler.begin_ending();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(harness.answer().await, "one");
+    harness.stop.cancel();
+    held.pass.cut().cancelled().await;
+    drop(held);
+    harness.tasks.close();
+    harness.tasks.wait().await;
+    let drained = harness.kinds().into_iter().find_map(|kind| match kind {
+        EventKind::Drained { cut, waited_ms, .. } => Some((cut, waited_ms)),
+        _ => None,
+    });
+    // Ten seconds in all, of which eight were over.
+    assert_eq!(drained, Some((1, 2000.0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_that_waits_for_a_first_call_is_ended_without_a_word() {
+    let mut harness = harness(2);
+    let request = SwapRequest::new(Source::bytes("one"), "a test asked").lazily();
+    let answer = harness.handle.swap_aside(request);
+    tokio::task::yield_now().await;
+    harness.stop.cancel();
+    harness.tasks.close();
+    harness.tasks.wait().await;
+    let refused = answer.await.map(|answer| answer.map_err(|rejected| rejected.source));
+    assert!(!matches!(refused, Ok(Ok(_))), "nobody called");
+    assert!(harness.kinds().is_empty(), "the end of the host is no news of a candidate");
+}
+
+#[tokio::test(start_paused = true)]
 async fn baseline_code_is_replaced_in_place_while_calls_keep_what_they_began_with() {
     let mut harness = harness(2);
     let _ = harness.swap("plain").await.unwrap();

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use wrt::dev::Source;
-use wrt::manifest::{HandlerEntry, HandlerSource};
+use wrt::manifest::{HandlerEntry, HandlerSource, is_component};
 
 use crate::exit::AtFault;
 
@@ -40,15 +40,24 @@ pub(crate) fn to_serve(entry: &HandlerEntry, root: &Path) -> Result<PathBuf, AtF
     }
 }
 
+/// Where the component file of `entry` would be, had it been built.
+pub(crate) fn expected(entry: &HandlerEntry, root: &Path) -> PathBuf {
+    match &entry.source {
+        HandlerSource::Path(file) if is_component(file) => file.clone(),
+        HandlerSource::Path(dir) => {
+            let file = file_name(dir).unwrap_or_else(|| "component.wasm".to_owned());
+            dir.join("target").join(PROFILES[0]).join(file)
+        }
+        HandlerSource::Command { output, .. } => output.clone(),
+        _ => root.to_owned(),
+    }
+}
+
 /// `path`, which starts at the current directory, as the session wants it: it would take a
 /// relative one to start at the command's directory.
 fn absolute(path: &Path) -> PathBuf {
     // It fails for an empty path only, which then leads to nothing, and is reported as that.
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn is_component(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "wasm")
 }
 
 fn of_package(dir: &Path) -> Result<PathBuf, AtFault> {

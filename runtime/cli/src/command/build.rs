@@ -8,6 +8,7 @@ use wrt::events::{EventKind, Stage};
 use wrt::manifest::Project;
 use wrt::{EventBus, HandlerName, Hint as _, Runtime, RuntimeConfig, Source, StageError, chain};
 
+use super::signals::Signals;
 use super::{artifacts, host, session};
 use crate::exit::{AtFault, ExitStatus};
 use crate::output::Output;
@@ -29,6 +30,7 @@ pub(crate) async fn run(
     config: RuntimeConfig,
     output: &mut Output,
 ) -> anyhow::Result<ExitStatus> {
+    let signals = Signals::listen(false)?;
     let options = session::options(settings, false);
     output.align_to(project.manifest.handlers.iter().map(|entry| &entry.config.name));
     let runtime = Runtime::new(config)?;
@@ -41,7 +43,18 @@ pub(crate) async fn run(
     }
     let total = builds.len();
     let mut failed = Vec::new();
-    while let Some(done) = builds.join_next().await {
+    let mut stopped = std::pin::pin!(signals.stopped());
+    loop {
+        // Cancel-safe: a build that has ended stays in the set.
+        let done = tokio::select! {
+            done = builds.join_next() => done,
+            () = &mut stopped => {
+                // The compilers of guests are in process groups of their own, and would go on.
+                builds.shutdown().await;
+                anyhow::bail!("interrupted by a signal; what was being built was ended");
+            }
+        };
+        let Some(done) = done else { break };
         let (name, outcome) = done?;
         match outcome {
             Outcome::Built(built, compiled) => report(&name, &built, compiled, output)?,

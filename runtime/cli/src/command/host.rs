@@ -1,40 +1,42 @@
 //! `wrt dev` and `wrt serve`: one process, one loop over everything that can happen.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::{broadcast, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio::sync::{broadcast, mpsc};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use wrt::dev::{self, Notice, Session, WatchedSource};
 use wrt::{
-    Event, EventKind, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime, Source, Swap,
-    SwapRequest, chain,
+    Event, EventKind, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime, StageError, Swap,
+    chain,
 };
 
 use super::bind::bind;
 use super::control::Control;
+use super::load;
 use super::session::{self, Next};
-use super::signals::Signals;
+use super::signals::{Asked, Heard, Signals};
 use super::{artifacts, limits};
-use crate::exit::{AtFault, ExitStatus};
+use crate::exit::ExitStatus;
 use crate::output::Output;
 use crate::settings::{BuildSettings, HostSettings};
 
-type Swaps = JoinSet<Result<Swap, Rejected>>;
+pub(super) type Swaps = JoinSet<Result<Swap, Rejected>>;
 
 /// Everything that can happen while serving.
 enum Happened {
     Event(Result<Event, broadcast::error::RecvError>),
     Notice(Notice),
     Swapped(Result<Swap, Rejected>),
-    Signal,
-    /// Serving has ended after it was told to stop.
-    Ended,
+    Signal(Heard),
+    /// Serving has ended, after so many connections were cut.
+    Ended(Result<usize, JoinError>),
 }
 
 pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::Result<ExitStatus> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen(settings.has_manifest)?;
     limits::raise();
     let runtime = Runtime::new(settings.runtime.clone())?;
     let mut events = runtime.events();
@@ -45,78 +47,129 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     let url = format!("http://{}", listener.local_addr().context("failed to read the address")?);
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
 
-    // Nothing to rebuild or watch: a candidate that is refused now will never be accepted.
-    let final_verdict = !settings.watch;
+    let lazy = load::lazy(&settings);
     let mut swaps = Swaps::new();
     // Both ends of a channel that nobody uses stand for the session of a host that watches nothing.
     let (_unused, mut notices) = mpsc::channel(1);
-    let mut _session = None;
-    if final_verdict {
-        load(&settings, &handlers, &runtime, &mut swaps)?;
-    } else {
+    let mut session = None;
+    // Nothing to rebuild or watch: what is refused now is not tried again by itself.
+    let mut loading = None;
+    if settings.watch {
         let (started, told) = start_session(&settings)?;
-        (_session, notices) = (Some(started), told);
+        (session, notices) = (Some(started), told);
+        load::compile_ahead(runtime.clone(), lazy.clone());
+    } else {
+        let loaded = load::load(&settings, &handlers, &lazy, &runtime, &mut swaps).await?;
+        output.expect_no_retry(&loaded);
+        loading = Some(loaded);
     }
     // The line of the address comes first, whatever else there is to say.
     flush(&mut events, output)?;
     warn_of_directories(&runtime, output);
     control.introduce(output);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let mut stop = Some(stop);
-    let mut serving = tokio::spawn({
-        let runtime = runtime.clone();
-        async move {
-            runtime
-                .serve(listener, async {
-                    // A dropped sender stops it as well.
-                    let _ = stopped.await;
-                })
-                .await;
-            runtime.shutdown().await;
-        }
-    });
+    let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);
+    let mut stopping: Option<Instant> = None;
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         let happened = tokio::select! {
-            biased; // Events first, so that people read them in the order things happened.
+            biased; // Signals before all, and events in the order things happened.
+            heard = signals.next() => Happened::Signal(heard),
             event = events.recv() => Happened::Event(event),
             Some(notice) = notices.recv() => Happened::Notice(notice),
             Some(swap) = swaps.join_next() => Happened::Swapped(swap?),
-            () = signals.next() => Happened::Signal,
-            _ = &mut serving => Happened::Ended,
+            ended = &mut serving => Happened::Ended(ended),
         };
         match happened {
             Happened::Event(Ok(event)) => output.event(&event)?,
             Happened::Event(Err(broadcast::error::RecvError::Lagged(n))) => output.lagged(n),
-            Happened::Event(Err(broadcast::error::RecvError::Closed)) | Happened::Ended => {
-                flush(&mut events, output)?;
+            Happened::Event(Err(broadcast::error::RecvError::Closed)) => {
                 return Ok(ExitStatus::Success);
+            }
+            Happened::Ended(ended) => {
+                flush(&mut events, output)?;
+                return end(ended, stopping, output);
             }
             Happened::Notice(notice) => {
                 match session::on_notice(notice, &handlers, runtime.event_bus()) {
                     Next::Done => {}
                     Next::Say(line) => output.say(&line),
+                    Next::Swap(handler, request) if lazy.contains(handler.name()) => {
+                        handler.load_when_called(request);
+                    }
                     Next::Swap(handler, request) => {
                         swaps.spawn(async move { handler.request_swap(request).await });
                     }
                 }
             }
-            Happened::Swapped(Err(rejected)) if final_verdict && rejected.serving.is_none() => {
-                // The rejection is an event too, which says why.
-                flush(&mut events, output)?;
-                return Ok(ExitStatus::Input);
-            }
-            Happened::Swapped(_) => {}
-            Happened::Signal => match stop.take() {
-                Some(stop) => {
-                    output.say("stopping: calls in flight finish first; again to stop at once");
-                    // The server may have ended by itself.
-                    let _ = stop.send(());
+            Happened::Swapped(swapped) => {
+                let Some(loaded) = &loading else { continue };
+                let is_stopping = is_shut_down(&swapped);
+                if !is_stopping && swaps.is_empty() && loaded.is_in_vain(&handlers) {
+                    // Each rejection is an event too, which says why.
+                    flush(&mut events, output)?;
+                    return loaded.give_up();
                 }
-                None => return Ok(ExitStatus::Success),
-            },
+            }
+            Happened::Signal(Heard::Asked(Asked::StopNow)) => {
+                output.hurry();
+                return Ok(ExitStatus::Success);
+            }
+            Happened::Signal(Heard::Asked(_)) => {
+                stopping = Some(Instant::now());
+                // Nobody waits for what is being built, and it would outlive a host that is killed.
+                drop(session.take());
+                output.stopping(settings.pre_stop);
+            }
+            Happened::Signal(Heard::Reload) => output.say(
+                "SIGHUP: this version of wrt does not read the manifest again; everything goes on \
+                 as it is, and a restart applies what was changed",
+            ),
         }
     }
+}
+
+/// Whether a swap was refused because the host stops, which is no fault of anybody.
+fn is_shut_down(swapped: &Result<Swap, Rejected>) -> bool {
+    matches!(swapped, Err(Rejected { source: StageError::ShuttingDown, .. }))
+}
+
+/// Serves until a signal asks to stop, then lets everything end in order.
+fn serve(
+    runtime: &Runtime,
+    listener: TcpListener,
+    signals: &Signals,
+    pre_stop: Duration,
+) -> JoinHandle<usize> {
+    let (runtime, stopped) = (runtime.clone(), signals.stopped());
+    tokio::spawn(async move {
+        let stop = async {
+            stopped.await;
+            runtime.announce_shutdown();
+            // Requests still come while the load balancer has not noticed.
+            tokio::time::sleep(pre_stop).await;
+            runtime.begin_shutdown();
+        };
+        let cut = runtime.serve(listener, stop).await;
+        runtime.shutdown().await;
+        cut
+    })
+}
+
+/// What is said at the end, and the exit status.
+///
+/// # Errors
+///
+/// When serving ended by itself, which is a defect.
+fn end(
+    ended: Result<usize, JoinError>,
+    stopping: Option<Instant>,
+    output: &mut Output,
+) -> anyhow::Result<ExitStatus> {
+    let connections = ended.context("the task that serves ended abnormally")?;
+    // Serving ends after a signal only; the signal may not have been looked at yet.
+    let lasted = stopping.map_or(Duration::ZERO, |since| since.elapsed());
+    output.stopped(lasted, connections);
+    Ok(ExitStatus::Success)
 }
 
 /// Says why compiled code is not kept, if it is not.
@@ -136,53 +189,6 @@ fn add_handlers(
     let configs = settings.project.manifest.handlers.iter().map(|entry| entry.config.clone());
     let handles = runtime.add_handlers(configs)?;
     Ok(handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect())
-}
-
-/// Handlers that are made ready at the start; with more than these, each waits for its first call.
-/// Few enough to be ready at once from compiled code, and a refused one is told at the start.
-const EAGER: usize = 64;
-
-/// Time that a host with many handlers is left to its first callers before it compiles ahead.
-const AHEAD_AFTER: Duration = Duration::from_secs(1);
-
-/// Loads what `serve` serves: at once, or with the first call of each handler.
-fn load(
-    settings: &HostSettings,
-    handlers: &BTreeMap<HandlerName, HandlerHandle>,
-    runtime: &Runtime,
-    swaps: &mut Swaps,
-) -> anyhow::Result<()> {
-    let project = &settings.project;
-    let is_eager = project.manifest.handlers.len() <= EAGER;
-    let mut later = Vec::new();
-    for entry in &project.manifest.handlers {
-        let Some(handler) = handlers.get(&entry.config.name).cloned() else { continue };
-        let path = artifacts::to_serve(entry, &project.root)?;
-        if is_eager && !path.is_file() {
-            return Err(AtFault::new(format!("`{}` does not exist", path.display()))
-                .hint("build the handler, or correct the path")
-                .into());
-        }
-        let source = Source::File(path);
-        let request = SwapRequest::new(source.clone(), "first load");
-        if is_eager || entry.config.preload {
-            swaps.spawn(async move { handler.request_swap(request).await });
-        } else {
-            handler.load_when_called(request);
-            later.push(source);
-        }
-    }
-    let runtime = runtime.clone();
-    tokio::spawn(async move {
-        tokio::time::sleep(AHEAD_AFTER).await;
-        for source in later {
-            // Told when a call wants it; until then it may be mended.
-            if let Err(error) = runtime.precompile(source, true).await {
-                tracing::debug!(error = chain(&error), "compiled nothing ahead");
-            }
-        }
-    });
-    Ok(())
 }
 
 /// Starts to watch, and in `dev` to build.

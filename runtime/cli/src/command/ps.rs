@@ -30,6 +30,8 @@ fn row(handler: &Value) -> Vec<String> {
         "confirmed"
     } else if serving.is_object() {
         "published"
+    } else if handler["problem"].is_string() {
+        "cannot be loaded"
     } else if handler["is_lazy"] == true {
         "waits for a call"
     } else {

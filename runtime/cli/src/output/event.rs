@@ -7,6 +7,7 @@ use wrt::events::{Diagnostic, Event, EventKind, LogLevel, Serving, Stage, StateO
 use wrt::id::{GenerationNumber, HandlerName};
 
 use super::style::{Style, escape};
+use crate::command::load::Loaded;
 use crate::diagnostics::{Report, block};
 
 /// Turns events into lines.
@@ -19,6 +20,24 @@ pub(crate) struct EventRenderer {
     staged: HashMap<HandlerName, StageTimes>,
     /// What each handler is known to serve.
     active: HashMap<HandlerName, GenerationNumber>,
+    /// What comes after the refusal of a handler's first component.
+    next: Next,
+    is_stopping: bool,
+    /// Calls that were cut since the host was asked to stop.
+    cut: usize,
+}
+
+/// What comes after the refusal of a handler's first component.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// Its file is watched.
+    Another,
+    /// A call tries again.
+    AnotherCall,
+    /// Nothing, and there are other handlers.
+    Others,
+    /// Nothing at all.
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +48,28 @@ struct StageTimes {
 
 impl EventRenderer {
     pub(crate) fn new(style: Style) -> Self {
-        Self { style, width: 0, staged: HashMap::new(), active: HashMap::new() }
+        let (staged, active) = (HashMap::new(), HashMap::new());
+        let (next, is_stopping, cut) = (Next::Another, false, 0);
+        Self { style, width: 0, staged, active, next, is_stopping, cut }
+    }
+
+    /// What was refused at the start is not tried again by itself.
+    pub(crate) fn expect_no_retry(&mut self, loaded: &Loaded) {
+        self.next = match loaded {
+            Loaded { lazy: 1.., .. } => Next::AnotherCall,
+            Loaded { handlers: 1, .. } => Next::Nothing,
+            Loaded { .. } => Next::Others,
+        };
+    }
+
+    /// The host was asked to stop.
+    pub(crate) fn stopping(&mut self) {
+        self.is_stopping = true;
+    }
+
+    /// Calls that were cut since the host was asked to stop.
+    pub(crate) fn cut_at_the_end(&self) -> usize {
+        self.cut
     }
 
     /// Leaves room for `name` in front of each line, so that lines of several handlers align.
@@ -119,16 +159,21 @@ impl EventRenderer {
                         during(*stage)
                     ),
                     causes: vec![error.clone()],
-                    notes: vec![still(event, *serving)],
+                    notes: vec![self.still(event, *serving)],
                     hints: hints.clone(),
                 };
                 report.render(self.style)
             }
             EventKind::Drained { generation, cut, waited_ms } if *cut > 0 => {
+                self.cut += if self.is_stopping { *cut } else { 0 };
+                let since = match self.is_stopping {
+                    true => "after the host was asked to stop",
+                    false => "after it was replaced",
+                };
                 let calls = if *cut == 1 { "1 call was" } else { &format!("{cut} calls were") };
                 let warning = self.style.warning("warning:");
                 let text = format!(
-                    "{warning} {calls} cut on generation {generation}, {} after it was replaced\n\
+                    "{warning} {calls} cut on generation {generation}, {} {since}\n\
                      {} raise `drain` of the handler if such calls should finish",
                     milliseconds(*waited_ms),
                     self.style.hint("hint:"),
@@ -175,7 +220,7 @@ impl EventRenderer {
         let report = Report {
             message: format!("failed to build `{}`", handler(event)),
             causes: vec![message.to_owned()],
-            notes: vec![still(event, serving)],
+            notes: vec![self.still(event, serving)],
             hints: Vec::new(),
         };
         out + &report.render(self.style)
@@ -188,6 +233,24 @@ impl EventRenderer {
             None => "nothing to swap".to_owned(),
         };
         self.line(event, &format!("unchanged ({digest}), {serving}"))
+    }
+
+    fn still(&self, event: &Event, serving: Option<Serving>) -> String {
+        let handler = handler(event);
+        match (serving, self.next) {
+            (Some(serving), _) => format!("generation {} keeps serving", serving.generation),
+            (None, Next::Another) => {
+                format!("`{handler}` has no active generation yet; its requests wait")
+            }
+            (None, Next::AnotherCall) => {
+                format!("`{handler}` has no active generation; its next call tries again")
+            }
+            (None, Next::Others) => format!(
+                "`{handler}` has no active generation, and its requests fail; \
+                 `wrt swap {handler} FILE.wasm` or a restart mends that"
+            ),
+            (None, Next::Nothing) => "nothing is served".to_owned(),
+        }
     }
 
     fn level(&self, level: LogLevel) -> String {
@@ -224,13 +287,6 @@ fn handler(event: &Event) -> &str {
 
 fn cause(event: &Event) -> String {
     event.cause.as_ref().map_or_else(String::new, |cause| format!(" ({})", escape(cause)))
-}
-
-fn still(event: &Event, serving: Option<Serving>) -> String {
-    match serving {
-        Some(serving) => format!("generation {} keeps serving", serving.generation),
-        None => format!("`{}` has no active generation yet; its requests wait", handler(event)),
-    }
 }
 
 fn during(stage: Stage) -> &'static str {
