@@ -8,6 +8,7 @@ mod event_type;
 mod instances;
 mod listen;
 mod origin;
+mod probation;
 mod route;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use event_type::{EventTypePattern, InvalidEventType};
 pub use instances::InstanceMode;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use origin::{HttpOrigin, InvalidOrigin};
+pub use probation::{Slowdown, StatusSet};
 pub use route::{InvalidRoute, Route};
 pub use value::ConfigValue;
 
@@ -83,6 +85,12 @@ pub struct HandlerConfig {
     pub probation: Duration,
     /// Failed calls that end a probation. Default 3: one may be an accident, and few see them.
     pub max_failures: u64,
+    /// Statuses of answers that count against a generation on probation. Default `5xx`. A handler that
+    /// answers with them as often before is not rolled back for them.
+    pub probation_status: StatusSet,
+    /// How many times slower than the one before it, by its median or its 99th percentile, a generation on
+    /// probation may be. Default 3.
+    pub max_slowdown: Slowdown,
     /// Time that calls in flight get to finish on a replaced generation. Default 30 s, as
     /// [`timeout`](Self::timeout), so that a swap cuts no call that its own timeout allows.
     pub drain: Duration,
@@ -113,6 +121,8 @@ impl HandlerConfig {
             probe: None,
             probation: Duration::ZERO,
             max_failures: 3,
+            probation_status: StatusSet::default(),
+            max_slowdown: Slowdown::default(),
             drain: Duration::from_secs(30),
             config: BTreeMap::new(),
             allow: Allow::default(),
@@ -197,6 +207,20 @@ impl HandlerConfig {
     pub fn with_probation(mut self, probation: Duration, max_failures: u64) -> Self {
         self.probation = probation;
         self.max_failures = max_failures;
+        self
+    }
+
+    /// Sets the statuses that count against a generation on probation.
+    #[must_use]
+    pub fn with_probation_status(mut self, statuses: StatusSet) -> Self {
+        self.probation_status = statuses;
+        self
+    }
+
+    /// Sets how many times slower than the one before it a generation on probation may be.
+    #[must_use]
+    pub fn with_max_slowdown(mut self, times: Slowdown) -> Self {
+        self.max_slowdown = times;
         self
     }
 

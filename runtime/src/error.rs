@@ -3,6 +3,8 @@
 //! Each message describes its own level; the cause is its source, and what the reader can do is in
 //! [`Hint::hints`], apart from the text.
 
+mod panics;
+
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use crate::cloudevent::InvalidEvent;
 use crate::contract::ContractError;
 use crate::events::{Serving, Stage};
 use crate::id::{GenerationNumber, HandlerName};
+pub(crate) use panics::{Panic, caught, shielded};
 
 /// What the reader of an error can do about it, in order of promise; at most two.
 pub trait Hint {
@@ -170,9 +173,34 @@ pub enum StageError {
         /// What was looked for and not found.
         problem: String,
     },
+    /// Code of the host panicked while it staged the candidate: the embedder's (`make_host`, a host
+    /// function, a `Contract`), wrt's own, or the compiler's.
+    #[error("the host panicked while it staged the candidate: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
+    /// The handler has no supervisor any more, which every swap needs. What serves goes on.
+    #[error("the supervisor of the handler has ended: {reason}")]
+    NoSupervisor {
+        /// How it ended.
+        reason: String,
+    },
+    /// The tokio runtime in which the work ran has ended before the work did.
+    #[error("the tokio runtime in which the candidate was staged has ended")]
+    AsyncEnded,
+    /// The handler was taken away from the runtime.
+    #[error("the handler was removed")]
+    Removed,
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,
+    /// Something that cannot be, was.
+    #[error("a defect of wrt: {what}")]
+    Defect {
+        /// What was found.
+        what: &'static str,
+    },
 }
 
 /// Why a probe was not passed.
@@ -193,8 +221,8 @@ pub enum ProbeError {
     NotHttp,
 }
 
-/// Why state was not handed over. After each but [`Lost`](Self::Lost), the old instance goes on with its
-/// state.
+/// Why state was not handed over. After each but [`Lost`](Self::Lost) and [`Panicked`](Self::Panicked),
+/// the old instance goes on with its state.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandOverError {
@@ -223,6 +251,13 @@ pub enum HandOverError {
     Lost {
         /// How.
         source: CallFailure,
+    },
+    /// Code of the host panicked in `save` or `restore`: the instance it was called for is gone, and
+    /// so is its state.
+    #[error("the host panicked: {message}")]
+    Panicked {
+        /// The panic's message.
+        message: String,
     },
     /// The snapshot has a shape that the candidate does not know.
     #[error("the new component cannot read the state: {reason}")]
@@ -269,9 +304,14 @@ impl Hint for HandOverError {
                     .to_owned(),
                 fresh,
             ],
+            Self::Panicked { .. } => vec![PANIC_HINT.to_owned()],
         }
     }
 }
+
+/// What can be done about a panic of the host's code.
+const PANIC_HINT: &str = "mend the code of the host that panicked: its place and backtrace are on \
+                          the standard error of the program";
 
 impl StageError {
     /// The step of the swap that failed.
@@ -291,11 +331,30 @@ impl StageError {
             | Self::Contract(_)
             | Self::OtherKind { .. }
             | Self::RolledBack { .. } => Stage::Check,
-            Self::Init { .. } | Self::ShuttingDown => Stage::Init,
+            Self::Init { .. }
+            | Self::Panicked { .. }
+            | Self::NoSupervisor { .. }
+            | Self::AsyncEnded
+            | Self::Removed
+            | Self::ShuttingDown
+            | Self::Defect { .. } => Stage::Init,
             Self::Probe { .. } => Stage::Probe,
             Self::Save { .. } => Stage::Save,
             Self::Restore { .. } => Stage::Restore,
             Self::NoWayBack { .. } => Stage::Read,
+        }
+    }
+
+    /// Whether it says nothing about the candidate: another one would have been refused as well.
+    pub(crate) fn is_of_the_host(&self) -> bool {
+        match self {
+            Self::NoSupervisor { .. }
+            | Self::AsyncEnded
+            | Self::Removed
+            | Self::ShuttingDown
+            | Self::NoWayBack { .. } => true,
+            Self::Shared(error) => error.is_of_the_host(),
+            _ => false,
         }
     }
 }
@@ -383,6 +442,14 @@ impl Hint for StageError {
                 }
             }
             Self::NoWayBack { .. } => vec!["see `wrt history` for what there was".to_owned()],
+            Self::Panicked { .. } => vec![PANIC_HINT.to_owned()],
+            Self::NoSupervisor { .. } | Self::AsyncEnded => vec![
+                "make the `Runtime` and add its handlers in the tokio runtime that lives longest, \
+                 and start the program again"
+                    .to_owned(),
+            ],
+            Self::Removed => vec!["add the handler again, and use the new handle".to_owned()],
+            Self::Defect { .. } => vec!["please report it with this message".to_owned()],
             Self::Probe { .. } | Self::Read { .. } | Self::TooLarge { .. } | Self::ShuttingDown => {
                 Vec::new()
             }

@@ -149,13 +149,27 @@ pub enum EventKind {
         /// Its number.
         generation: GenerationNumber,
     },
+    /// What becomes of the handler's versions is not on the disk, so that a restart would not know of
+    /// it. It is tried again.
+    HistoryNotKept {
+        /// The whole error chain, outermost first, joined by `: `.
+        error: String,
+        /// What the reader can do about it.
+        hints: Vec<String>,
+    },
+    /// What was not on the disk is there now.
+    HistoryKept,
     /// A generation was taken back: an earlier component serves, as a new generation.
     RolledBack {
         /// The new number.
         generation: GenerationNumber,
         /// The number that was taken back.
         from: GenerationNumber,
+        /// Why, in words: the verdict of its probation, or that somebody asked for it.
+        why: String,
     },
+    /// The handler was taken away from the runtime, and the last of its calls has ended.
+    Removed,
     /// A generation that was published on baseline code goes on with optimized code.
     Optimized {
         /// Its number.

@@ -73,7 +73,8 @@ pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};
 pub use ingress::{Body, BodyError, HttpService};
 pub use runtime::{
-    AddError, BuildError, ControlError, HandlerHandle, HandlerStatus, Plugin, Runtime,
+    AddError, BuildError, ControlError, GenerationStatus, HandlerHandle, HandlerStatus, Plugin,
+    Removal, Removed, RolledBack, Runtime, Verdict,
 };
 pub use supervisor::{RollbackRequest, Swap, SwapRequest};
 /// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!` (with

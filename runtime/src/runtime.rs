@@ -4,9 +4,11 @@ mod control;
 mod ending;
 mod handle;
 mod plugin;
+mod removal;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::path::Path;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ use crate::error::StageError;
 use crate::events::{Event, EventBus};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Handler, RequestIds};
-use crate::history::{HistoryStore, HistoryUnavailable};
+use crate::history::{HistoryStore, HistoryUnavailable, Usage};
 use crate::host::{self, HostState};
 use crate::id::HandlerName;
 use crate::ingress::{self, DataPlane, HttpService};
@@ -34,18 +36,23 @@ use crate::stage::served::ServedGuest;
 use crate::stage::typed::TypedGuest;
 use crate::stage::{Linkers, Shared};
 use crate::supervisor::book::Book;
-use crate::supervisor::{Guest, Mismatch, Orders, SupervisorHandle};
+use crate::supervisor::{Guest, Mismatch, Orders, Stop, SupervisorHandle};
 
-pub use control::{ControlError, HandlerStatus};
+pub use control::{ControlError, GenerationStatus, HandlerStatus, RolledBack, Verdict};
 use control::{Controlled, LazyMark};
 use ending::Ending;
 pub use handle::HandlerHandle;
 pub use plugin::Plugin;
+pub use removal::{Removal, Removed};
 
 /// Holds handlers and swaps what they run. Cheap to clone; one for a process's life.
 ///
-/// Made inside of a tokio runtime, whose tasks it uses. [`Runtime::shutdown`] ends it in order;
-/// dropping the last clone stops its tasks without waiting for calls.
+/// The supervisor of each handler is a task of the tokio runtime in which the handler was added. When
+/// that tokio runtime ends, calls go on, and each further swap of the handler is refused with
+/// [`StageError::NoSupervisor`]. So a `Runtime` in a `static` needs a tokio runtime that lives as long.
+///
+/// [`Runtime::shutdown`] ends it in order; dropping the last clone stops its tasks without waiting for
+/// calls.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -75,6 +82,8 @@ struct Inner {
     /// Why there is no cache directory although one was asked for.
     cache_problem: Option<CacheUnavailable>,
     history: Option<HistoryStore>,
+    /// Keeps other processes from the history as long as a handler may be added.
+    history_usage: Option<Arc<Usage>>,
     /// Why there is no history on disk although one was asked for.
     history_problem: Option<HistoryUnavailable>,
     /// Everything that wrt offers, for the components it serves.
@@ -142,6 +151,12 @@ pub enum AddError {
     /// The runtime is shutting down.
     #[error("the runtime is shutting down")]
     ShuttingDown,
+    /// The call was made outside of a tokio runtime, in which the handler's supervisor would run.
+    #[error("handlers are added within a tokio runtime, and there is none here")]
+    NoTokio,
+    /// Fewer handlers were made than were asked for, which cannot be.
+    #[error("a defect of wrt: no handler was made")]
+    Defect,
 }
 
 impl Runtime {
@@ -151,9 +166,6 @@ impl Runtime {
     ///
     /// [`BuildError`] when a setting cannot work, here or at all.
     ///
-    /// # Panics
-    ///
-    /// When called outside of a tokio runtime, as soon as a handler is added.
     pub fn new(config: RuntimeConfig) -> Result<Self, BuildError> {
         config.check()?;
         warn_of_slow_build();
@@ -167,11 +179,12 @@ impl Runtime {
             },
             None => (None, None),
         };
-        let (history, history_problem) = match config.state_dir.as_deref().map(HistoryStore::open) {
+        let (history, history_problem) = match config.state_dir.as_deref().map(open_history) {
             Some(Ok(store)) => (Some(store), None),
             Some(Err(problem)) => (None, Some(problem)),
             None => (None, None),
         };
+        let history_usage = history.as_ref().map(HistoryStore::usage);
         let artifacts = Artifacts::new(engines.clone(), disk, &config);
         let everywhere = Arc::new(Semaphore::new(config.max_concurrent_calls));
         let (config, bus) = (Arc::new(config), EventBus::new());
@@ -186,6 +199,7 @@ impl Runtime {
             shared,
             cache_problem,
             history,
+            history_usage,
             history_problem,
             linkers: Arc::new(linkers),
             plane,
@@ -208,7 +222,7 @@ impl Runtime {
     pub fn add_handler(&self, config: HandlerConfig) -> Result<HandlerHandle, AddError> {
         let mut handles = self.add_handlers([config])?;
         // One for each configuration.
-        handles.pop().ok_or(AddError::ShuttingDown)
+        handles.pop().ok_or(AddError::Defect)
     }
 
     /// [`Runtime::add_handler`] for many at once: all of them, or none. Adding them one by one
@@ -262,19 +276,29 @@ impl Runtime {
         };
         let registered = self.register([(config, guest)], |_| Ok(()))?.pop();
         // One for each configuration.
-        let (handler, supervisor, _) = registered.ok_or(AddError::ShuttingDown)?;
+        let (handler, supervisor, _) = registered.ok_or(AddError::Defect)?;
         Ok(Plugin::new(handler, supervisor, self.inner.shared.bus.clone()))
     }
 
-    /// Takes the handler called `name` away: its route is free at once, its calls in flight drain.
-    /// Returns whether there was one.
-    pub fn remove(&self, name: &HandlerName) -> bool {
+    /// Takes the handler called `name` away, if there is one: its name and its route are free at once,
+    /// and its calls in flight drain. The result can be awaited, for the end of the last call.
+    ///
+    /// ```no_run
+    /// # async fn example(runtime: wrt::Runtime, name: wrt::HandlerName) {
+    /// if let Some(removal) = runtime.remove(&name) {
+    ///     // Its files can be deleted after this.
+    ///     assert_eq!(removal.await.cut, 0, "calls of `{name}` were cut");
+    /// }
+    /// # }
+    /// ```
+    pub fn remove(&self, name: &HandlerName) -> Option<Removal> {
         let mut handlers = self.handlers();
-        let Some(removed) = handlers.remove(name) else { return false };
+        let removed = handlers.remove(name)?;
         let routes = self.inner.plane.routes.load().without(name);
         self.inner.plane.routes.store(Arc::new(routes));
         removed.stop();
-        true
+        drop(handlers);
+        Some(Removal::new(async move { removed.over().await }))
     }
 
     /// The data plane as a `tower` service, for a server or router of the embedder's own.
@@ -324,11 +348,13 @@ impl Runtime {
         self.inner.cache_problem.as_ref()
     }
 
-    /// Why the history is not kept in [`RuntimeConfig::state_dir`] although it was asked for; a
-    /// restart then knows nothing of it.
+    /// Why the history is not kept in [`RuntimeConfig::state_dir`] although it was asked for, such as
+    /// [`HistoryUnavailable::InUse`]; a restart then knows nothing of what is swapped in here. A history
+    /// that can be read is read: what was confirmed before is what this runtime starts with.
     #[must_use]
     pub fn history_problem(&self) -> Option<&HistoryUnavailable> {
-        self.inner.history_problem.as_ref()
+        let of_store = self.inner.history.as_ref().and_then(HistoryStore::unavailable);
+        of_store.or(self.inner.history_problem.as_ref())
     }
 
     /// What the cache of compiled code holds in memory, and what its layers did.
@@ -393,6 +419,20 @@ impl Runtime {
         if let Some(store) = &self.inner.history {
             // Each supervisor has told of what it could not write.
             let _ = store.flush().await;
+            // The next runtime may be made as soon as this one has ended.
+            store.release_directory();
+        }
+    }
+
+    /// Ready when the runtime has shut down, and every handler is drained. Does not keep the runtime.
+    #[cfg(feature = "admin")]
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (stop, tasks) = (self.inner.stop.clone(), self.inner.tasks.clone());
+        async move {
+            stop.cancelled().await;
+            // No handler is added after the stop. A runtime that was dropped has not done this.
+            tasks.close();
+            tasks.wait().await;
         }
     }
 
@@ -405,6 +445,10 @@ impl Runtime {
         let inner = &self.inner;
         if inner.stop.is_cancelled() || inner.ending.has_begun() {
             return Err(AddError::ShuttingDown);
+        }
+        // Supervisors are tasks of the tokio runtime that this is called in.
+        if tokio::runtime::Handle::try_current().is_err() {
+            return Err(AddError::NoTokio);
         }
         // Held over the announcement, so that two registrations do not overwrite each other's
         // routes.
@@ -423,13 +467,14 @@ impl Runtime {
         }
         announce(&handlers)?;
         let start = |(handler, guest): (Arc<Handler<G::Ready>>, G)| {
-            let stop = inner.stop.child_token();
+            let stop = Stop::of(&inner.stop);
             let config = &inner.shared.config;
             let orders = Orders {
                 bus: inner.shared.bus.clone(),
                 max_draining: config.max_draining,
                 mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
                 book: Book::open(handler.name().clone(), inner.history.clone()),
+                usage: inner.history_usage.clone(),
                 stop: stop.clone(),
             };
             let supervisor = Arc::new(SupervisorHandle::start(
@@ -451,6 +496,16 @@ impl Runtime {
         // Entries are inserted and removed whole, so a panic elsewhere leaves the map sound.
         self.inner.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The history in `dir`, at least to be read.
+fn open_history(dir: &Path) -> Result<HistoryStore, HistoryUnavailable> {
+    HistoryStore::open(dir).or_else(|problem| match problem {
+        HistoryUnavailable::InUse { .. } | HistoryUnavailable::ReadOnly { .. } => {
+            HistoryStore::reading(dir, problem)
+        }
+        _ => Err(problem),
+    })
 }
 
 /// Says once that compiling takes long in this program: see the crate's documentation.

@@ -55,6 +55,11 @@ impl User {
         (server, address)
     }
 
+    /// The digest of what handler `h` of the only host serves.
+    fn digest(&self) -> String {
+        self.json(&["ps"])[0]["serving"]["digest"].as_str().unwrap().to_owned()
+    }
+
     /// The files that hosts have left.
     fn files(&self) -> Vec<PathBuf> {
         let files = fs::read_dir(self.state.path().join("wrt/hosts")).into_iter().flatten();
@@ -390,4 +395,75 @@ fn open_control_plane_is_announced_loudly() {
     let mut server = Signalled::start(command);
     server.wait_for_line("warning: the control plane is open to the network");
     assert_eq!(user.json(&["ps"]).len(), 1, "its user reaches it over loopback");
+}
+
+#[test]
+fn a_swapped_version_serves_after_a_restart_until_the_file_changes() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let file = user.digest();
+    let b = project.path("b.wasm");
+    assert_eq!(user.run(&["swap", "h", b.to_str().unwrap()]).code, Some(0));
+    let swapped = user.digest();
+    assert_ne!(file, swapped);
+    server.terminate().unwrap();
+
+    let (server, _) = user.serve(&project);
+    // The handler's own file is looked at, too, before this.
+    wait(&server, "h", "unchanged", 0);
+    assert_eq!(user.digest(), swapped);
+    server.terminate().unwrap();
+
+    let third = guests::variant(&fs::read(project.path("a.wasm")).unwrap(), 3);
+    fs::write(project.path("a.wasm"), third).unwrap();
+    let (server, _) = user.serve(&project);
+    let booted = wait(&server, "h", "swapped", 0);
+    assert_eq!(booted.text("digest"), swapped);
+    wait(&server, "h", "drained", 0);
+    let now = user.digest();
+    assert!(now != swapped && now != file, "{now}");
+}
+
+#[test]
+fn a_component_that_is_missing_at_a_restart_is_served_from_the_history() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let digest = user.digest();
+    server.terminate().unwrap();
+    fs::remove_file(project.path("a.wasm")).unwrap();
+    for (watch, is_directory) in [(false, false), (true, false), (false, true), (true, true)] {
+        if is_directory && !project.path("a.wasm").exists() {
+            fs::create_dir(project.path("a.wasm")).unwrap();
+        }
+        let mut command = user.command(&["serve", "--json", "--listen", ":0", "--admin", ":0"]);
+        command.arg(project.root()).args(watch.then_some("--watch"));
+        let server = ServerProcess::start(command, Ready::WRT).unwrap();
+        assert_eq!(wait(&server, "h", "swapped", 0).text("digest"), digest);
+        assert!(wait(&server, "h", "rejected", 0).text("error").contains("a.wasm"));
+        assert_eq!(Client::connect(server.address()).get("/h/").status, 200);
+        server.terminate().unwrap();
+    }
+}
+
+#[test]
+fn a_second_host_of_a_project_says_who_has_its_history() {
+    let (user, project) = (User::new(), project());
+    let (server, admin) = user.serve(&project);
+    let (second, second_admin) = user.serve(&project);
+    let line = second.wait_for_stderr("is in use by").unwrap();
+    assert!(line.contains(&format!("process {}", server.id())), "{line}");
+    let b = project.path("b.wasm");
+    let swap = |admin: SocketAddr| {
+        user.run(&["swap", "h", b.to_str().unwrap(), "--admin", &admin.to_string()])
+    };
+    let ended = swap(second_admin);
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is not kept for the next start"), "{}", ended.stderr);
+    second.terminate().unwrap();
+    let ended = swap(admin);
+    assert!(!ended.stderr.contains("warning"), "{}", ended.stderr);
+    // The lock goes with its process, however that ends.
+    server.kill().unwrap();
+    let (third, _) = user.serve(&project);
+    assert!(!third.stderr().contains("is in use by"), "{}", third.stderr());
 }

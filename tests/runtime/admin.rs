@@ -417,8 +417,95 @@ async fn facade_finds_handlers_by_name() {
     let error = runtime.request_swap(&name("b"), request).await.unwrap_err();
     assert!(matches!(error, ControlError::Rejected(_)));
     assert_eq!(error.serving().unwrap().generation.get(), 1);
-    assert!(runtime.remove(&name("b")));
+    assert!(runtime.remove(&name("b")).is_some());
+    assert!(runtime.remove(&name("b")).is_none());
     assert!(runtime.status(&name("b")).is_none());
     wait_until(|| runtime.live_stores() == 0, || "no stores".to_owned()).await;
     runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_server_with_an_open_stream_of_events_ends_with_its_runtime_or_when_it_is_told_to() {
+    for with_stop in [false, true] {
+        let (fixture, _) = Fixture::serving(&guest("trap")).await;
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let until = |mut stopped: tokio::sync::watch::Receiver<bool>| async move {
+            let _ = stopped.wait_for(|is| *is).await;
+        };
+        let token = Token::generate().unwrap();
+        let secret = token.as_str().to_owned();
+        let (runtime, config) = (fixture.runtime.clone(), AdminConfig::new(token));
+        let router = match with_stop {
+            true => admin::router_until(runtime, config, until(stopped.clone())),
+            false => admin::router(runtime, config),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = axum::serve(listener, router).with_graceful_shutdown(until(stopped));
+        let server = tokio::spawn(async move { server.await });
+        let mut client = Client::connect(address).await;
+        let request =
+            Request::get("/v1/events").header("authorization", format!("Bearer {secret}"));
+        let stream = client.stream_as("localhost", request).await;
+        stop.send_replace(true);
+        if !with_stop {
+            limited("the runtime's end", fixture.runtime.shutdown()).await;
+        }
+        // An end in order, which is no end of the connection amid an answer.
+        assert_eq!(stream.whole().await.unwrap().status, 200);
+        limited("the server's end", server).await.unwrap().unwrap();
+        fixture.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_became_of_a_generation_is_answered_by_its_number() {
+    let (fixture, admin, component) = serving().await;
+    let swap = json(&admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await);
+    assert_eq!(swap["verdict"], "/v1/handlers/h/generations/2");
+    assert!(swap.get("warnings").is_none(), "{swap}");
+    let verdict = json(&admin.get(swap["verdict"].as_str().unwrap()).await);
+    assert_eq!((&verdict["verdict"], &verdict["is_serving"]), (&"confirmed".into(), &true.into()));
+    assert_eq!(verdict["record"]["generation"], 2);
+    let back = json(&admin.post("/v1/handlers/h/rollback", "").await);
+    assert_eq!(back["serving"]["generation"], 3);
+    let verdict = json(&admin.get("/v1/handlers/h/generations/2").await);
+    assert_eq!(
+        (&verdict["verdict"], &verdict["is_serving"]),
+        (&"rolled-back".into(), &false.into())
+    );
+    assert!(verdict["why"].as_str().unwrap().contains("asked for"), "{verdict}");
+    for number in ["9", "x", "-1"] {
+        let missing = admin.get(&format!("/v1/handlers/h/generations/{number}")).await;
+        problem(&missing, 404, "unknown-generation");
+    }
+    problem(&admin.get("/v1/handlers/other/generations/1").await, 404, "unknown-handler");
+    drop(fixture);
+}
+
+#[tokio::test]
+async fn answers_say_that_a_restart_would_not_know_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = RuntimeConfig::default();
+    config.state_dir = Some(dir.path().join("state"));
+    let fixture = Fixture::with(config).await;
+    let handler = fixture.runtime.add_handler(crate::fixture::config()).unwrap();
+    let component = guest("trap");
+    swapped(handler.load(bytes(&component)).await);
+    let admin = Admin::start(&fixture.runtime).await;
+    fixture.runtime.history_kept(&name("h")).await.unwrap();
+    std::fs::remove_file(dir.path().join("state/handlers/h.json")).unwrap();
+    std::fs::create_dir(dir.path().join("state/handlers/h.json")).unwrap();
+    let swap = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
+    let rollback = admin.post("/v1/handlers/h/rollback", "").await;
+    let confirm = admin.post("/v1/handlers/h/confirm", "").await;
+    for answer in [swap, rollback, confirm] {
+        let found = json(&answer);
+        assert_eq!(answer.status, 200, "{found}");
+        let warning = found["warnings"][0]["message"].as_str().unwrap();
+        assert!(warning.contains("is not kept for the next start"), "{found}");
+    }
+    let metrics = admin.get("/metrics").await;
+    assert!(metrics.text().contains("wrt_history_not_kept{handler=\"h\"} 1"), "{}", metrics.text());
+    fixture.stop().await;
 }

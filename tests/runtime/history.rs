@@ -5,13 +5,15 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
+use wrt::history::HistoryUnavailable;
 use wrt::history::Outcome;
 use wrt::{
-    HandlerConfig, HandlerHandle, HandlerName, Rejected, Runtime, RuntimeConfig, Swap, chain,
+    EventKind, HandlerConfig, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
+    RuntimeConfig, Source, Swap, Verdict, chain,
 };
 use wrt_test_support::guests;
 
-use crate::fixture::{Fixture, bytes, config, guest, name, plugin, swapped};
+use crate::fixture::{Fixture, bytes, config, guest, name, next_event, plugin, swapped};
 
 /// A host that remembers in `dir`, with a handler that is on probation for longer than any test.
 async fn host(dir: &Path, config: HandlerConfig) -> (Fixture, HandlerHandle) {
@@ -179,5 +181,218 @@ async fn without_a_usable_directory_everything_works_and_the_problem_is_told() {
     let handler = fixture.runtime.add_handler(config()).unwrap();
     swapped(handler.load(bytes(&plugin("hello"))).await);
     assert_eq!(outcomes(&fixture.runtime).await, [(1, "confirmed")]);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_was_swapped_in_stays_over_restarts_until_the_file_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let file = dir.path().join("h.wasm");
+    std::fs::write(&file, &hello).unwrap();
+    let (fixture, handler) = host(dir.path(), config()).await;
+    assert_eq!(number(handler.load(Source::file(&file)).await), 1);
+    let second = guests::variant(&hello, 2);
+    assert_eq!(number(handler.swap(bytes(&second), "by hand").await), 2);
+    fixture.stop().await;
+
+    // More than one restart: what was booted was swapped in over the same file.
+    for restart in 1..=2 {
+        let (fixture, handler) = host(dir.path(), config()).await;
+        let answer = handler.load(Source::file(&file)).await.unwrap();
+        assert!(matches!(answer, Swap::Unchanged { .. }), "restart {restart}: {answer:?}");
+        assert_eq!(handler.serving().unwrap().digest, wrt::Digest::of(&second));
+        // Asked for by hand, the file's bytes come in at any time.
+        if restart == 2 {
+            swapped(handler.swap(Source::file(&file), "by hand").await);
+            swapped(handler.swap(bytes(&second), "by hand").await);
+        }
+        fixture.stop().await;
+    }
+
+    let third = guests::variant(&hello, 3);
+    std::fs::write(&file, &third).unwrap();
+    let (fixture, handler) = host(dir.path(), config()).await;
+    swapped(handler.load(Source::file(&file)).await);
+    assert_eq!(handler.serving().unwrap().digest, wrt::Digest::of(&third));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_without_the_components_file_serves_the_confirmed_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("h.wasm");
+    std::fs::write(&file, plugin("hello")).unwrap();
+    let (fixture, handler) = host(dir.path(), config()).await;
+    assert!(!handler.has_confirmed());
+    let serving = swapped(handler.load(Source::file(&file)).await);
+    fixture.stop().await;
+    std::fs::remove_file(&file).unwrap();
+
+    for is_directory in [false, true] {
+        if is_directory {
+            std::fs::create_dir(&file).unwrap();
+        }
+        let (fixture, handler) = host(dir.path(), config()).await;
+        assert!(handler.has_confirmed());
+        let rejected = handler.load(Source::file(&file)).await.unwrap_err();
+        assert_eq!(rejected.serving.map(|it| it.digest), Some(serving.digest));
+        assert_eq!(fixture.get("/").await.status, 200);
+        fixture.stop().await;
+    }
+
+    let (fixture, handler) = host(dir.path(), config()).await;
+    assert_eq!(swapped(handler.boot().await).digest, serving.digest);
+    assert!(matches!(handler.boot().await.unwrap(), Swap::Unchanged { .. }));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_runtime_is_told_who_has_the_history_and_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let serving = swapped(handler.load(bytes(&hello)).await);
+
+    let mut second = RuntimeConfig::default();
+    second.state_dir = Some(dir.path().join("state"));
+    let second = Runtime::new(second).unwrap();
+    let Some(HistoryUnavailable::InUse { holder, .. }) = second.history_problem() else {
+        panic!("{:?}", second.history_problem());
+    };
+    assert_eq!(*holder, Some(std::process::id()));
+    let other = second.add_handler(config()).unwrap();
+    // It begins with what was confirmed, and tells that nothing of its own is kept.
+    assert_eq!(swapped(other.boot().await).digest, serving.digest);
+    swapped(other.load(bytes(&guests::variant(&hello, 2))).await);
+    let problem = second.history_kept(&h()).await.unwrap_err();
+    assert!(problem.reason.contains("is in use by"), "{problem}");
+    assert_eq!(second.status(&h()).unwrap().not_kept, Some(problem.reason));
+    second.shutdown().await;
+
+    assert_eq!(fixture.runtime.history_kept(&h()).await, Ok(()));
+    swapped(handler.load(bytes(&guests::variant(&hello, 3))).await);
+    assert_eq!(outcomes(&fixture.runtime).await, [(2, "confirmed"), (1, "confirmed")]);
+    fixture.stop().await;
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let third = wrt::Digest::of(&guests::variant(&hello, 3));
+    assert_eq!(swapped(handler.boot().await).digest, third);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_disk_refuses_is_told_and_written_when_it_is_well_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let (fixture, handler) = host(dir.path(), config()).await;
+    swapped(handler.load(bytes(&hello)).await);
+    assert_eq!(fixture.runtime.history_kept(&h()).await, Ok(()));
+    // A directory in the file's place refuses also those whom permissions do not.
+    let (file, aside) = (dir.path().join("state/handlers/h.json"), dir.path().join("aside"));
+    std::fs::rename(&file, aside).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let mut events = fixture.runtime.events();
+    swapped(handler.load(bytes(&guests::variant(&hello, 2))).await);
+    let problem = fixture.runtime.history_kept(&h()).await.unwrap_err();
+    assert!(problem.to_string().contains("failed to write"), "{problem}");
+    assert!(fixture.runtime.status(&h()).unwrap().not_kept.is_some());
+    let told = next_event(&mut events, "the problem", |event| match event {
+        EventKind::HistoryNotKept { error, .. } => Some(error),
+        _ => None,
+    });
+    assert!(told.await.contains("failed to write"));
+
+    std::fs::remove_dir(&file).unwrap();
+    // Without being asked for.
+    let is_well = |event| matches!(event, EventKind::HistoryKept).then_some(());
+    next_event(&mut events, "the end of the problem", is_well).await;
+    assert_eq!(fixture.runtime.status(&h()).unwrap().not_kept, None);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("\"generation\": 2"));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_component_that_a_disk_refuses_is_told_of_and_kept_when_it_is_well_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let components = dir.path().join("state/components");
+    std::fs::remove_dir(&components).unwrap();
+    std::fs::write(&components, "in the way").unwrap();
+    let mut events = fixture.runtime.events();
+    let serving = swapped(handler.load(bytes(&plugin("hello"))).await);
+    let problem = fixture.runtime.history_kept(&h()).await.unwrap_err();
+    assert!(problem.reason.contains("components"), "{problem}");
+    std::fs::remove_file(&components).unwrap();
+    let is_well = |event| matches!(event, EventKind::HistoryKept).then_some(());
+    next_event(&mut events, "the end of the problem", is_well).await;
+    fixture.stop().await;
+    let (fixture, handler) = host(dir.path(), config()).await;
+    assert_eq!(swapped(handler.boot().await).digest, serving.digest);
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_history_is_told_of_and_kept_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fixture, handler) = host(dir.path(), config()).await;
+    swapped(handler.load(bytes(&plugin("hello"))).await);
+    fixture.stop().await;
+    let file = dir.path().join("state/handlers/h.json");
+    std::fs::write(&file, "[{\"generation\": 1").unwrap();
+
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let mut events = fixture.runtime.events();
+    swapped(handler.load(bytes(&plugin("hello"))).await);
+    let (error, hints) = next_event(&mut events, "the damage", |event| match event {
+        EventKind::HistoryNotKept { error, hints } => Some((error, hints)),
+        _ => None,
+    })
+    .await;
+    assert!(error.contains("failed to read the history of `h`"), "{error}");
+    assert!(hints[0].contains("h.json.damaged"), "{hints:?}");
+    let aside = std::fs::read_to_string(dir.path().join("state/handlers/h.json.damaged")).unwrap();
+    assert_eq!(aside, "[{\"generation\": 1");
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_version_that_answers_badly_is_taken_back_and_the_verdict_says_why() {
+    let statuses = "4xx".parse().unwrap();
+    let config = on_probation().with_probation_status(statuses);
+    let (fixture, handler) = Fixture::serving_as(config, &plugin("hello")).await;
+    let mut events = fixture.runtime.events();
+    let mut client = fixture.client().await;
+    for _ in 0..40 {
+        assert_eq!(client.get("/").await.status, 200);
+    }
+    // It finds no setting, and says so with 404.
+    swapped(handler.load(bytes(&guest("config_reader"))).await);
+    let standing = fixture.runtime.status(&h()).unwrap();
+    assert_eq!((standing.verdict, standing.is_confirmed), (Some(Verdict::Probation), false));
+    let mut n = 0;
+    while handler.serving().unwrap().generation.get() == 2 {
+        n += 1;
+        assert!(n <= 200, "it serves still");
+        client.get("/?key=absent").await;
+    }
+    let why = next_event(&mut events, "the rollback", |event| match event {
+        EventKind::RolledBack { why, .. } => Some(why),
+        _ => None,
+    })
+    .await;
+    assert!(why.contains("have a bad status"), "{why}");
+    let verdict = |number| fixture.runtime.generation(&h(), number).ok();
+    let second = verdict(wrt::GenerationNumber::new(2)).unwrap();
+    assert_eq!(
+        (second.verdict, second.why, second.is_serving),
+        (Verdict::RolledBack, Some(why), false)
+    );
+    let third = verdict(handler.serving().unwrap().generation).unwrap();
+    assert!(third.is_serving && third.verdict == Verdict::Confirmed, "{third:?}");
+    let standing = fixture.runtime.status(&h()).unwrap();
+    assert_eq!(standing.rolled_back.map(|it| it.generation.get()), Some(2));
+    let unknown = fixture.runtime.generation(&h(), wrt::GenerationNumber::new(9)).unwrap_err();
+    assert_eq!(unknown.to_string(), "unknown generation 9 of handler `h`");
+    assert_eq!(unknown.hints(), ["the newest is 3; `wrt history` lists those that are known"]);
     fixture.stop().await;
 }

@@ -7,6 +7,7 @@ mod cache;
 mod client;
 mod contract;
 mod embedding;
+mod endings;
 mod events;
 mod failures;
 mod fixture;

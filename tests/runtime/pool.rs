@@ -19,7 +19,7 @@ const CALLS: usize = 10;
 const LONG: Duration = Duration::from_secs(3600);
 
 /// An embedder's world whose guest counts the calls of its instance.
-mod bindings {
+pub(crate) mod bindings {
     #![allow(missing_docs, reason = "generated; the WIT file documents it")]
     wrt::wasmtime::component::bindgen!({
         path: "../tests/guests/wit",
@@ -29,7 +29,7 @@ mod bindings {
     });
 }
 
-struct Settings(Arc<HashMap<String, String>>);
+pub(crate) struct Settings(pub(crate) Arc<HashMap<String, String>>);
 
 impl bindings::acme::filters::host::Host for Settings {
     fn lookup(&mut self, key: String) -> Option<String> {
@@ -39,7 +39,7 @@ impl bindings::acme::filters::host::Host for Settings {
 }
 
 wrt::contract! {
-    struct Filters for bindings::Filter, indices bindings::FilterIndices;
+    pub(crate) struct Filters for bindings::Filter, indices bindings::FilterIndices;
     host = Settings;
     world = "acme:filters/filter@1.0.0";
     imports = [bindings::acme::filters::host];

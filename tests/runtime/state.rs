@@ -387,7 +387,7 @@ async fn a_candidate_that_finds_no_place_is_refused_and_nobody_notices() {
     assert_eq!(refused.serving, handlers[0].serving());
     assert!(call(0).await.unwrap().is_some() && call(PLACES - 1).await.unwrap().is_some());
     // As soon as there is a place, it comes in.
-    assert!(fixture.runtime.remove(handlers[PLACES - 1].name()));
+    assert!(fixture.runtime.remove(handlers[PLACES - 1].name()).is_some());
     fixture.wait_for_stores(PLACES - 1).await;
     swapped(handlers[0].swap(next, "there is room").await);
     fixture.stop().await;
@@ -464,7 +464,7 @@ async fn rolling_back_takes_the_state_along_and_refuses_the_bytes_it_took_back()
     let back = swapped(stateful.handler.roll_back(None).await);
     assert_eq!(back.generation.get(), 3, "numbers only grow");
     let (generation, from) = next_event(&mut stateful.events, "a roll-back", |event| match event {
-        EventKind::RolledBack { generation, from } => Some((generation.get(), from.get())),
+        EventKind::RolledBack { generation, from, .. } => Some((generation.get(), from.get())),
         _ => None,
     })
     .await;

@@ -46,12 +46,18 @@ fn main() -> ExitCode {
     status.into()
 }
 
-/// Diagnostics of wrt itself, for people, when `WRT_LOG` asks for them (`WRT_LOG=debug`); panics always.
+/// Warnings of wrt itself, for people; all that `WRT_LOG` asks for where it is set (`WRT_LOG=debug`).
+/// Panics always.
 fn start_log(env: &dyn Fn(&str) -> Option<String>, people: People) {
     people.hear_panics();
-    let Some(filter) = env("WRT_LOG") else { return };
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .with_writer(people)
-        .init();
+    let log = tracing_subscriber::fmt().with_writer(people);
+    match env("WRT_LOG") {
+        Some(filter) => log.with_env_filter(tracing_subscriber::EnvFilter::new(filter)).init(),
+        // Beside lines for people, which have neither time nor module.
+        None => log
+            .with_env_filter(tracing_subscriber::EnvFilter::new("wrt=warn"))
+            .without_time()
+            .with_target(false)
+            .init(),
+    }
 }

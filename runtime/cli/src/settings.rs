@@ -86,13 +86,27 @@ pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectE
 
 /// Settings of `wrt serve`.
 pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, ProjectError> {
-    let project = open(&args.project, env)?;
+    let project = open(&args.project, env);
+    let project = project.or_else(|error| without_file(&args.project.path, env, error))?;
     let mut runtime = runtime(RuntimeConfig::default(), &project.manifest, env);
     runtime.expose_generation = project.manifest.host.expose_generation.unwrap_or_default();
     // A developer's host begins with what the sources give; one that serves, with what was confirmed.
     let state_dir = state_dir(&project.manifest.host, env);
     runtime.state_dir = state_dir.map(|dir| project_dir(&dir, &args.project.path));
     Ok(host(project, &args.project, &args.listen, runtime, env, args.watch, None))
+}
+
+/// The project of a component file that is missing, or is no file, at this start: where a history of it
+/// is kept, the version that was confirmed can be served without the file.
+///
+/// # Errors
+///
+/// `error`, why the file was not opened, where there is no history.
+fn without_file(path: &Path, env: Env<'_>, error: ProjectError) -> Result<Project, ProjectError> {
+    let Ok(project) = Project::from_component(path) else { return Err(error) };
+    let state_dir = state_dir(&project.manifest.host, env);
+    let is_known = state_dir.is_some_and(|dir| project_dir(&dir, path).is_dir());
+    if is_known { Ok(project) } else { Err(error) }
 }
 
 /// Settings of `wrt build`; the runtime is the one that `serve` would have, so that it finds what
@@ -201,8 +215,16 @@ fn state_dir(host: &HostSection, env: Env<'_>) -> Option<PathBuf> {
 
 /// Where the history of the project at `path` is kept: one directory for each, below `state_dir`.
 fn project_dir(state_dir: &Path, path: &Path) -> PathBuf {
+    // By the name of a file, not by what it leads to: a component may be missing at a start, or be a
+    // link that leads to another version each time.
+    let (dir, name) = match (path.is_dir(), path.parent(), path.file_name()) {
+        (false, Some(parent), Some(name)) => (parent, Some(name)),
+        _ => (path, None),
+    };
+    let dir = if dir == Path::new("") { Path::new(".") } else { dir };
     // A path that leads nowhere is told when it is opened.
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = std::fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned());
+    let path = name.map_or_else(|| path.clone(), |name| path.join(name));
     let digest = Digest::of(path.as_os_str().as_encoded_bytes());
     state_dir.join("projects").join(digest.short())
 }

@@ -1,6 +1,8 @@
 //! The last events, numbered, for clients that come late or lose their connection; and their counts.
 
 use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -19,7 +21,7 @@ const KEPT: usize = 1024;
 /// An event and its number.
 pub(super) type Numbered = (u64, Arc<Event>);
 
-/// Takes in the events of a runtime for as long as it lives.
+/// Takes in the events of a runtime until the runtime has ended.
 #[derive(Debug)]
 pub(super) struct Feed {
     pub(super) backlog: Arc<Backlog>,
@@ -27,22 +29,42 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Takes in what `events` receives from now on, in a task of its own.
-    pub(super) fn start(mut events: Receiver<Event>) -> Self {
+    /// Takes in what `events` receives from now on, in a task of its own, until `end` is ready. What
+    /// came before that is taken in, too; then clients are told that there will be no more.
+    pub(super) fn start(
+        mut events: Receiver<Event>,
+        end: impl Future<Output = ()> + Send + 'static,
+    ) -> Self {
         let backlog = Arc::new(Backlog::new(first_number(SystemTime::now())));
-        let task = tokio::spawn({
-            let backlog = Arc::clone(&backlog);
-            async move {
-                loop {
-                    match events.recv().await {
-                        Ok(event) => backlog.push(event),
-                        Err(RecvError::Lagged(missed)) => backlog.skip(missed),
-                        Err(RecvError::Closed) => return backlog.close(),
-                    }
+        // Also when the task is dropped with its tokio runtime.
+        let closing = Closing(Arc::clone(&backlog));
+        let task = tokio::spawn(async move {
+            let backlog = &closing.0;
+            let mut end = pin!(end);
+            loop {
+                // Cancel-safe: an event that is not received stays in the channel.
+                let received = tokio::select! {
+                    biased; // What came before the end is taken in.
+                    received = events.recv() => received,
+                    () = &mut end => return,
+                };
+                match received {
+                    Ok(event) => backlog.push(event),
+                    Err(RecvError::Lagged(missed)) => backlog.skip(missed),
+                    Err(RecvError::Closed) => return,
                 }
             }
         });
         Self { backlog, task }
+    }
+}
+
+/// Closes a backlog when the task that fills it ends, however it ends.
+struct Closing(Arc<Backlog>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
@@ -218,7 +240,7 @@ mod tests {
     #[tokio::test]
     async fn feed_takes_in_what_the_bus_carries_and_ends_with_it() {
         let bus = EventBus::new();
-        let feed = Feed::start(bus.subscribe());
+        let feed = Feed::start(bus.subscribe(), std::future::pending());
         let seen = feed.backlog.now();
         bus.emit(None, None, EventKind::Building);
         drop(bus);

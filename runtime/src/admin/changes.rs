@@ -8,13 +8,14 @@ use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::overview::name;
 use super::problem::{Problem, json as answer};
 use super::query::{self, RollbackQuery, SwapQuery};
 use crate::artifact::Source;
+use crate::error::Hint as _;
 use crate::id::HandlerName;
 use crate::runtime::{ControlError, Runtime};
 use crate::supervisor::{RollbackRequest, Swap, SwapRequest};
@@ -54,7 +55,7 @@ pub(super) async fn swap(
         }
     };
     let swap = shared.runtime.request_swap(&name, request).await;
-    swapped(&shared.runtime, &name, swap)
+    swapped(&shared.runtime, &name, swap).await
 }
 
 pub(super) async fn rollback(
@@ -66,7 +67,7 @@ pub(super) async fn rollback(
     let RollbackQuery { to, is_fresh } = query;
     let request = RollbackRequest { is_fresh, ..RollbackRequest::new(to) };
     let swap = shared.runtime.request_rollback(&name, request).await;
-    swapped(&shared.runtime, &name, swap)
+    swapped(&shared.runtime, &name, swap).await
 }
 
 pub(super) async fn confirm(
@@ -75,8 +76,10 @@ pub(super) async fn confirm(
     RawQuery(query): RawQuery,
 ) -> Result<Response<Body>, Problem> {
     query::nothing(&query.unwrap_or_default())?;
-    let serving = shared.runtime.confirm(&self::name(&name)?).await?;
-    Ok(answer(StatusCode::OK, &json!({ "outcome": "confirmed", "serving": serving })))
+    let name = self::name(&name)?;
+    let serving = shared.runtime.confirm(&name).await?;
+    let outcome = json!({ "outcome": "confirmed", "serving": serving });
+    Ok(answer(StatusCode::OK, &with_warnings(&shared.runtime, &name, outcome).await))
 }
 
 /// The request that the client's words stand for.
@@ -128,14 +131,21 @@ async fn discard(mut body: Body, limit: usize) {
 }
 
 /// The truth about a swap.
-fn swapped(
+async fn swapped(
     runtime: &Runtime,
     name: &HandlerName,
     swap: Result<Swap, ControlError>,
 ) -> Result<Response<Body>, Problem> {
     let outcome = match swap? {
         Swap::Swapped { serving, from, state } => {
-            json!({ "outcome": "swapped", "serving": serving, "from": from, "state": state })
+            let verdict = format!("/v1/handlers/{name}/generations/{}", serving.generation);
+            json!({
+                "outcome": "swapped",
+                "serving": serving,
+                "from": from,
+                "state": state,
+                "verdict": verdict,
+            })
         }
         Swap::Unchanged { serving } => json!({ "outcome": "unchanged", "serving": serving }),
         Swap::Superseded => {
@@ -143,5 +153,14 @@ fn swapped(
             json!({ "outcome": "superseded", "serving": serving })
         }
     };
-    Ok(answer(StatusCode::OK, &outcome))
+    Ok(answer(StatusCode::OK, &with_warnings(runtime, name, outcome).await))
+}
+
+/// `outcome` with what its reader has to know beside it: that a restart would not know of it.
+async fn with_warnings(runtime: &Runtime, name: &HandlerName, mut outcome: Value) -> Value {
+    if let Err(problem) = runtime.history_kept(name).await {
+        let warning = json!({ "message": problem.to_string(), "hints": problem.hints() });
+        outcome["warnings"] = json!([warning]);
+    }
+    outcome
 }

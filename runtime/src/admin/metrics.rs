@@ -58,6 +58,14 @@ pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
     for status in &statuses {
         page.value(&handler(&status.name), status.in_flight);
     }
+    page.metric(
+        "wrt_history_not_kept",
+        "gauge",
+        "1 while what becomes of the handler's versions is not on the disk, where it should be.",
+    );
+    for status in &statuses {
+        page.value(&handler(&status.name), u8::from(status.not_kept.is_some()));
+    }
     page.metric("wrt_live_stores", "gauge", "Stores: calls in flight and warm instances.")
         .value("", shared.runtime.live_stores());
     page.metric("wrt_swaps_total", "counter", "Generations published.");

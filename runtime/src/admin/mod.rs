@@ -7,6 +7,7 @@
 //! GET  /v1/handlers                    {"handlers": [status …]}
 //! GET  /v1/handlers/{name}             status
 //! GET  /v1/handlers/{name}/history     {"handler": …, "records": [record …]}, newest first
+//! GET  /v1/handlers/{name}/generations/{N}  what became of generation N, and why
 //! POST /v1/handlers/{name}/swap        body: the component; ?cause=TEXT, ?fresh=true, ?again=true,
 //!                                      ?as-other-kind=true
 //! POST /v1/handlers/{name}/rollback    ?to=N, ?fresh=true
@@ -106,20 +107,47 @@ struct Shared {
 }
 
 /// The control plane of `runtime` as a router, for a server or router of the embedder's own. Events
-/// are kept for its clients from here on.
+/// are kept for its clients from here on, and streams of events end when [`Runtime::shutdown`] has
+/// drained every handler.
 ///
-/// It holds `runtime`, which therefore is not dropped before it.
+/// It holds `runtime`, which therefore is not dropped before it. A server that waits for open requests
+/// before its program shuts the runtime down waits for streams of events, too, and these for the
+/// runtime: use [`router_until`] there.
 ///
 /// # Panics
 ///
 /// When called outside of a tokio runtime, whose tasks it uses.
 #[must_use = "a router that nobody serves does nothing"]
 pub fn router(runtime: Runtime, config: AdminConfig) -> Router {
-    let feed = Arc::new(Feed::start(runtime.events()));
+    router_until(runtime, config, std::future::pending())
+}
+
+/// [`router`] with streams of events that end as soon as `stop` is ready: what also tells the server to
+/// stop, such as the future that is given to `axum::serve(…).with_graceful_shutdown`.
+///
+/// # Panics
+///
+/// As [`router`].
+#[must_use = "a router that nobody serves does nothing"]
+pub fn router_until(
+    runtime: Runtime,
+    config: AdminConfig,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Router {
+    let ended = runtime.ended();
+    let end = async move {
+        // Cancel-safe: both only wait.
+        tokio::select! {
+            () = ended => {}
+            () = stop => {}
+        }
+    };
+    let feed = Arc::new(Feed::start(runtime.events(), end));
     let shared = Shared { runtime, config: Arc::new(config), feed };
     let handler = Router::new()
         .route("/", get(overview::handler))
         .route("/history", get(overview::history))
+        .route("/generations/{number}", get(overview::generation))
         .route("/swap", post(changes::swap))
         .route("/rollback", post(changes::rollback))
         .route("/confirm", post(changes::confirm));

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Shared;
 use super::problem::{Problem, json as answer};
-use crate::id::HandlerName;
+use crate::id::{GenerationNumber, HandlerName};
 
 pub(super) async fn handlers(State(shared): State<Shared>) -> Response<Body> {
     answer(StatusCode::OK, &json!({ "handlers": shared.runtime.statuses() }))
@@ -34,6 +34,19 @@ pub(super) async fn history(
     let records = shared.runtime.history(&known).await;
     let records = records.ok_or_else(|| Problem::unknown_handler(&name))?;
     Ok(answer(StatusCode::OK, &json!({ "handler": name, "records": records })))
+}
+
+pub(super) async fn generation(
+    State(shared): State<Shared>,
+    Path((name, number)): Path<(String, String)>,
+) -> Result<Response<Body>, Problem> {
+    let known = self::name(&name)?;
+    shared.runtime.expect_handler(&known)?;
+    let unknown = || Problem::no_generation(&number);
+    // What is no number is no generation's either.
+    let parsed = number.parse().map(GenerationNumber::new).map_err(|_| unknown())?;
+    let status = shared.runtime.generation(&known, parsed)?;
+    Ok(answer(StatusCode::OK, &status))
 }
 
 pub(super) async fn cache(State(shared): State<Shared>) -> Response<Body> {

@@ -64,6 +64,12 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown-handler", "Unknown handler", detail)
     }
 
+    pub(super) fn no_generation(number: &str) -> Self {
+        let detail =
+            format!("expected the number of a generation, found `{}`", number.escape_debug());
+        Self::new(StatusCode::NOT_FOUND, "unknown-generation", "Unknown generation", detail)
+    }
+
     pub(super) fn method_not_allowed() -> Self {
         let detail = "this page has another method; the header `allow` names it";
         let status = StatusCode::METHOD_NOT_ALLOWED;
@@ -125,6 +131,9 @@ impl From<ControlError> for Problem {
             ControlError::Unknown { .. } => {
                 (StatusCode::NOT_FOUND, "unknown-handler", "Unknown handler")
             }
+            ControlError::UnknownGeneration { .. } => {
+                (StatusCode::NOT_FOUND, "unknown-generation", "Unknown generation")
+            }
             ControlError::Rejected(rejected) => match rejected.source {
                 StageError::NoWayBack { .. } => {
                     (StatusCode::CONFLICT, "nothing-to-roll-back-to", "Nothing to roll back to")
@@ -132,15 +141,30 @@ impl From<ControlError> for Problem {
                 StageError::ShuttingDown => {
                     (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down")
                 }
+                StageError::Removed => {
+                    (StatusCode::NOT_FOUND, "unknown-handler", "Unknown handler")
+                }
+                StageError::NoSupervisor { .. } | StageError::AsyncEnded => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "no-supervisor", "No supervisor")
+                }
+                StageError::Panicked { .. } | StageError::Defect { .. } => {
+                    (StatusCode::INTERNAL_SERVER_ERROR, "host-failed", "The host failed")
+                }
                 _ => (StatusCode::UNPROCESSABLE_ENTITY, "rejected", "Rejected"),
             },
+            ControlError::NotConfirmed { source: StageError::ShuttingDown, .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down")
+            }
+            ControlError::NotConfirmed { .. } => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "no-supervisor", "No supervisor")
+            }
             ControlError::NothingToConfirm { .. } => {
                 (StatusCode::CONFLICT, "nothing-to-confirm", "Nothing to confirm")
             }
         };
         let (stage, is_about_one) = match &error {
             ControlError::Rejected(rejected) => (Some(rejected.source.stage()), true),
-            ControlError::Unknown { .. } => (None, false),
+            ControlError::Unknown { .. } | ControlError::UnknownGeneration { .. } => (None, false),
             _ => (None, true),
         };
         let serving = is_about_one.then(|| error.serving());

@@ -77,7 +77,8 @@ impl Compilers {
     ) -> Result<Compiled, StageError> {
         // The semaphore is never closed.
         let place = Arc::clone(&self.pool(goal).places).acquire_owned().await;
-        let place = place.map_err(|_| StageError::ShuttingDown)?;
+        let place =
+            place.map_err(|_| StageError::Defect { what: "the compiler's queue is closed" })?;
         let (compilers, engine, candidate) = (Arc::clone(self), engine.clone(), candidate.clone());
         let (digest, timeout) = (candidate.digest.short(), self.limits.timeout);
         let work = blocking(move || {

@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::error::StageError;
+use crate::error::{Panic, StageError};
 use crate::events::{CompiledBy, Tier};
 
 pub(crate) use candidate::Candidate;
@@ -83,15 +83,19 @@ impl Source {
     }
 }
 
-/// Runs `work` on a thread that may block; a runtime that is shutting down refuses.
+/// Runs `work` on a thread that may block.
+///
+/// # Errors
+///
+/// Those of `work`, its panic, or the end of the tokio runtime that has the thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StageError> + Send + 'static,
 ) -> Result<T, StageError> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(StageError::ShuttingDown),
-        },
+        Err(error) => Err(match error.try_into_panic() {
+            Ok(payload) => Panic::of(&*payload).into(),
+            Err(_) => StageError::AsyncEnded,
+        }),
     }
 }

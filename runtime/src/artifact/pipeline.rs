@@ -17,7 +17,7 @@ use super::tally::{CacheReport, Tally};
 use super::{Candidate, Goal, Source, Staged, Survey, blocking, load};
 use crate::config::RuntimeConfig;
 use crate::engine::{Engine, Engines};
-use crate::error::StageError;
+use crate::error::{StageError, caught};
 use crate::events::{CompiledBy, Tier};
 use crate::id::Digest;
 
@@ -63,6 +63,10 @@ struct Inner {
     writes: TaskTracker,
     budget: u64,
 }
+
+/// How often code is asked for whose flight does not land. A flight ends with the tokio runtime of
+/// the caller that started it; a caller of another tokio runtime then starts the flight again.
+const FLIGHTS: usize = 2;
 
 /// What a flight brings to everybody who waits for it.
 type Landed = Result<Found, Arc<StageError>>;
@@ -150,15 +154,17 @@ impl Artifacts {
             let found = Found { artifact, took: Duration::ZERO, by: CompiledBy::Memory };
             return Ok(self.inner.lease(found));
         }
-        let (inner, candidate) = (Arc::clone(&self.inner), candidate.clone());
         let key = (candidate.digest, goal);
-        let landed =
-            self.inner.flights.join(key, || async move { inner.fly(&candidate, goal).await });
-        match landed.await {
-            Some(Ok(found)) => Ok(self.inner.lease(found)),
-            Some(Err(error)) => Err(StageError::Shared(error)),
-            None => Err(StageError::ShuttingDown),
+        for _ in 0..FLIGHTS {
+            let (inner, candidate) = (Arc::clone(&self.inner), candidate.clone());
+            let fly = || async move { caught(inner.fly(&candidate, goal)).await };
+            match self.inner.flights.join(key, fly).await {
+                Some(Ok(found)) => return Ok(self.inner.lease(found)),
+                Some(Err(error)) => return Err(StageError::Shared(error)),
+                None => {}
+            }
         }
+        Err(StageError::AsyncEnded)
     }
 
     /// Makes sure that optimized code of `candidate` is in the cache directory, without keeping it

@@ -36,6 +36,18 @@ pub enum ConfigError {
         /// What was asked for.
         pause: Duration,
     },
+    /// What is no set of statuses.
+    #[error("expected statuses such as `5xx`, `503`, `500-502, 429` or `none`, found `{}`", .found.escape_debug())]
+    Statuses {
+        /// What was given.
+        found: String,
+    },
+    /// A factor by which a version may be slower that no version could keep to, or that says nothing.
+    #[error("expected `max_slowdown` between 1.0 and 1000000.0, found `{found}`")]
+    Slowdown {
+        /// What was given.
+        found: String,
+    },
     /// A probe that is no path.
     #[error("expected `probe` to be a path such as `/healthz`, found `{path}`")]
     Probe {

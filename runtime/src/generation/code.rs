@@ -124,8 +124,8 @@ impl<R> Code<R> {
             return Ok(loaded);
         }
         let Some(reload) = &self.reload else {
-            // Code that cannot be had again is never let go of.
-            return Err(StageError::ShuttingDown);
+            let what = "code left memory that cannot be loaded again";
+            return Err(StageError::Defect { what });
         };
         let own = retirement.of_code();
         let staged = reload(own.clone()).await?;

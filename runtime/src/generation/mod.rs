@@ -3,6 +3,7 @@
 mod code;
 mod drain;
 mod gate;
+mod latency;
 mod tally;
 /// The atomics of [`gate`], under a name that the model test can replace.
 mod sync {
@@ -24,7 +25,10 @@ use code::Code;
 pub(crate) use code::{Loaded, Reload};
 pub(crate) use gate::Entry;
 use gate::{After, Gate};
-pub(crate) use tally::{Counts, Judge, Tally};
+#[cfg(test)]
+pub(crate) use latency::Histogram;
+pub(crate) use latency::{Counted, LOADS, fewest};
+pub(crate) use tally::{Counts, Judge, Sample, Tally};
 
 /// Tells those who run calls of a generation that it ends: first those who wait for a further call,
 /// at the drain deadline all of them.
@@ -257,6 +261,11 @@ impl<R> Pass<R> {
     /// When this call began to run.
     pub(crate) fn since(&self) -> Instant {
         self.since
+    }
+
+    /// Calls that are inside at this moment, this one among them.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.place.0.in_flight()
     }
 
     /// How the calls of this generation went, to be told of a failure.

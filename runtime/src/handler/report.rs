@@ -16,13 +16,24 @@ pub(crate) struct Begun {
     serving: Serving,
     tally: Arc<Tally>,
     at: Instant,
+    /// Calls of the generation that ran when this one began, where that is observed.
+    calls: usize,
 }
 
 impl Begun {
     /// The call of `entered`.
     pub(crate) fn of<R>(entered: &Entered<R>) -> Self {
         let tally = Arc::clone(entered.pass.tally());
-        Self { serving: entered.pass.serving(), tally, at: entered.pass.since() }
+        let calls = if tally.is_observed() { entered.pass.in_flight() } else { 0 };
+        Self { serving: entered.pass.serving(), tally, at: entered.pass.since(), calls }
+    }
+
+    /// The call was answered, with this status if it has one. To be called when the answer begins: how
+    /// fast its client takes it says nothing about the guest.
+    pub(crate) fn answered(&self, status: Option<u16>) {
+        if self.tally.is_observed() {
+            self.tally.answered(status, self.at.elapsed(), self.calls);
+        }
     }
 
     /// The report of this call, which `handler` runs.
@@ -47,6 +58,11 @@ pub(crate) struct CallReport {
 }
 
 impl CallReport {
+    /// See [`Begun::answered`].
+    pub(crate) fn answered(&self, status: u16) {
+        self.begun.answered(Some(status));
+    }
+
     /// [`failed`](Self::failed), for a caller who hears of it when this is ready: then it has been
     /// judged whether the generation is taken back. The call has left it.
     ///

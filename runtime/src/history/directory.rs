@@ -3,13 +3,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
 use super::error::HistoryUnavailable;
 use crate::files::{self, NotOwn, PRIVATE, TEMPORARY};
-
-/// Age of a file whose writer must have died: writing takes seconds.
-const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// Makes `dir`, or checks that it is this user's, and takes all rights from others.
 ///
@@ -36,13 +32,11 @@ pub(super) fn make_private(dir: &Path) -> Result<(), HistoryUnavailable> {
     usable.map_err(|source| HistoryUnavailable::ReadOnly { dir: dir.to_owned(), source })
 }
 
-/// Removes what writers that died before `now` have left in `dir`.
-pub(super) fn sweep(dir: &Path, now: SystemTime) {
+/// Removes what writers that died have left in `dir`, which this process has locked: every file that
+/// is being written would be its own.
+pub(super) fn sweep(dir: &Path) {
     for file in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let is_temporary = file.file_name().to_str().is_some_and(|it| it.starts_with(TEMPORARY));
-        let modified = || file.metadata().and_then(|metadata| metadata.modified()).ok();
-        let age = || now.duration_since(modified()?).ok();
-        if is_temporary && age().is_some_and(|age| age > ABANDONED) {
+        if file.file_name().to_str().is_some_and(|it| it.starts_with(TEMPORARY)) {
             // It is tried again at the next start.
             let _ = fs::remove_file(file.path());
         }

@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::error::Hint;
+use crate::error::{Hint, chain};
+use crate::id::HandlerName;
 
 /// Histories cannot be kept in a directory. Everything else works; a restart knows nothing of them.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,18 @@ pub enum HistoryUnavailable {
         /// What it is instead.
         found: &'static str,
     },
+    /// Another process, or another runtime of this process, writes to the directory.
+    #[error(
+        "the history directory `{}` is in use by {}, so this host keeps no history of its own",
+        dir.display(),
+        holder_words(*holder)
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The number of the process that has it, as far as that process said so.
+        holder: Option<u32>,
+    },
     /// The directory cannot be written to.
     #[error("the history directory `{}` cannot be written to", dir.display())]
     ReadOnly {
@@ -46,11 +59,87 @@ impl Hint for HistoryUnavailable {
                 "choose a directory that belongs to the user that runs wrt, and to nobody else"
                     .to_owned()
             }
+            Self::InUse { holder, .. } => match holder {
+                Some(pid) if *pid == std::process::id() => {
+                    "share one `Runtime`, or give each a `state_dir` of its own".to_owned()
+                }
+                Some(pid) => {
+                    format!("stop process {pid}, or set another `host.state_dir` in the manifest")
+                }
+                None => "stop the other host, or set another `host.state_dir` in the manifest"
+                    .to_owned(),
+            },
             Self::ReadOnly { dir, .. } => {
                 format!("run `chmod u+rwx {}`, or choose another directory", dir.display())
             }
         };
         vec![hint]
+    }
+}
+
+fn holder_words(holder: Option<u32>) -> String {
+    match holder {
+        Some(pid) if pid == std::process::id() => {
+            format!("another runtime of this process ({pid})")
+        }
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    }
+}
+
+/// The history of a handler is there, cannot be read, and begins anew.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the history of `{handler}` in `{}`, which begins anew", path.display())]
+pub struct HistoryReadError {
+    /// The handler.
+    pub handler: HandlerName,
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says, or what is wrong with the text.
+    pub source: io::Error,
+    /// Where the file was put aside; absent when that failed, and the file is as it was.
+    pub aside: Option<PathBuf>,
+}
+
+impl Hint for HistoryReadError {
+    fn hints(&self) -> Vec<String> {
+        let path = self.path.display();
+        vec![match &self.aside {
+            Some(aside) => format!(
+                "it is kept as `{}`; stop the host, mend that file and rename it to `{path}`",
+                aside.display()
+            ),
+            None => format!("stop the host, and mend or remove `{path}`"),
+        }]
+    }
+}
+
+/// What becomes of a handler's versions is not on the disk: a restart would not know of it. The handler
+/// itself is as it was asked to be, and what is not written is tried again as long as the process
+/// lives.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what becomes of `{handler}` is not kept for the next start: {reason}")]
+pub struct NotKept {
+    /// The handler.
+    pub handler: HandlerName,
+    /// Why not, outermost error first.
+    pub reason: String,
+    pub(super) hints: Vec<String>,
+}
+
+impl NotKept {
+    /// The consequence for `handler` of `error`.
+    pub(crate) fn new<E: std::error::Error + Hint + 'static>(
+        handler: &HandlerName,
+        error: &E,
+    ) -> Self {
+        Self { handler: handler.clone(), reason: chain(error), hints: error.hints() }
+    }
+}
+
+impl Hint for NotKept {
+    fn hints(&self) -> Vec<String> {
+        self.hints.clone()
     }
 }
 

@@ -15,6 +15,10 @@ pub struct Record {
     /// Its digest; absent for a candidate that was rejected before its bytes were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
+    /// What the handler's standing source held when it was published, such as the file that the manifest
+    /// names. As long as that source holds the same, it does not replace this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Digest>,
     /// Why it came, in words: "`src/lib.rs` changed".
     pub cause: String,
     /// When it was published or rejected, to the millisecond once serialised.

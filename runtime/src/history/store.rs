@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use super::HandlerHistory;
 use super::components::Components;
 use super::directory::{make_private, sweep};
-use super::error::{HistoryUnavailable, HistoryWriteError};
+use super::error::{HistoryReadError, HistoryUnavailable, HistoryWriteError, NotKept};
+use super::lock::{Lock, Taken};
 use super::writer::Writer;
 use crate::files::{self, Found};
 use crate::id::{Digest, HandlerName};
@@ -18,12 +18,15 @@ use crate::id::{Digest, HandlerName};
 /// Largest file that is read as a history. Fifty versions with a page of text each, every character of
 /// it escaped, are some 5 MiB.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// Names under which damaged histories of one handler are kept. With all of them taken, the latest one
+/// is replaced: somebody who has not looked at nine will not look at the tenth.
+const MAX_DAMAGED: usize = 9;
 
 /// A directory of histories and components. Cheap to clone; what is queued is written after the
 /// last clone is gone too.
 ///
-/// One process at a time uses a directory: of two, the last to save wins, and each would release the
-/// other's components.
+/// One store at a time writes to a directory: a lock says which, and a second one is refused, or
+/// [only reads](Self::reading).
 #[derive(Debug, Clone)]
 pub struct HistoryStore {
     inner: Arc<Inner>,
@@ -31,14 +34,39 @@ pub struct HistoryStore {
 
 #[derive(Debug)]
 struct Inner {
+    lock: Arc<Lock>,
     writer: Writer,
     components: Components,
     /// How often each component is kept by this process.
     claims: Mutex<BTreeMap<Digest, usize>>,
+    /// What is wrong with the history or the component of a handler now.
+    troubles: Mutex<BTreeMap<HandlerName, Trouble>>,
+    /// Why nothing is written at all.
+    unavailable: Option<HistoryUnavailable>,
+}
+
+/// What of one handler is not on the disk.
+#[derive(Debug, Default)]
+struct Trouble {
+    component: Option<NotKept>,
+    /// The history could not be read, and not be set aside: it must not be written over.
+    unreadable: Option<NotKept>,
+}
+
+/// The use of a store by somebody who writes. When the last one is gone, another process may have the
+/// directory.
+#[derive(Debug)]
+pub(crate) struct Usage(HistoryStore);
+
+impl Drop for Usage {
+    fn drop(&mut self) {
+        self.0.inner.writer.release();
+    }
 }
 
 impl HistoryStore {
-    /// Opens the store in `dir`, which is made if it is missing. Blocks.
+    /// Opens the store in `dir`, which is made if it is missing. Blocks; where another process has the
+    /// directory, for a second, since that process may be about to end.
     ///
     /// # Errors
     ///
@@ -48,39 +76,120 @@ impl HistoryStore {
         let dir: PathBuf = dir.components().collect();
         let (histories, components) = (dir.join("handlers"), dir.join("components"));
         make_private(&dir)?;
+        let lock = Lock::take(&dir);
+        let lock = lock.map_err(|Taken { holder }| {
+            let dir = dir.clone();
+            HistoryUnavailable::InUse { dir, holder }
+        })?;
         for folder in [&histories, &components] {
             make_private(folder)?;
-            sweep(folder, SystemTime::now());
+            if lock.is_exclusive() {
+                sweep(folder);
+            }
         }
-        let writer = Writer::start(histories)
-            .map_err(|source| HistoryUnavailable::Create { dir, source })?;
-        let components = Components { dir: components };
-        let inner = Inner { writer, components, claims: Mutex::default() };
+        Self::start(&dir, lock, None)
+    }
+
+    /// The store in `dir`, of which nothing is ever changed, because of `problem`. A host that cannot
+    /// write what becomes of its versions still starts with the ones that were confirmed.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryUnavailable::Create`] when the system has no thread left.
+    pub fn reading(dir: &Path, problem: HistoryUnavailable) -> Result<Self, HistoryUnavailable> {
+        Self::start(dir, Lock::nobody(), Some(problem))
+    }
+
+    fn start(
+        dir: &Path,
+        lock: Lock,
+        unavailable: Option<HistoryUnavailable>,
+    ) -> Result<Self, HistoryUnavailable> {
+        let lock = Arc::new(lock);
+        let writer = Writer::start(dir.join("handlers"), Arc::clone(&lock));
+        let writer = writer.map_err(|source| {
+            let dir = dir.to_owned();
+            HistoryUnavailable::Create { dir, source }
+        })?;
+        let components = Components { dir: dir.join("components") };
+        let (claims, troubles) = (Mutex::default(), Mutex::default());
+        let inner = Inner { lock, writer, components, claims, troubles, unavailable };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Why nothing is written at all, if that is so.
+    pub fn unavailable(&self) -> Option<&HistoryUnavailable> {
+        self.inner.unavailable.as_ref()
+    }
+
+    /// Says that the store is written to until the result is dropped.
+    pub(crate) fn usage(&self) -> Arc<Usage> {
+        Arc::new(Usage(self.clone()))
+    }
+
+    /// Lets another process have the directory at once: what is saved from now on, or is queued, stays in
+    /// memory. What is being written is waited for.
+    pub(crate) fn release_directory(&self) {
+        self.inner.lock.release();
     }
 
     /// The history of `handler` as it was last written; empty when there is none, or none that can
     /// be read. One that is damaged is set aside under another name. Blocks.
-    #[must_use]
-    pub fn load(&self, handler: &HandlerName) -> HandlerHistory {
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryReadError`] says why a history that is there begins anew.
+    pub fn load(&self, handler: &HandlerName) -> Result<HandlerHistory, HistoryReadError> {
         let path = self.inner.writer.path(handler);
-        let error = match read(&path) {
-            Ok(history) => return history,
-            Err(Unread::Damaged(what)) => {
-                set_aside(&path);
-                what
-            }
-            Err(Unread::Failed(error)) => error.to_string(),
+        let source = match read(&path) {
+            Ok(history) => return Ok(history),
+            Err(error) => error,
         };
-        let path = path.display();
-        tracing::warn!(%handler, error, %path, "the history was not read and begins anew");
-        HandlerHistory::new()
+        // A store that only reads leaves it as it is.
+        let aside = self.inner.lock.while_held(|| set_aside(&path));
+        let (aside, refusal) = match aside {
+            Some(Ok(aside)) => (Some(aside), None),
+            Some(Err(refusal)) => (None, Some(refusal)),
+            None => (None, None),
+        };
+        let error = HistoryReadError { handler: handler.clone(), path, source, aside };
+        if let Some(refusal) = refusal {
+            tracing::debug!(%handler, error = %refusal, "the history was not set aside");
+            self.troubles().entry(handler.clone()).or_default().unreadable =
+                Some(NotKept::new(handler, &error));
+        }
+        Err(error)
+    }
+
+    /// Why what becomes of `handler` is not on the disk, as far as that was tried. Without waiting for
+    /// the disk: [`flush`](Self::flush) before this.
+    pub fn problem(&self, handler: &HandlerName) -> Option<NotKept> {
+        if let Some(problem) = &self.inner.unavailable {
+            return Some(NotKept::new(handler, problem));
+        }
+        let failed = self.inner.writer.failure(handler);
+        let failed = failed.map(|error| NotKept::new(handler, &error));
+        let troubles = self.troubles();
+        let trouble = troubles.get(handler);
+        let unreadable = trouble.and_then(|trouble| trouble.unreadable.clone());
+        failed.or(unreadable).or_else(|| trouble?.component.clone())
+    }
+
+    /// Notes that the component of the confirmed version of `handler` is kept, or why it is not.
+    pub(crate) fn note_component(&self, handler: &HandlerName, problem: Option<NotKept>) {
+        let mut troubles = self.troubles();
+        if problem.is_some() || troubles.contains_key(handler) {
+            troubles.entry(handler.clone()).or_default().component = problem;
+        }
     }
 
     /// Queues `history` to be written soon, in place of an earlier one that waits. Never waits for
     /// the disk.
     pub fn save(&self, handler: &HandlerName, history: &HandlerHistory) {
-        self.inner.writer.save(handler, history.clone());
+        let troubles = self.troubles();
+        if troubles.get(handler).is_none_or(|trouble| trouble.unreadable.is_none()) {
+            self.inner.writer.save(handler, history.clone());
+        }
     }
 
     /// Ready when everything that was saved before is on the disk.
@@ -104,7 +213,8 @@ impl HistoryStore {
     ///
     /// [`HistoryWriteError`] when they cannot be written; nothing of them is left.
     pub fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
-        self.inner.components.keep(digest, bytes)?;
+        let kept = self.inner.lock.while_held(|| self.inner.components.keep(digest, bytes));
+        kept.unwrap_or(Ok(()))?;
         *self.claims().entry(*digest).or_default() += 1;
         Ok(())
     }
@@ -128,8 +238,13 @@ impl HistoryStore {
         *n -= 1;
         if *n == 0 {
             claims.remove(digest);
-            self.inner.components.remove(digest);
+            self.inner.lock.while_held(|| self.inner.components.remove(digest));
         }
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, BTreeMap<HandlerName, Trouble>> {
+        // Each field is stored whole, so a panic elsewhere leaves them sound.
+        self.inner.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn claims(&self) -> MutexGuard<'_, BTreeMap<Digest, usize>> {
@@ -145,39 +260,40 @@ impl HistoryStore {
     }
 }
 
-/// Why a history was not read.
-enum Unread {
-    /// What is there is no history, in words.
-    Damaged(String),
-    /// It may be one, and cannot be read now.
-    Failed(io::Error),
-}
-
 /// The history in the file at `path`; an empty one where there is no file.
-fn read(path: &Path) -> Result<HandlerHistory, Unread> {
-    let (file, metadata) = match files::open(path).map_err(Unread::Failed)? {
+///
+/// # Errors
+///
+/// Why it cannot be read now, or is no history.
+fn read(path: &Path) -> io::Result<HandlerHistory> {
+    let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let (file, metadata) = match files::open(path)? {
         Found::Absent => return Ok(HandlerHistory::new()),
-        Found::Other(what) => return Err(Unread::Damaged(what.to_owned())),
+        Found::Other(what) => return Err(damaged(what.to_owned())),
         Found::File { file, metadata } => (file, metadata),
     };
     if metadata.len() > MAX_BYTES {
-        let what = format!("it has {} bytes, more than any history", metadata.len());
-        return Err(Unread::Damaged(what));
+        return Err(damaged(format!("it has {} bytes, more than any history", metadata.len())));
     }
-    let text = files::read(&file, &metadata, MAX_BYTES).map_err(Unread::Failed)?;
+    let text = files::read(&file, &metadata, MAX_BYTES)?;
     let history = serde_json::from_slice::<HandlerHistory>(&text);
-    let mut history = history.map_err(|error| Unread::Damaged(error.to_string()))?;
+    let mut history = history.map_err(|error| damaged(error.to_string()))?;
     history.shrink();
     Ok(history)
 }
 
-/// Gives a damaged history another name, for people to look at; an earlier one gives way.
-fn set_aside(path: &Path) {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(".damaged");
-    // Left where it is, it is found and told again, and written over by the next save.
-    if let Err(error) = fs::rename(path, &aside) {
-        let path = path.display();
-        tracing::warn!(%error, %path, "the damaged history was not set aside");
-    }
+/// Gives a history that cannot be read another name, for people to look at, and returns it.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = |n: usize| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".damaged");
+        if n > 1 {
+            name.push(format!("-{n}"));
+        }
+        PathBuf::from(name)
+    };
+    let is_free = |path: &PathBuf| fs::symlink_metadata(path).is_err();
+    let aside = (1..MAX_DAMAGED).map(aside).find(is_free).unwrap_or_else(|| aside(MAX_DAMAGED));
+    fs::rename(path, &aside)?;
+    Ok(aside)
 }

@@ -104,9 +104,10 @@ impl DataPlane {
             ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
             ServedKind::Event(_) => event_call(handler, entered, request).await,
         };
-        if let Err(failure) = &outcome {
+        match &outcome {
+            Ok(response) => report.answered(response.status().as_u16()),
             // In a box, as it is rare, and would be moved with every call otherwise.
-            Box::pin(report.failed_before_answer(failure)).await;
+            Err(failure) => Box::pin(report.failed_before_answer(failure)).await,
         }
         outcome
     }

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 use super::section::{Reader, Section, to_path, what};
 use super::{HandlerSource, parse_duration, parse_size};
 use crate::config::{
-    Allow, ConfigValue, EventTypePattern, HandlerConfig, HttpOrigin, InstanceMode, Route,
-    check_busy_poll, check_memory, check_probe, check_state, check_timeout,
+    Allow, ConfigValue, EventTypePattern, HandlerConfig, HttpOrigin, InstanceMode, Route, Slowdown,
+    StatusSet, check_busy_poll, check_memory, check_probe, check_state, check_timeout,
 };
 use crate::id::HandlerName;
 
@@ -31,6 +31,8 @@ const KEYS: &[&str] = &[
     "probe",
     "probation",
     "max_failures",
+    "probation_status",
+    "max_slowdown",
     "preload",
     "config",
     "allow",
@@ -63,6 +65,17 @@ pub(super) fn read(
     let max_failures = reader.count(section, "max_failures", 1);
     // A count of calls fits 64 bits wherever wrt runs.
     set(&mut config.max_failures, max_failures.map(|it| it as u64));
+    let statuses = reader.parsed(section, "probation_status", str::parse::<StatusSet>);
+    set(&mut config.probation_status, statuses);
+    if let Some(times) = reader.number(section, "max_slowdown") {
+        match Slowdown::new(times) {
+            Ok(times) => config.max_slowdown = times,
+            Err(error) => {
+                let at = section.span_of("max_slowdown");
+                reader.report(at, format!("{}: {error}", section.object), None);
+            }
+        }
+    }
     set(&mut config.preload, reader.boolean(section, "preload"));
     if let Some(table) = reader.table(section, "config") {
         let object = format!("`config` of {}", section.object);

@@ -162,7 +162,13 @@ impl Project {
         Self::single(name, path, HandlerSource::Path(root.clone()), root)
     }
 
-    fn from_component(path: &Path) -> Result<Self, ProjectError> {
+    /// The project of the component file at `path` (one handler at `/`, named after the file), also
+    /// when there is no such file at the moment.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectError`] when it is no component, or no handler can have that name.
+    pub fn from_component(path: &Path) -> Result<Self, ProjectError> {
         match path.file_stem() {
             Some(stem) if is_component(path) => {
                 let source = HandlerSource::Path(path.to_owned());

@@ -147,6 +147,21 @@ impl<'a> Reader<'a> {
         number
     }
 
+    /// A number, with a fraction or without.
+    pub(super) fn number(&mut self, section: &Section<'_>, key: &str) -> Option<f64> {
+        let value = section.get(key)?;
+        if !matches!(value.get_ref(), DeValue::Float(_) | DeValue::Integer(_)) {
+            self.expected(&what(section, key), "a number", value);
+            return None;
+        }
+        // Hexadecimal and the like are numbers, too, and nobody writes them here.
+        let number = self.source(value).replace('_', "").parse().ok();
+        if number.is_none() {
+            self.expected(&what(section, key), "a decimal number", value);
+        }
+        number
+    }
+
     /// A string, its variables replaced, made into a `T`.
     pub(super) fn parsed<T, E: Display>(
         &mut self,

@@ -5,16 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
-use tokio_util::sync::CancellationToken;
 
 use super::Runtime;
 use crate::config::{HandlerConfig, InstanceMode, Route};
-use crate::error::{Hint, Rejected, chain};
+use crate::error::{Hint, Rejected, StageError, chain};
 use crate::events::Serving;
 use crate::handler::Handler;
-use crate::history::{HandlerHistory, Record};
+use crate::history::{HandlerHistory, NotKept, Outcome, Record};
 use crate::id::{GenerationNumber, HandlerName};
-use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
+use crate::supervisor::{RollbackRequest, Stop, SupervisorHandle, Swap, SwapRequest};
 
 /// Names that a hint lists at most: more is no hint.
 const MAX_NAMES: usize = 10;
@@ -39,12 +38,65 @@ pub struct HandlerStatus {
     pub draining: usize,
     /// Whether what serves is the version to start with.
     pub is_confirmed: bool,
+    /// What became of the version that serves, so far.
+    pub verdict: Option<Verdict>,
+    /// The generation that was rolled back for the one that serves, if that is how it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<RolledBack>,
+    /// Why what becomes of its versions is not on the disk, where it should be: a restart would not know
+    /// of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_kept: Option<String>,
     /// Whether its first component waits for a first call, so that it is ready without one.
     pub is_lazy: bool,
     /// Why a first call would find nothing to run, for a handler that waits for it: its file cannot be
     /// read or is no component, or was refused and has not changed since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// What became of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It serves, and is observed.
+    Probation,
+    /// It serves, or did until another took its place; nobody has vouched for it.
+    Published,
+    /// It has proved itself, or somebody has vouched for it.
+    Confirmed,
+    /// It was published and taken back.
+    RolledBack,
+    /// It never answered a call.
+    Rejected,
+}
+
+/// A generation that was taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct RolledBack {
+    /// Its number.
+    pub generation: GenerationNumber,
+    /// Why, in words.
+    pub why: String,
+}
+
+/// How one generation of a handler stands, or how it ended.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct GenerationStatus {
+    /// The handler.
+    pub handler: HandlerName,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why it was rolled back, or rejected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Whether it answers the handler's calls.
+    pub is_serving: bool,
+    /// What is written down about it.
+    pub record: Record,
 }
 
 impl HandlerStatus {
@@ -67,9 +119,29 @@ pub enum ControlError {
         /// The names that there are.
         known: Vec<HandlerName>,
     },
+    /// Nothing is written down about such a generation.
+    #[error("unknown generation {generation} of handler `{handler}`")]
+    UnknownGeneration {
+        /// The handler.
+        handler: HandlerName,
+        /// The number that was asked for.
+        generation: GenerationNumber,
+        /// The newest number that there is.
+        newest: Option<GenerationNumber>,
+    },
     /// The candidate was refused.
     #[error(transparent)]
     Rejected(Rejected),
+    /// The handler's supervisor has ended, so that nothing can be confirmed any more.
+    #[error("failed to confirm the active generation of `{handler}`")]
+    NotConfirmed {
+        /// The handler.
+        handler: HandlerName,
+        /// What answers its calls.
+        serving: Option<Serving>,
+        /// How the supervisor ended.
+        source: StageError,
+    },
     /// Nothing is active that could be confirmed.
     #[error("`{handler}` has no active generation to confirm")]
     NothingToConfirm {
@@ -84,7 +156,10 @@ impl ControlError {
     pub fn serving(&self) -> Option<Serving> {
         match self {
             Self::Rejected(rejected) => rejected.serving,
-            Self::Unknown { .. } | Self::NothingToConfirm { .. } => None,
+            Self::NotConfirmed { serving, .. } => *serving,
+            Self::Unknown { .. }
+            | Self::UnknownGeneration { .. }
+            | Self::NothingToConfirm { .. } => None,
         }
     }
 }
@@ -103,7 +178,14 @@ impl Hint for ControlError {
                     if others > 0 { format!(" and {others} others") } else { String::new() };
                 format!("there are {}{others}", names.join(", "))
             }
+            Self::UnknownGeneration { newest: Some(newest), .. } => {
+                format!("the newest is {newest}; `wrt history` lists those that are known")
+            }
+            Self::UnknownGeneration { newest: None, .. } => {
+                "the handler has none yet: load a component first".to_owned()
+            }
             Self::Rejected(rejected) => return rejected.source.hints(),
+            Self::NotConfirmed { source, .. } => return source.hints(),
             Self::NothingToConfirm { .. } => {
                 "load a component first, or wait until its first one is ready".to_owned()
             }
@@ -142,7 +224,7 @@ impl<R: Send + Sync + 'static> Observed for Handler<R> {
 pub(super) struct Controlled {
     handler: Arc<dyn Observed>,
     supervisor: Arc<SupervisorHandle>,
-    stop: CancellationToken,
+    stop: Stop,
     is_lazy: LazyMark,
 }
 
@@ -165,7 +247,7 @@ impl Controlled {
     pub(super) fn new<R: Send + Sync + 'static>(
         handler: Arc<Handler<R>>,
         supervisor: Arc<SupervisorHandle>,
-        stop: CancellationToken,
+        stop: Stop,
         is_lazy: LazyMark,
     ) -> Self {
         Self { handler, supervisor, stop, is_lazy }
@@ -173,11 +255,16 @@ impl Controlled {
 
     /// Ends its supervisor.
     pub(super) fn stop(&self) {
-        self.stop.cancel();
+        self.stop.remove();
+    }
+
+    /// Waits until its supervisor has ended; returns how many calls were cut for that.
+    pub(super) async fn over(&self) -> usize {
+        self.supervisor.over().await
     }
 
     /// Starts the clock of its drain. Returns what stops its supervisor.
-    pub(super) fn begin_ending(&self) -> CancellationToken {
+    pub(super) fn begin_ending(&self) -> Stop {
         self.handler.begin_ending();
         self.stop.clone()
     }
@@ -193,6 +280,11 @@ impl Controlled {
             None => self.supervisor.problem(),
             Some(_) => None,
         };
+        let (verdict, rolled_back) = match serving {
+            Some(serving) => self.standing(serving.generation),
+            // Nobody asks for the history of a handler that was never called.
+            None => (None, None),
+        };
         HandlerStatus {
             name: config.name.clone(),
             route: config.route.clone(),
@@ -200,10 +292,61 @@ impl Controlled {
             serving,
             in_flight: self.handler.in_flight(),
             draining: self.supervisor.draining(),
-            is_confirmed: serving.is_some_and(|it| self.supervisor.is_confirmed(it.generation)),
+            is_confirmed: verdict == Some(Verdict::Confirmed),
+            verdict,
+            rolled_back,
+            not_kept: self.supervisor.not_kept().map(|problem| problem.reason),
             is_lazy: self.is_lazy.is_set(),
             problem,
         }
+    }
+
+    /// What became of `generation`, which serves, and what was rolled back for it.
+    fn standing(&self, generation: GenerationNumber) -> (Option<Verdict>, Option<RolledBack>) {
+        let (own, before) = self.supervisor.look(|history| {
+            let published = |record: &&Record| !matches!(record.outcome, Outcome::Rejected { .. });
+            let mut records = history.records().iter().filter(published);
+            let own = records.by_ref().find(|record| record.generation == generation);
+            // What is older than all that is known is unknown as well.
+            (own.cloned(), own.and_then(|_| records.next()).cloned())
+        });
+        let verdict = own.map(|record| self.verdict(&record));
+        let rolled_back = before.and_then(|record| match record.outcome {
+            Outcome::RolledBack { reason } => {
+                Some(RolledBack { generation: record.generation, why: reason })
+            }
+            _ => None,
+        });
+        (verdict, rolled_back)
+    }
+
+    fn verdict(&self, record: &Record) -> Verdict {
+        match record.outcome {
+            Outcome::Published if self.supervisor.on_trial() == Some(record.generation) => {
+                Verdict::Probation
+            }
+            Outcome::Published => Verdict::Published,
+            Outcome::Confirmed => Verdict::Confirmed,
+            Outcome::RolledBack { .. } => Verdict::RolledBack,
+            Outcome::Rejected { .. } => Verdict::Rejected,
+        }
+    }
+
+    /// How `generation` stands, or how it ended.
+    fn generation(&self, generation: GenerationNumber) -> Option<GenerationStatus> {
+        let record = self.supervisor.look(|history| history.find(generation).cloned())?;
+        let why = match &record.outcome {
+            Outcome::RolledBack { reason } => Some(reason.clone()),
+            Outcome::Rejected { error, .. } => Some(error.clone()),
+            _ => None,
+        };
+        Some(GenerationStatus {
+            handler: self.supervisor.name().clone(),
+            verdict: self.verdict(&record),
+            why,
+            is_serving: self.handler.serving().is_some_and(|it| it.generation == generation),
+            record,
+        })
     }
 
     async fn swap(&self, request: SwapRequest) -> Result<Swap, ControlError> {
@@ -219,9 +362,15 @@ impl Controlled {
     }
 
     async fn confirm(&self) -> Result<Serving, ControlError> {
-        let handler = || self.handler.config().name.clone();
-        let confirmed = self.supervisor.confirm().await;
-        confirmed.ok_or_else(|| ControlError::NothingToConfirm { handler: handler() })
+        let handler = || self.supervisor.name().clone();
+        match self.supervisor.confirm().await {
+            Ok(Some(serving)) => Ok(serving),
+            Ok(None) => Err(ControlError::NothingToConfirm { handler: handler() }),
+            Err(source) => {
+                let serving = self.supervisor.serving();
+                Err(ControlError::NotConfirmed { handler: handler(), serving, source })
+            }
+        }
     }
 }
 
@@ -305,6 +454,28 @@ impl Runtime {
         self.controlled(name)?.confirm().await
     }
 
+    /// Waits until what became of each version of the handler is on the disk. Ready at once where there
+    /// is no [`state_dir`](crate::RuntimeConfig::state_dir), or no such handler.
+    ///
+    /// # Errors
+    ///
+    /// [`NotKept`] when the disk has refused it, or the directory cannot be used at all. What was asked
+    /// of the handler is done all the same, and what the disk refused is tried again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub async fn history_kept(&self, name: &HandlerName) -> Result<(), NotKept> {
+        let Ok(known) = self.controlled(name) else { return Ok(()) };
+        if let Some(problem) = self.history_problem() {
+            return Err(NotKept::new(name, problem));
+        }
+        match known.supervisor.flush().await {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
+    }
+
     /// What became of each version of the handler, newest first; `None` when there is no such
     /// handler.
     ///
@@ -333,6 +504,26 @@ impl Runtime {
         known.supervisor.cannot_load(chain(&source));
         let serving = known.handler.serving();
         Err(ControlError::Rejected(Rejected { handler: name.clone(), serving, source }))
+    }
+
+    /// How generation `number` of the handler stands, or how it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::Unknown`] when there is no such handler, and [`ControlError::UnknownGeneration`]
+    /// when nothing is written down about such a generation, or not any more.
+    pub fn generation(
+        &self,
+        name: &HandlerName,
+        number: GenerationNumber,
+    ) -> Result<GenerationStatus, ControlError> {
+        let known = self.controlled(name)?;
+        let unknown = || {
+            let newest = known.supervisor.look(HandlerHistory::last_number);
+            let handler = name.clone();
+            ControlError::UnknownGeneration { handler, generation: number, newest }
+        };
+        known.generation(number).ok_or_else(unknown)
     }
 
     /// Whether there is a handler called `name`.

@@ -60,8 +60,8 @@ impl Runtime {
             tokio::spawn(async move {
                 // Cancel-safe: both only wait.
                 tokio::select! {
-                    () = tokio::time::sleep(drain) => stop.cancel(),
-                    () = stop.cancelled() => {}
+                    () = tokio::time::sleep(drain) => stop.handler.cancel(),
+                    () = stop.handler.cancelled() => {}
                 }
             });
         }

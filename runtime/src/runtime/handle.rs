@@ -52,11 +52,17 @@ impl HandlerHandle {
 
     /// The first component, or any later one: [`HandlerHandle::swap`] with the cause "load".
     ///
+    /// With a [`state_dir`](crate::RuntimeConfig::state_dir), the first one is
+    /// [standing](SwapRequest::standing): a version that was swapped in over it and confirmed stays
+    /// over a restart, as long as `source` holds the same bytes.
+    ///
     /// # Errors
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn load(&self, source: Source) -> Result<Swap, Rejected> {
-        self.swap(source, "load").await
+        let request = SwapRequest::new(source, "load");
+        let is_first = self.serving().is_none();
+        self.request_swap(if is_first { request.standing() } else { request }).await
     }
 
     /// Replaces what the handler runs. Ready when the new generation is active; no call fails.
@@ -124,14 +130,37 @@ impl HandlerHandle {
         self.supervisor.roll_back(request).await
     }
 
+    /// Whether a version that was confirmed is kept, so that a start has something to begin with whatever
+    /// became of its file.
+    #[must_use]
+    pub fn has_confirmed(&self) -> bool {
+        self.supervisor.has_confirmed()
+    }
+
+    /// Publishes the version that was confirmed last before this start, unless something is active. A
+    /// [`load`](Self::load) does so by itself before it stages its candidate; this is for a start at
+    /// which there is no candidate.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when no version was confirmed, or it cannot be staged again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`HandlerHandle::swap`].
+    pub async fn boot(&self) -> Result<Swap, Rejected> {
+        self.supervisor.boot().await
+    }
+
     /// Ends the probation of the active generation, well: it is the one to boot from now on. `None`
-    /// when nothing is active.
+    /// when nothing is active, or the handler's supervisor has ended;
+    /// [`Runtime::confirm`](crate::Runtime::confirm) says which.
     ///
     /// # Cancel safety
     ///
     /// The confirmation may or may not happen.
     pub async fn confirm(&self) -> Option<Serving> {
-        self.supervisor.confirm().await
+        self.supervisor.confirm().await.ok()?
     }
 
     /// Puts `request` off until the first call wants it, if nothing is loaded yet; otherwise it is a
@@ -162,8 +191,12 @@ impl HandlerHandle {
         let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
         let begun = Begun::of(&entered);
         let source = match handle_event(entered, timeout, event).await {
-            Ok(Ok(answer)) => return Ok(answer.map(|event| *event)),
+            Ok(Ok(answer)) => {
+                begun.answered(None);
+                return Ok(answer.map(|event| *event));
+            }
             Ok(Err(EventError::Rejected(reason))) => {
+                begun.answered(None);
                 return Err(CallError::Declined { handler: self.name().clone(), reason });
             }
             Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },

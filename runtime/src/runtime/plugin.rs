@@ -54,13 +54,17 @@ impl<C: Contract> Plugin<C> {
         self.handler.serving()
     }
 
-    /// The first component, or any later one: [`Plugin::swap`] with the cause "load".
+    /// The first component, or any later one: [`Plugin::swap`] with the cause "load". The first one is
+    /// [standing](SwapRequest::standing), as with
+    /// [`HandlerHandle::load`](crate::HandlerHandle::load).
     ///
     /// # Errors
     ///
     /// As [`Plugin::swap`].
     pub async fn load(&self, source: Source) -> Result<Swap, Rejected> {
-        self.swap(source, "load").await
+        let request = SwapRequest::new(source, "load");
+        let is_first = self.serving().is_none();
+        self.supervisor.swap(if is_first { request.standing() } else { request }).await
     }
 
     /// Replaces what the plugin runs. Ready when the new generation is active; no call fails.
@@ -122,7 +126,7 @@ impl<C: Contract> Plugin<C> {
     ///
     /// The confirmation may or may not happen.
     pub async fn confirm(&self) -> Option<Serving> {
-        self.supervisor.confirm().await
+        self.supervisor.confirm().await.ok()?
     }
 
     /// Lends an instance of the active generation to `call`: a fresh one, or a warm one when the
@@ -150,7 +154,10 @@ impl<C: Contract> Plugin<C> {
         let bounds = Bounds { timeout, since: pass.since(), cut: pass.cut() };
         let begun = Begun::of(&entered);
         let source = match pass.call(bounds, call).await {
-            Ok(result) => return Ok(result),
+            Ok(result) => {
+                begun.answered(None);
+                return Ok(result);
+            }
             Err(failure) => failure,
         };
         let (handler, serving) = (self.name().clone(), pass.serving());

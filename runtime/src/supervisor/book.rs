@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::task::milliseconds;
 use crate::artifact::{Candidate, Source};
-use crate::error::{StageError, chain};
-use crate::events::StateOutcome;
-use crate::history::{HandlerHistory, HistoryStore, KEPT, Outcome, Record};
+use crate::error::{Hint as _, StageError, chain};
+use crate::events::{EventKind, StateOutcome};
+use crate::history::{HandlerHistory, HistoryStore, KEPT, NotKept, Outcome, Record};
 use crate::id::{Digest, GenerationNumber, HandlerName};
 
 /// See the [module](self). Cheap to clone; all clones are one book.
@@ -26,7 +28,28 @@ pub(crate) struct Book {
     kept: Arc<Mutex<Option<Kept>>>,
     /// Components that are being written.
     keeping: TaskTracker,
+    notes: Arc<Notes>,
 }
+
+/// What the book knows of its way to the disk.
+#[derive(Debug, Default)]
+struct Notes {
+    /// How often something was written into the book that belongs on the disk.
+    changes: AtomicU64,
+    /// The number of changes that a [flush](Book::flush) has waited for.
+    flushed: AtomicU64,
+    /// A confirmed component that is not on the disk yet, for a further attempt.
+    unkept: Mutex<Option<Candidate>>,
+    /// What was to be told since the last look.
+    untold: Mutex<Vec<EventKind>>,
+    /// The problem that was told last.
+    told: Mutex<Option<NotKept>>,
+    /// When what the disk refused is tried again.
+    retry_at: Mutex<Option<Instant>>,
+}
+
+/// Pause between two attempts to write what a disk refused.
+const RETRY_EVERY: Duration = Duration::from_secs(5);
 
 /// The components kept of one handler, latest last, with their sizes in bytes.
 #[derive(Debug, Default)]
@@ -50,15 +73,22 @@ impl Kept {
         kept
     }
 
-    fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, candidate: &Candidate) {
-        let Ok(bytes) = candidate.bytes() else {
-            // Its file has changed since. The version before stays the one to boot.
-            return tracing::debug!(%handler, "the confirmed component was not kept");
+    /// Keeps the component of `candidate`, or notes why it is not kept; returns whether it is.
+    fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, candidate: &Candidate) -> bool {
+        let problem = match candidate.bytes() {
+            Ok(bytes) => match store.keep(&candidate.digest, &bytes) {
+                Ok(()) => None,
+                Err(error) => Some(NotKept::new(handler, &error)),
+            },
+            // The component's file has changed since. The version before stays the one to boot.
+            Err(error) => Some(NotKept::new(handler, &error)),
         };
-        match store.keep(&candidate.digest, &bytes) {
-            Ok(()) => self.push(store, candidate.digest, bytes.len() as u64),
-            Err(error) => tracing::warn!(%handler, %error, "the confirmed component was not kept"),
+        let is_kept = problem.is_none();
+        store.note_component(handler, problem);
+        if is_kept {
+            self.push(store, candidate.digest, candidate.size);
         }
+        is_kept
     }
 
     /// `digest` is kept once more: it is the latest now, and the oldest may go.
@@ -77,10 +107,20 @@ impl Kept {
     }
 }
 
+/// A version to start with.
+pub(super) struct Boot {
+    pub(super) digest: Digest,
+    pub(super) source: Source,
+    /// What the handler's standing source held when this version was published.
+    pub(super) standing: Option<Digest>,
+}
+
 /// A publication, as it is written down.
 pub(super) struct Published<'a> {
     pub(super) generation: GenerationNumber,
     pub(super) digest: Digest,
+    /// What the handler's standing source held then.
+    pub(super) standing: Option<Digest>,
     pub(super) cause: &'a str,
     pub(super) build: Option<Duration>,
     pub(super) compile: Duration,
@@ -96,12 +136,15 @@ impl Book {
     /// The book of `handler`, as far as `store` has it.
     pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>) -> Self {
         let (history, kept, keeping) = (Arc::default(), Arc::default(), TaskTracker::new());
-        Self { handler, history, store, kept, keeping }
+        // For good: it takes tasks all the same, and `wait` waits for those that there are. Opened and
+        // closed again, it would leave one of two who wait at once behind.
+        keeping.close();
+        Self { handler, history, store, kept, keeping, notes: Arc::default() }
     }
 
-    /// What is written in it.
-    pub(crate) fn history(&self) -> HandlerHistory {
-        self.with(|history| history.clone())
+    /// Looks at what is written in it.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&HandlerHistory) -> T) -> T {
+        self.with(|history| look(history))
     }
 
     /// The number after the last one that was given out.
@@ -113,12 +156,6 @@ impl Book {
     /// Whether the bytes of `digest` were taken back, so that they do not come by themselves.
     pub(super) fn is_refused(&self, digest: Digest) -> bool {
         self.with(|history| history.is_refused(&digest))
-    }
-
-    /// The last version that proved itself, if its component was kept.
-    pub(super) fn to_boot(&self) -> Option<(Digest, Source)> {
-        let digest = self.with(|history| history.confirmed().and_then(|record| record.digest))?;
-        Some((digest, self.component(digest)?))
     }
 
     /// What generation `number` ran, if it was published.
@@ -145,10 +182,26 @@ impl Book {
         Some(Source::File(self.store.as_ref()?.component(&digest)?))
     }
 
+    /// The last version that proved itself and whose component was kept: a full disk may have refused
+    /// the one after it.
+    pub(super) fn to_boot(&self) -> Option<Boot> {
+        let store = self.store.as_ref()?;
+        self.with(|history| {
+            let records = history.records().iter();
+            let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
+            confirmed.find_map(|record| {
+                let digest = record.digest?;
+                let source = Source::File(store.component(&digest)?);
+                Some(Boot { digest, source, standing: record.standing })
+            })
+        })
+    }
+
     pub(super) fn published(&self, published: Published<'_>) {
         let record = Record {
             generation: published.generation,
             digest: Some(published.digest),
+            standing: published.standing,
             cause: published.cause.to_owned(),
             time: SystemTime::now(),
             build_ms: published.build.map(milliseconds),
@@ -172,6 +225,7 @@ impl Book {
         let record = Record {
             generation,
             digest,
+            standing: None,
             cause: cause.to_owned(),
             time: SystemTime::now(),
             build_ms: None,
@@ -209,10 +263,10 @@ impl Book {
         true
     }
 
-    /// Keeps the component `candidate` for later processes, aside.
+    /// Keeps the component of `candidate` for later processes, aside.
     pub(super) fn keep(&self, candidate: Candidate) {
-        let Some(store) = &self.store else { return };
-        let (store, kept) = (store.clone(), Arc::clone(&self.kept));
+        let Some(store) = self.store.clone() else { return };
+        let (kept, notes) = (Arc::clone(&self.kept), Arc::clone(&self.notes));
         // Oldest first, so that what an earlier process kept goes before what this one does. Those
         // that were taken back are kept, too: somebody may want one by its number.
         let before = self.with(|history| {
@@ -221,11 +275,13 @@ impl Book {
             published.filter_map(|record| record.digest).collect::<Vec<_>>()
         });
         let handler = self.handler.clone();
+        self.notes.changed();
         self.keeping.spawn_blocking(move || {
             // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
-            kept.keep(&store, &handler, &candidate);
+            let is_kept = kept.keep(&store, &handler, &candidate);
+            *lock(&notes.unkept) = (!is_kept).then_some(candidate);
         });
     }
 
@@ -243,13 +299,78 @@ impl Book {
     /// Everything is written all the same.
     pub(super) async fn flush(&self) {
         let Some(store) = &self.store else { return };
-        // Waited for once; those that begin meanwhile are the next flush's.
-        self.keeping.close();
+        // Ordering: see below.
+        let changes = self.notes.changes.load(Ordering::Relaxed);
         self.keeping.wait().await;
-        self.keeping.reopen();
-        if let Err(error) = store.flush().await {
-            tracing::warn!(handler = %self.handler, %error, "the history was not written");
+        // The problem of this handler is asked for below, and those of others by their books.
+        let _ = store.flush().await;
+        // Ordering: figures of this book's own.
+        self.notes.flushed.fetch_max(changes, Ordering::Relaxed);
+        self.note_problem();
+    }
+
+    /// Why what becomes of the handler is not on the disk, as far as that was tried; `None` also where
+    /// nothing is to be kept. To be asked after [`Book::flush`].
+    pub(crate) fn problem(&self) -> Option<NotKept> {
+        self.store.as_ref()?.problem(&self.handler)
+    }
+
+    /// Ready when something was written into the book that the disk has by now, or has refused; or when
+    /// it is time to try once more what the disk refused. For ever where there is nothing to write.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub(super) async fn settled(&self) {
+        // Noted by a flush of somebody else.
+        if !lock(&self.notes.untold).is_empty() {
+            return;
         }
+        if !self.notes.is_dirty() {
+            if !self.has_refusal() {
+                std::future::pending::<()>().await;
+            }
+            // Not a sleep of that length, which would begin anew with each other thing that happens.
+            let retry_at = *lock(&self.notes.retry_at);
+            tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)).await;
+            let unkept = lock(&self.notes.unkept).take();
+            if let Some(candidate) = unkept {
+                self.keep(candidate);
+            }
+        }
+        self.flush().await;
+    }
+
+    /// What people have to know of the disk, and were not told yet.
+    pub(super) fn untold(&self) -> Vec<EventKind> {
+        std::mem::take(&mut *lock(&self.notes.untold))
+    }
+
+    /// Whether the disk refused something that can be tried again.
+    fn has_refusal(&self) -> bool {
+        let is_open = |store: &HistoryStore| store.unavailable().is_none();
+        self.store.as_ref().is_some_and(is_open) && self.problem().is_some()
+    }
+
+    /// Notes for the supervisor to tell that a problem came, or went.
+    fn note_problem(&self) {
+        // A store that cannot be written to at all is told once for all handlers, at the start.
+        if self.store.as_ref().is_some_and(|store| store.unavailable().is_some()) {
+            return;
+        }
+        let (problem, mut told) = (self.problem(), lock(&self.notes.told));
+        *lock(&self.notes.retry_at) = problem.is_some().then(|| Instant::now() + RETRY_EVERY);
+        if *told == problem {
+            return;
+        }
+        let kind = match &problem {
+            Some(problem) => {
+                EventKind::HistoryNotKept { error: chain(problem), hints: problem.hints() }
+            }
+            None => EventKind::HistoryKept,
+        };
+        lock(&self.notes.untold).push(kind);
+        *told = problem;
     }
 
     /// Changes the history, and its file unless that can wait for the next change.
@@ -258,6 +379,7 @@ impl Book {
             change(history);
             if let Some(store) = self.store.as_ref().filter(|_| is_urgent) {
                 store.save(&self.handler, history);
+                self.notes.changed();
             }
         });
     }
@@ -265,11 +387,36 @@ impl Book {
     fn with<T>(&self, look: impl FnOnce(&mut HandlerHistory) -> T) -> T {
         let history = self.history.get_or_init(|| {
             // A small file, once for each handler that is used.
-            Mutex::new(
-                self.store.as_ref().map(|store| store.load(&self.handler)).unwrap_or_default(),
-            )
+            let loaded = self.store.as_ref().map(|store| store.load(&self.handler));
+            Mutex::new(match loaded {
+                None => HandlerHistory::new(),
+                Some(Ok(history)) => history,
+                Some(Err(error)) => {
+                    let (error, hints) = (chain(&error), error.hints());
+                    lock(&self.notes.untold).push(EventKind::HistoryNotKept { error, hints });
+                    self.notes.changed();
+                    HandlerHistory::new()
+                }
+            })
         });
         // Records are replaced whole, so a panic elsewhere leaves the history sound.
         look(&mut history.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+impl Notes {
+    /// Something belongs on the disk that is not known to be there.
+    fn changed(&self) {
+        // Ordering, here and below: figures of the book's own.
+        self.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.changes.load(Ordering::Relaxed) > self.flushed.load(Ordering::Relaxed)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Values are replaced whole, so a panic elsewhere leaves them sound.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

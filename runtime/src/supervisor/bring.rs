@@ -7,18 +7,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::aside::cut;
 use super::book::Published;
 use super::hand_over::{self, at_rest};
 use super::past::Version;
 use super::protocol::{Found, Mismatch, Protocol, Step, Terms, Way};
 use super::states::Earlier;
-use super::task::{Task, log_panic, milliseconds};
-use super::trial::{Budget, Trial};
+use super::task::{Task, milliseconds};
+use super::trial::{Rules, Trial, baseline};
 use super::{Guest, Staged, Swap};
 use crate::artifact::{Candidate, Goal};
-use crate::error::{HandOverError, StageError, chain};
+use crate::error::{HandOverError, StageError, caught, chain};
 use crate::events::{EventKind, StateOutcome, Tier};
-use crate::generation::{Counts, Generation, Judge, Loaded, Reload, Retirement};
+use crate::generation::{Generation, Judge, Loaded, Reload, Retirement, Sample};
 use crate::handler::Hold;
 use crate::id::{Digest, GenerationNumber};
 use crate::snapshot::{Keeps, Snapshot};
@@ -166,7 +167,12 @@ impl<G: Guest> Task<G> {
         let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
         let digest = candidate.digest;
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
-        // Before the publication: its first calls may fail.
+        // Before the publication: its first calls may fail. Also where it is not tried itself, for the
+        // generation after it.
+        let config = self.handler.config();
+        if !config.probation.is_zero() {
+            generation.tally().observe(config.probation_status.ranges());
+        }
         let judge = self.tries(is_proved).then(|| generation.tally().judge());
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
         let (swap, saved) = self.walk(terms, generation, hold, earlier, &story).await?;
@@ -190,7 +196,7 @@ impl<G: Guest> Task<G> {
             self.past.push(before);
         }
         if let Some(from) = back_from {
-            let kind = EventKind::RolledBack { generation: number, from };
+            let kind = EventKind::RolledBack { generation: number, from, why: cause.clone() };
             self.emit(&cause, kind);
         }
         let to_keep = is_kept.then(|| candidate.clone());
@@ -210,7 +216,9 @@ impl<G: Guest> Task<G> {
         story: &Story<'_>,
     ) -> Result<(Swap, Option<Snapshot>), StageError> {
         let (guest, handler) = (Arc::clone(&self.guest), Arc::clone(&self.handler));
-        let Some(loaded) = next.peek() else { return Err(StageError::ShuttingDown) };
+        let Some(loaded) = next.peek() else {
+            return Err(StageError::Defect { what: "a candidate lost its code" });
+        };
         let ready = loaded.ready();
         let limit = handler.config().hand_over;
         let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
@@ -242,8 +250,8 @@ impl<G: Guest> Task<G> {
                     reverted_to = hand_over::restore_any(&*guest, ready, &earlier, limit).await;
                     Ok(if reverted_to.is_some() { Found::Done } else { Found::Failed })
                 }
-                Step::Start => guest.start(ready).await.map(|()| Found::Done),
-                Step::Probe => guest.probe(ready).await.map(|()| Found::Done),
+                Step::Start => caught(guest.start(ready)).await.map(|()| Found::Done),
+                Step::Probe => caught(guest.probe(ready)).await.map(|()| Found::Done),
                 Step::Publish(state) => {
                     let loss = self.loss(terms, state, reverted_to, problem.as_ref());
                     let (next, hold) = (Arc::clone(&next), hold.take());
@@ -264,9 +272,13 @@ impl<G: Guest> Task<G> {
                     return Err(StageError::Restore { source });
                 }
                 Step::Published => {
-                    return swap.map(|swap| (swap, snapshot)).ok_or(StageError::ShuttingDown);
+                    let what = "a swap ended without a publication";
+                    return swap.map(|it| (it, snapshot)).ok_or(StageError::Defect { what });
                 }
-                Step::Refused => return Err(problem.unwrap_or(StageError::ShuttingDown)),
+                Step::Refused => {
+                    let what = "a candidate was refused without a reason";
+                    return Err(problem.unwrap_or(StageError::Defect { what }));
+                }
             };
             let found = done.unwrap_or_else(|error| {
                 let found = found(&error);
@@ -320,7 +332,7 @@ impl<G: Guest> Task<G> {
             hand_over::restore_any(&*self.guest, loaded.ready(), earlier, limit).await;
         if reverted_to.is_none() {
             // A call finds nothing then, and tries it again.
-            let _ = self.guest.start(loaded.ready()).await;
+            let _ = caught(self.guest.start(loaded.ready())).await;
         }
         let reason = problem.map(|problem| chain(problem)).unwrap_or_default();
         self.emit(cause, Loss { reverted_to, reason }.event(serving.generation));
@@ -360,10 +372,12 @@ impl<G: Guest> Task<G> {
         drop(hold);
         let publish_ms = milliseconds(started.elapsed());
         let from = previous.as_ref().map(|previous| previous.serving().generation);
+        self.published_over = self.standing;
         let total = story.since.elapsed();
         self.book.published(Published {
             generation: serving.generation,
             digest: serving.digest,
+            standing: self.standing,
             cause: story.cause,
             build: story.build_time,
             compile: story.compile_time,
@@ -414,9 +428,14 @@ impl<G: Guest> Task<G> {
         };
         let config = self.handler.config();
         let can_go_back = before.is_some();
-        let before = before.map_or(Counts::default(), |before| before.tally().counts());
-        let budget = Budget { max_failures: config.max_failures, before };
-        self.trial = Some(Trial::new(number, config.probation, budget, can_go_back, judge));
+        let before = before.map_or_else(Sample::default, |before| before.tally().sample());
+        self.baseline = baseline(before, &self.baseline);
+        let rules = Rules {
+            max_failures: config.max_failures,
+            max_slowdown: config.max_slowdown.get(),
+            before: self.baseline.clone(),
+        };
+        self.trial = Some(Trial::new(number, config.probation, rules, can_go_back, judge));
     }
 
     /// How the code of a generation is made again, by a call that finds it gone.
@@ -424,7 +443,9 @@ impl<G: Guest> Task<G> {
         let guest = Arc::clone(&self.guest);
         Box::new(move |retirement| {
             let (guest, candidate) = (Arc::clone(&guest), candidate.clone());
-            Box::pin(async move { guest.restage(&candidate, number, retirement, Goal::Soon).await })
+            Box::pin(async move {
+                caught(guest.restage(&candidate, number, retirement, Goal::Soon)).await
+            })
         })
     }
 
@@ -432,12 +453,12 @@ impl<G: Guest> Task<G> {
     /// waits, too: what would only start to drain at once is not published. Cancel-safe: nothing is
     /// taken that has not ended.
     pub(super) async fn has_place(&mut self) -> bool {
-        while self.draining.try_join_next().map(log_panic).is_some() {}
+        while self.draining.try_join_next().map(cut).is_some() {}
         while self.draining.len() >= self.max_draining {
             // Cancel-safe: `join_next` takes nothing unless it wins, and the other only looks.
             tokio::select! {
                 biased; // A place is better than none.
-                Some(drained) = self.draining.join_next() => log_panic(drained),
+                Some(drained) = self.draining.join_next() => drop(cut(drained)),
                 () = self.mailbox.waiting() => return false,
             }
         }
@@ -448,7 +469,10 @@ impl<G: Guest> Task<G> {
 /// What the protocol has to know of an error.
 fn found(error: &StageError) -> Found {
     match error {
-        StageError::Save { source: HandOverError::Lost { .. } } => Found::Lost,
+        // After a panic the instance is gone as well.
+        StageError::Save {
+            source: HandOverError::Lost { .. } | HandOverError::Panicked { .. },
+        } => Found::Lost,
         StageError::Restore { source: HandOverError::Incompatible { .. } } => Found::Incompatible,
         _ => Found::Failed,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Guest;
 use super::protocol::Found;
 use super::states::Earlier;
-use crate::error::{HandOverError, StageError};
+use crate::error::{HandOverError, StageError, caught};
 use crate::handler::Hold;
 use crate::id::GenerationNumber;
 use crate::snapshot::{Restored, Snapshot};
@@ -30,7 +30,7 @@ pub(super) async fn save<G: Guest>(
 ) -> Result<Snapshot, HandOverError> {
     let loaded = hold.and_then(|hold| hold.generation().peek());
     match loaded {
-        Some(loaded) => guest.save(loaded.ready()).await,
+        Some(loaded) => caught(guest.save(loaded.ready())).await,
         // The protocol saves from what it holds, and a generation that keeps something keeps its
         // code.
         None => Err(HandOverError::Refused { reason: "its code is not loaded".to_owned() }),
@@ -44,7 +44,7 @@ pub(super) async fn restore<G: Guest>(
     snapshot: Option<&Snapshot>,
 ) -> Result<Found, StageError> {
     let Some(snapshot) = snapshot else { return Ok(Found::Failed) };
-    match guest.restore(ready, snapshot).await {
+    match caught(guest.restore(ready, snapshot)).await {
         Ok(Restored::Carried) => Ok(Found::Done),
         Ok(Restored::Migrated) => Ok(Found::Migrated),
         Err(source) => Err(StageError::Restore { source }),
@@ -61,7 +61,7 @@ pub(super) async fn restore_any<G: Guest>(
 ) -> Option<GenerationNumber> {
     let restoring = async {
         for Earlier { of, snapshot } in earlier {
-            match guest.restore(ready, snapshot).await {
+            match caught(guest.restore(ready, snapshot)).await {
                 Ok(_) => return Some(*of),
                 // Callers are told of the state of now; that an older one does not fit is no news.
                 Err(error) => tracing::debug!(generation = %of, %error, "an earlier state is left"),

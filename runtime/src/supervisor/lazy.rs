@@ -7,8 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio_util::sync::CancellationToken;
-
+use super::ending::Stop;
 use super::task::Task;
 use super::{Answer, Guest, Swap, SwapRequest};
 use crate::artifact::Source;
@@ -121,17 +120,13 @@ fn look(path: &Path) -> Result<(), String> {
 impl<G: Guest> Task<G> {
     /// A lazy request waits for the first call, and is tried again for the next one when it was
     /// refused: its file may have been mended.
-    pub(super) async fn swap_when_wanted(
-        &mut self,
-        request: SwapRequest,
-        stop: &CancellationToken,
-    ) -> Answer {
+    pub(super) async fn swap_when_wanted(&mut self, request: SwapRequest, stop: &Stop) -> Answer {
         let mut outcome = None;
         while request.is_lazy && self.handler.serving().is_none() {
             // Cancel-safe: nothing is taken from either.
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.handler.cancelled() => break,
                 () = self.mailbox.waiting() => {
                     return outcome.unwrap_or(Ok(Swap::Superseded));
                 }
@@ -139,7 +134,7 @@ impl<G: Guest> Task<G> {
             }
             let attempt = self.swap(request.clone(), stop).await;
             if let Err(rejected) = &attempt {
-                self.lazy.refused(chain(&rejected.source));
+                self.told.lazy.refused(chain(&rejected.source));
             } else {
                 return attempt;
             }

@@ -2,8 +2,11 @@
 //!
 //! The core is generic over [`Guest`], so that tests run it on fakes.
 
+mod aside;
 pub(crate) mod book;
 mod bring;
+mod ending;
+mod evidence;
 mod hand_over;
 mod lazy;
 mod mailbox;
@@ -15,15 +18,15 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod waits;
 mod way_back;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::artifact::Staged;
@@ -32,10 +35,12 @@ use crate::error::{HandOverError, Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
 use crate::handler::Handler;
-use crate::history::HandlerHistory;
+use crate::history::{HandlerHistory, NotKept, Usage};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::snapshot::{Keeps, Restored, Snapshot};
 use book::Book;
+pub(crate) use ending::Stop;
+use ending::{End, Ending};
 use lazy::Lazy;
 use mailbox::{Mailbox, Put};
 pub(crate) use protocol::Mismatch;
@@ -152,6 +157,8 @@ pub(crate) trait Guest: Send + Sync + 'static {
 enum Request {
     Swap(SwapRequest),
     Rollback(RollbackRequest),
+    /// Serve the version that was confirmed last before the start, if nothing is active.
+    Boot,
 }
 
 type Answer = Result<Swap, Rejected>;
@@ -176,8 +183,21 @@ pub(crate) struct Orders {
     pub(crate) mismatch: Mismatch,
     /// What is written down about the handler.
     pub(crate) book: Book,
+    /// Keeps other processes from the history for as long as the supervisor may write to it.
+    pub(crate) usage: Option<Arc<Usage>>,
     /// Ends the task: the active generation is then drained, and no further one published.
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
+}
+
+/// How things stand with a supervisor, as it told last.
+#[derive(Debug, Default)]
+struct Told {
+    /// Replaced generations that drain.
+    draining: AtomicUsize,
+    /// The number of the generation on probation, or 0.
+    on_trial: AtomicU64,
+    /// What waits for a first call.
+    lazy: Lazy,
 }
 
 /// Asks a handler's supervisor for swaps. Cheap to clone; the task ends when it is stopped.
@@ -185,9 +205,11 @@ pub(crate) struct SupervisorHandle {
     name: HandlerName,
     mailbox: Arc<Mailbox<Operation>>,
     confirms: mpsc::Sender<Confirm>,
-    draining: Arc<AtomicUsize>,
-    lazy: Arc<Lazy>,
+    told: Arc<Told>,
     book: Book,
+    end: End,
+    /// What is answered when the supervisor is gone.
+    serving: Box<dyn Fn() -> Option<Serving> + Send + Sync>,
 }
 
 impl SupervisorHandle {
@@ -198,8 +220,8 @@ impl SupervisorHandle {
         orders: Orders,
         tasks: &TaskTracker,
     ) -> Self {
-        let (handle, task) = Self::make(guest, handler, orders);
-        tasks.spawn(task.run());
+        let (handle, ending, task) = Self::make(guest, handler, orders);
+        tasks.spawn(ending.watch(task.run()));
         handle
     }
 
@@ -212,9 +234,9 @@ impl SupervisorHandle {
         orders: Orders,
         tasks: &TaskTracker,
     ) -> Self {
-        let (handle, mut task) = Self::make(guest, handler, orders);
+        let (handle, ending, mut task) = Self::make(guest, handler, orders);
         task.bug = bug;
-        tasks.spawn(task.run());
+        tasks.spawn(ending.watch(task.run()));
         handle
     }
 
@@ -222,17 +244,23 @@ impl SupervisorHandle {
         guest: G,
         handler: Arc<Handler<G::Ready>>,
         orders: Orders,
-    ) -> (Self, task::Task<G>) {
+    ) -> (Self, Ending<G::Ready>, task::Task<G>) {
         let mailbox = Arc::new(Mailbox::new());
         let name = handler.name().clone();
         let (confirms, confirming) = mpsc::channel(MAX_CONFIRMS);
-        let draining = Arc::default();
+        let told = Arc::<Told>::default();
         let book = orders.book.clone();
-        let (taken, told) = (Arc::clone(&mailbox), Arc::clone(&draining));
-        let lazy = Arc::<Lazy>::default();
-        let waits = Arc::clone(&lazy);
-        let task = task::Task::new(guest, handler, orders, taken, confirming, told, waits);
-        (Self { name, mailbox, confirms, draining, lazy, book }, task)
+        let (taken, tell) = (Arc::clone(&mailbox), Arc::clone(&told));
+        let end = End::new(orders.stop.clone());
+        let ending = Ending {
+            end: end.clone(),
+            mailbox: Arc::clone(&mailbox),
+            handler: Arc::clone(&handler),
+        };
+        let same = Arc::clone(&handler);
+        let serving = Box::new(move || same.serving());
+        let task = task::Task::new(guest, handler, orders, taken, confirming, tell, end.clone());
+        (Self { name, mailbox, confirms, told, book, end, serving }, ending, task)
     }
 
     /// Replaces what the handler runs, when the running operation is done; the latest request wins.
@@ -245,15 +273,14 @@ impl SupervisorHandle {
     ///
     /// Dropping the future cancels nothing: the request stands, only its answer is not awaited.
     pub(crate) async fn swap(&self, request: SwapRequest) -> Answer {
-        let answered = self.swap_aside(request);
-        answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
+        self.ask(Request::Swap(request)).await
     }
 
-    /// [`swap`](Self::swap) for those who need not wait; the answer comes to nobody if the runtime
-    /// is shutting down.
+    /// [`swap`](Self::swap) for those who need not wait. The answer is dropped when the supervisor has
+    /// ended.
     pub(crate) fn swap_aside(&self, request: SwapRequest) -> oneshot::Receiver<Answer> {
         if request.is_lazy {
-            self.lazy.waits(request.source.clone());
+            self.told.lazy.waits(request.source.clone());
         }
         self.put(Request::Swap(request))
     }
@@ -269,51 +296,127 @@ impl SupervisorHandle {
     ///
     /// As [`swap`](Self::swap).
     pub(crate) async fn roll_back(&self, request: RollbackRequest) -> Answer {
-        let answered = self.put(Request::Rollback(request));
-        answered.await.unwrap_or_else(|_| Err(self.shutting_down()))
+        self.ask(Request::Rollback(request)).await
+    }
+
+    /// Publishes the version that was confirmed last before the start, unless something is active.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when there is none, or it cannot be staged again.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`swap`](Self::swap).
+    pub(crate) async fn boot(&self) -> Answer {
+        self.ask(Request::Boot).await
+    }
+
+    async fn ask(&self, request: Request) -> Answer {
+        match self.put(request).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.ended().await),
+        }
     }
 
     /// Ends the probation of the active generation, well. `None` when nothing is active.
     ///
+    /// # Errors
+    ///
+    /// Why there is no supervisor to do so any more.
+    ///
     /// # Cancel safety
     ///
     /// The confirmation may or may not happen.
-    pub(crate) async fn confirm(&self) -> Option<Serving> {
+    pub(crate) async fn confirm(&self) -> Result<Option<Serving>, StageError> {
         let (told, confirmed) = oneshot::channel();
-        self.confirms.send(told).await.ok()?;
-        confirmed.await.ok()?
+        if self.confirms.send(told).await.is_err() {
+            return Err(self.end.reason().await);
+        }
+        match confirmed.await {
+            Ok(serving) => Ok(serving),
+            Err(_) => Err(self.end.reason().await),
+        }
+    }
+
+    /// Waits until the supervisor has ended and every generation of the handler is drained; returns
+    /// how many calls were cut for that.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing changes, dropped or not.
+    pub(crate) async fn over(&self) -> usize {
+        self.end.over().await
+    }
+
+    /// What answers the handler's calls now.
+    pub(crate) fn serving(&self) -> Option<Serving> {
+        (self.serving)()
+    }
+
+    /// The handler's name.
+    pub(crate) fn name(&self) -> &HandlerName {
+        &self.name
     }
 
     /// What waits for a first call, if anything does.
     pub(crate) fn waits_for_a_call(&self) -> Option<Source> {
-        self.lazy.source()
+        self.told.lazy.source()
     }
 
     /// What waits for a first call cannot be loaded, for the reason `why`.
     pub(crate) fn cannot_load(&self, why: String) {
-        self.lazy.refused(why);
+        self.told.lazy.refused(why);
     }
 
     /// Why a first call would find nothing to run, as far as is known without loading anything. The
     /// version that was confirmed before this start does without the file.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.lazy.problem().filter(|_| self.book.to_boot().is_none())
+        self.told.lazy.problem().filter(|_| self.book.to_boot().is_none())
     }
 
     /// Replaced generations whose calls have not ended yet.
     pub(crate) fn draining(&self) -> usize {
         // Ordering: a figure for people.
-        self.draining.load(Ordering::Relaxed)
+        self.told.draining.load(Ordering::Relaxed)
     }
 
-    /// Whether `generation` has proved itself.
-    pub(crate) fn is_confirmed(&self, generation: GenerationNumber) -> bool {
-        self.book.is_confirmed(generation)
+    /// The generation that is on probation.
+    pub(crate) fn on_trial(&self) -> Option<GenerationNumber> {
+        // Ordering: a figure for people. No generation has the number 0.
+        let number = self.told.on_trial.load(Ordering::Relaxed);
+        (number > 0).then(|| GenerationNumber::new(number))
+    }
+
+    /// Whether a version is kept that a start begins with.
+    pub(crate) fn has_confirmed(&self) -> bool {
+        self.book.to_boot().is_some()
     }
 
     /// What became of each version.
     pub(crate) fn history(&self) -> HandlerHistory {
-        self.book.history()
+        self.book.look(HandlerHistory::clone)
+    }
+
+    /// Looks at what became of each version.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&HandlerHistory) -> T) -> T {
+        self.book.look(look)
+    }
+
+    /// Waits until what became of each version is on the disk, or the disk has refused it; `None` when
+    /// it is there, or nothing is to be kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub(crate) async fn flush(&self) -> Option<NotKept> {
+        self.book.flush().await;
+        self.book.problem()
+    }
+
+    /// Why what became of each version is not on the disk, as far as that was tried.
+    pub(crate) fn not_kept(&self) -> Option<NotKept> {
+        self.book.problem()
     }
 
     fn put(&self, request: Request) -> oneshot::Receiver<Answer> {
@@ -327,9 +430,10 @@ impl SupervisorHandle {
         answered
     }
 
-    fn shutting_down(&self) -> Rejected {
-        let (handler, source) = (self.name.clone(), StageError::ShuttingDown);
-        Rejected { handler, serving: None, source }
+    /// The answer to a request that the supervisor did not come to.
+    async fn ended(&self) -> Rejected {
+        let (handler, source) = (self.name.clone(), self.end.reason().await);
+        Rejected { handler, serving: (self.serving)(), source }
     }
 }
 

@@ -28,6 +28,9 @@ pub struct SwapRequest {
     pub is_again: bool,
     /// Whether an event handler may take the place of an HTTP handler, or the other way round.
     pub is_other_kind: bool,
+    /// Whether the source is the one that the handler always has, such as the file that its manifest
+    /// names; see [`SwapRequest::standing`].
+    pub is_standing: bool,
 }
 
 impl SwapRequest {
@@ -42,7 +45,18 @@ impl SwapRequest {
             is_fresh: false,
             is_again: false,
             is_other_kind: false,
+            is_standing: false,
         }
+    }
+
+    /// The same, for a source that the handler always has: the program asks for it at each start, and
+    /// whenever it changes. Where another version was swapped in meanwhile and confirmed, that version
+    /// stays until the bytes of this source change, also over restarts: the answer is then
+    /// [`Swap::Unchanged`].
+    #[must_use]
+    pub fn standing(mut self) -> Self {
+        self.is_standing = true;
+        self
     }
 
     /// The same, put off until the first call wants it, if the handler runs nothing yet. When it

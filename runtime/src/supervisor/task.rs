@@ -5,27 +5,32 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::book::Book;
+use super::aside::{cut, drain};
+use super::book::{Book, Boot};
 use super::bring::Bring;
-use super::lazy::Lazy;
+use super::ending::{End, Stop};
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
 use super::protocol::Way;
 use super::states::States;
 use super::trial::Trial;
-use super::{Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest};
+use super::waits::{condemned, next, over, pause};
+use super::way_back::no_way_back;
+use super::{
+    Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest, Told,
+};
 use crate::artifact::{Candidate, Goal};
-use crate::error::{Hint as _, Rejected, StageError, chain};
-use crate::events::{EventBus, EventKind, Serving};
-use crate::generation::{Generation, Loaded, Retirement};
+use crate::error::{Hint as _, Panic, Rejected, StageError, caught, chain, shielded};
+use crate::events::{EventBus, EventKind, Serving, StateOutcome};
+use crate::generation::{Generation, Loaded, Retirement, Sample};
 use crate::handler::Handler;
+use crate::history::Usage;
 use crate::id::{Digest, GenerationNumber};
 
 pub(super) struct Task<G: Guest> {
@@ -35,11 +40,12 @@ pub(super) struct Task<G: Guest> {
     pub(super) max_draining: usize,
     pub(super) mismatch: Mismatch,
     pub(super) mailbox: Arc<Mailbox<Operation>>,
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
     pub(super) book: Book,
     /// Number of the next candidate.
     pub(super) number: GenerationNumber,
-    pub(super) draining: JoinSet<()>,
+    /// Generations that drain; each tells how many of its calls were cut.
+    pub(super) draining: JoinSet<usize>,
     /// Optimized code for the active generation, on its way.
     pub(super) optimizing: Option<Optimizing<G::Ready>>,
     /// What the active generation was made of.
@@ -48,13 +54,21 @@ pub(super) struct Task<G: Guest> {
     pub(super) states: States,
     /// The candidate that the running operation has staged, or is about to.
     pub(super) candidate: Option<(GenerationNumber, Digest)>,
+    /// What the handler's standing source held when the supervisor heard of it last.
+    pub(super) standing: Option<Digest>,
+    /// What it held when the active generation was published.
+    pub(super) published_over: Option<Digest>,
     /// The active generation's probation.
     pub(super) trial: Option<Trial>,
+    /// What the generation on trial last was compared with.
+    pub(super) baseline: Sample,
     confirms: mpsc::Receiver<Confirm>,
-    /// How many generations drain, for others to read.
-    told_draining: Arc<AtomicUsize>,
-    /// What waits for a first call, for others to read.
-    pub(super) lazy: Arc<Lazy>,
+    /// How things stand, for others to read.
+    pub(super) told: Arc<Told>,
+    /// Told of what the end of this cut.
+    end: End,
+    /// The history's directory is this process's as long as this is here.
+    _usage: Option<Arc<Usage>>,
     #[cfg(test)]
     pub(super) bug: Option<super::Bug>,
 }
@@ -64,6 +78,9 @@ pub(super) struct Task<G: Guest> {
 /// at a brisk pace took 60 ms longer each.
 const OPTIMIZE_AFTER: Duration = Duration::from_secs(2);
 
+/// The cause of what a start brings by itself.
+const AFTER_RESTART: &str = "the last confirmed version, after a restart";
+
 /// See [`Task::optimizing`].
 pub(super) type Optimizing<R> =
     Pin<Box<dyn Future<Output = Result<(Loaded<R>, Duration), StageError>> + Send>>;
@@ -71,13 +88,19 @@ pub(super) type Optimizing<R> =
 /// Why a swap was not published.
 enum Ended {
     Failed(StageError),
-    /// What serves failed its trial meanwhile.
-    Condemned,
+    /// What serves failed its trial meanwhile, for this reason.
+    Condemned(String),
 }
 
 impl From<StageError> for Ended {
     fn from(error: StageError) -> Self {
         Self::Failed(error)
+    }
+}
+
+impl From<Panic> for Ended {
+    fn from(panic: Panic) -> Self {
+        Self::Failed(panic.into())
     }
 }
 
@@ -88,10 +111,10 @@ impl<G: Guest> Task<G> {
         orders: Orders,
         mailbox: Arc<Mailbox<Operation>>,
         confirms: mpsc::Receiver<Confirm>,
-        told_draining: Arc<AtomicUsize>,
-        lazy: Arc<Lazy>,
+        told: Arc<Told>,
+        end: End,
     ) -> Self {
-        let Orders { bus, max_draining, mismatch, book, stop } = orders;
+        let Orders { bus, max_draining, mismatch, book, usage, stop } = orders;
         let states = States::new(handler.config().max_state);
         Self {
             guest: Arc::new(guest),
@@ -109,10 +132,14 @@ impl<G: Guest> Task<G> {
             past: Past::default(),
             states,
             candidate: None,
+            standing: None,
+            published_over: None,
             trial: None,
+            baseline: Sample::default(),
             confirms,
-            told_draining,
-            lazy,
+            told,
+            end,
+            _usage: usage,
             #[cfg(test)]
             bug: None,
         }
@@ -121,19 +148,19 @@ impl<G: Guest> Task<G> {
     pub(super) async fn run(mut self) {
         let stop = self.stop.clone();
         loop {
-            self.tell_draining();
+            self.tell_standing();
             let handler = Arc::clone(&self.handler);
             // Cancel-safe: `take`, `recv` and `join_next` take nothing unless they win, a verdict
-            // stands, and a pause that loses only begins anew.
+            // stands, what the book has is written anyway, and a pause that loses only begins anew.
             let operation = tokio::select! {
                 biased; // A stop comes before work that it would end at once.
-                () = stop.cancelled() => break,
-                () = condemned(&handler, self.trial.clone()) => {
-                    self.take_back().await;
+                () = stop.handler.cancelled() => break,
+                reason = condemned(&handler, self.trial.clone()) => {
+                    self.take_back(reason).await;
                     continue;
                 }
                 trial = over(self.trial.clone()) => {
-                    self.judge(trial);
+                    self.judge(trial).await;
                     continue;
                 }
                 Some(told) = self.confirms.recv() => {
@@ -142,13 +169,17 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 operation = self.mailbox.take() => operation,
+                () = self.book.settled() => {
+                    self.tell_of_history();
+                    continue;
+                }
                 optimized = next(&mut self.optimizing) => {
                     self.optimizing = None;
                     self.optimized(optimized);
                     continue;
                 }
                 Some(drained) = self.draining.join_next() => {
-                    log_panic(drained);
+                    cut(drained);
                     continue;
                 }
                 () = pause(self.guest.tidy_every()) => {
@@ -160,37 +191,39 @@ impl<G: Guest> Task<G> {
             let outcome = match request {
                 Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
                 Request::Rollback(request) => self.roll_back(request, &stop).await,
+                Request::Boot => self.boot_alone().await,
             };
             // Before the answer, so that whoever hears of it finds it.
-            self.tell_draining();
+            self.tell_standing();
             // The caller may have gone, which cancels nothing.
             let _ = answer.send(outcome);
         }
         self.shut_down().await;
     }
 
-    pub(super) async fn swap(&mut self, request: SwapRequest, stop: &CancellationToken) -> Answer {
+    pub(super) async fn swap(&mut self, request: SwapRequest, stop: &Stop) -> Answer {
         loop {
             let request = request.clone();
             let cause = request.cause.clone();
             let ended = tokio::select! {
                 biased; // What is done is told, also at the end.
                 // Cancel-safe: a candidate that is dropped before its publication was never visible.
-                ended = self.try_swap(request) => ended,
-                () = stop.cancelled() => Err(StageError::ShuttingDown.into()),
+                // A panic drops it in the same way.
+                ended = caught(self.try_swap(request)) => ended,
+                () = stop.handler.cancelled() => Err(stop.reason().into()),
             };
             match ended {
                 Ok(swap) => return Ok(swap),
                 Err(Ended::Failed(source)) => return Err(self.reject(source, &cause).await),
                 // What serves is bad: that is mended first, in no time, and then this goes on.
-                Err(Ended::Condemned) => self.take_back().await,
+                Err(Ended::Condemned(reason)) => self.take_back(reason).await,
             }
         }
     }
 
     async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
         let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy, .. } = request;
-        let SwapRequest { is_again, is_other_kind, .. } = request;
+        let SwapRequest { is_again, is_other_kind, is_standing, .. } = request;
         self.candidate = None;
         let opened = self.guest.open(source).await;
         if self.handler.serving().is_none() {
@@ -198,6 +231,9 @@ impl<G: Guest> Task<G> {
         }
         let candidate = opened?;
         let digest = candidate.digest;
+        if is_standing {
+            self.standing = Some(digest);
+        }
         if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
             self.emit(&cause, EventKind::Unchanged { digest });
             return Ok(Swap::Unchanged { serving });
@@ -205,6 +241,14 @@ impl<G: Guest> Task<G> {
         if self.book.is_refused(digest) && !is_again {
             self.candidate = Some((self.take_number(), digest));
             return Err(StageError::RolledBack { digest: digest.short() }.into());
+        }
+        if let Some(serving) = self.handler.serving().filter(|_| is_standing)
+            && self.published_over == Some(digest)
+        {
+            let number = serving.generation;
+            let cause = format!("{cause}, and is what generation {number} was swapped in over");
+            self.emit(&cause, EventKind::Unchanged { digest });
+            return Ok(Swap::Unchanged { serving });
         }
         let (way, back_from, is_proved) = (Way::Forward, None, false);
         let bring = Bring {
@@ -227,7 +271,7 @@ impl<G: Guest> Task<G> {
         // Only up to here a verdict comes in between: state that moves is not left on its way.
         let prepared = tokio::select! {
             biased; // A bad generation is taken back first.
-            () = condemned(&handler, trial) => return Err(Ended::Condemned),
+            reason = condemned(&handler, trial) => return Err(Ended::Condemned(reason)),
             prepared = in_turn => prepared?,
         };
         match prepared {
@@ -239,30 +283,54 @@ impl<G: Guest> Task<G> {
     /// Publishes the last version that proved itself before this start, unless that is what is to
     /// come anyway: a candidate that fails then finds something serving.
     async fn boot(&mut self, next: Option<Digest>) {
-        let Some((digest, source)) = self.book.to_boot() else { return };
+        let Some(Boot { digest, source, standing }) = self.book.to_boot() else { return };
         if Some(digest) == next {
             return;
         }
+        // It stays what this version was swapped in over, not what the source holds now.
+        self.standing = standing;
         let booted = async {
             let candidate = self.guest.open(source).await?;
             if candidate.digest != digest {
                 let (digest, found) = (digest.short(), candidate.digest.short());
                 return Err(StageError::Changed { digest, found });
             }
-            let cause = "the last confirmed version, after a restart".to_owned();
-            self.bring(Bring::again(candidate, cause)).await
+            self.bring(Bring::again(candidate, AFTER_RESTART.to_owned())).await
         };
-        if let Err(error) = booted.await {
+        if let Err(error) = caught(booted).await {
             // The candidate decides alone, as without a history.
-            let error = chain(&error);
-            tracing::warn!(handler = %self.handler.name(), %error, "the confirmed version is lost");
+            self.emit(AFTER_RESTART, self.rejected(&error));
+        }
+    }
+
+    /// Serves the last version that proved itself before this start, if nothing is active, without a
+    /// candidate behind it.
+    async fn boot_alone(&mut self) -> Answer {
+        if let Some(serving) = self.handler.serving() {
+            return Ok(Swap::Unchanged { serving });
+        }
+        self.boot(None).await;
+        let handler = self.handler.name().clone();
+        match self.handler.serving() {
+            Some(serving) => {
+                let state = StateOutcome::None;
+                Ok(Swap::Swapped { serving, from: None, state })
+            }
+            // A version that could not be staged is told of already.
+            None => {
+                let source = no_way_back("no version was confirmed before this start");
+                Err(Rejected { handler, serving: None, source })
+            }
         }
     }
 
     /// The time of the active generation's trial is over.
-    fn judge(&mut self, trial: Trial) {
-        let counts = self.handler.active().current().map(|it| it.tally().counts());
-        if trial.is_passed(counts.unwrap_or_default()) {
+    async fn judge(&mut self, trial: Trial) {
+        let active = self.handler.active().current();
+        let sample = active.map(|it| it.tally().sample()).unwrap_or_default();
+        if let Some(reason) = trial.condemned_at_end(&sample) {
+            self.take_back(reason).await;
+        } else if trial.is_passed(&sample) {
             self.confirm();
         } else {
             // There was nothing to go back to. Somebody may still vouch for it.
@@ -289,15 +357,17 @@ impl<G: Guest> Task<G> {
         number
     }
 
-    fn tell_draining(&self) {
-        // Ordering: a figure for people.
-        self.told_draining.store(self.draining.len(), Ordering::Relaxed);
+    fn tell_standing(&self) {
+        // Ordering: figures for people.
+        self.told.draining.store(self.draining.len(), Ordering::Relaxed);
+        let on_trial = self.trial.as_ref().map_or(0, |trial| trial.generation.get());
+        self.told.on_trial.store(on_trial, Ordering::Relaxed);
     }
 
     fn tidy(&self) {
         // Looked at without a call: that would count as a use of the code.
         if let Some(loaded) = self.handler.active().current().and_then(|active| active.peek()) {
-            self.guest.tidy(loaded.ready());
+            shielded("the end of idle instances", || self.guest.tidy(loaded.ready()));
         }
     }
 
@@ -312,7 +382,8 @@ impl<G: Guest> Task<G> {
         let (guest, own) = (Arc::clone(&self.guest), retirement.of_code());
         Box::pin(async move {
             tokio::time::sleep(OPTIMIZE_AFTER).await;
-            let staged = guest.restage(&candidate, number, own.clone(), Goal::Best).await?;
+            let restaged = guest.restage(&candidate, number, own.clone(), Goal::Best);
+            let staged = caught(restaged).await?;
             let took = staged.compile_time;
             Ok((Loaded::new(staged.ready, staged.lease, own), took))
         })
@@ -327,7 +398,7 @@ impl<G: Guest> Task<G> {
                 let before = active.peek();
                 active.replace_code(loaded);
                 if let Some(before) = before {
-                    self.guest.retire(before.ready());
+                    shielded("the end of idle instances", || self.guest.retire(before.ready()));
                 }
                 let generation = active.serving().generation;
                 let kind = EventKind::Optimized { generation, compile_ms: milliseconds(took) };
@@ -353,11 +424,21 @@ impl<G: Guest> Task<G> {
         self.draining.spawn(drain(guest, handler, previous, deadline, bus));
     }
 
+    /// The event of a refusal.
+    fn rejected(&self, source: &StageError) -> EventKind {
+        EventKind::Rejected {
+            stage: source.stage(),
+            error: chain(source),
+            hints: source.hints(),
+            serving: self.handler.serving(),
+        }
+    }
+
     /// Tells of a refusal, which is on the disk when this is ready.
     pub(super) async fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
-        // Neither is about a version.
-        if !matches!(source, StageError::ShuttingDown | StageError::NoWayBack { .. }) {
+        // What says nothing about a version is not written down.
+        if !source.is_of_the_host() {
             let (number, digest) = match self.candidate.take() {
                 Some((number, digest)) => (number, Some(digest)),
                 None => (self.take_number(), None),
@@ -365,12 +446,19 @@ impl<G: Guest> Task<G> {
             self.book.rejected(number, digest, cause, &source);
         }
         // The end of the host is no news about a candidate; whoever asked for it is told by the answer.
-        if !(matches!(source, StageError::ShuttingDown) && self.stop.is_cancelled()) {
-            let (stage, error, hints) = (source.stage(), chain(&source), source.hints());
-            self.emit(cause, EventKind::Rejected { stage, error, hints, serving });
+        if !matches!(source, StageError::ShuttingDown | StageError::Removed) {
+            self.emit(cause, self.rejected(&source));
         }
         self.book.flush().await;
+        self.tell_of_history();
         Rejected { handler, serving, source }
+    }
+
+    /// Tells what is wrong with the way of the book to the disk, or is well again.
+    fn tell_of_history(&self) {
+        for kind in self.book.untold() {
+            self.bus.emit(Some(self.handler.name()), None, kind);
+        }
     }
 
     pub(super) fn emit(&self, cause: &str, kind: EventKind) {
@@ -378,7 +466,7 @@ impl<G: Guest> Task<G> {
     }
 
     async fn shut_down(mut self) {
-        // Dropping an operation answers its caller that the runtime is shutting down.
+        // Dropping an operation answers its caller with the reason of the stop.
         drop(self.mailbox.close());
         self.confirms.close();
         self.optimizing = None;
@@ -388,89 +476,16 @@ impl<G: Guest> Task<G> {
         if let Some(last) = self.handler.active().close() {
             self.drain_aside(last);
         }
+        let mut n_cut = 0;
         while let Some(drained) = self.draining.join_next().await {
-            log_panic(drained);
+            n_cut += cut(drained);
         }
+        self.end.cut_at_end(n_cut);
         self.book.flush().await;
-    }
-}
-
-async fn drain<G: Guest>(
-    guest: Arc<G>,
-    handler: Arc<Handler<G::Ready>>,
-    generation: Arc<Generation<G::Ready>>,
-    deadline: Duration,
-    bus: EventBus,
-) {
-    if let Some(loaded) = generation.peek() {
-        guest.retire(loaded.ready());
-    }
-    let drained = generation.drain(deadline).await;
-    bus.emit(
-        Some(handler.name()),
-        None,
-        EventKind::Drained {
-            generation: generation.serving().generation,
-            cut: drained.cut,
-            waited_ms: milliseconds(drained.waited),
-        },
-    );
-    if let Some(loaded) = generation.peek() {
-        // Bounded also where many instances each take their time; one of them always has its own.
-        let bound = deadline.max(handler.config().hand_over);
-        let _ = tokio::time::timeout(bound, guest.close(loaded.ready())).await;
-    }
-}
-
-/// Waits until the generation on trial has failed too often, for ever without a trial.
-/// Cancel-safe: the figures stay.
-pub(super) async fn condemned<R>(handler: &Handler<R>, trial: Option<Trial>) {
-    let active = handler.active().current();
-    if let (Some(trial), Some(active)) = (trial, active) {
-        loop {
-            let counts = active.tally().counts();
-            if trial.is_failed(counts) {
-                return;
-            }
-            trial.goes_on(counts);
-            active.tally().alarmed().await;
+        self.tell_of_history();
+        if matches!(self.stop.reason(), StageError::Removed) {
+            self.bus.emit(Some(self.handler.name()), None, EventKind::Removed);
         }
-    }
-    std::future::pending().await
-}
-
-/// Waits for the end of a trial's time, for ever without one.
-async fn over(trial: Option<Trial>) -> Trial {
-    match trial {
-        Some(trial) => {
-            tokio::time::sleep_until(trial.until).await;
-            trial
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Waits for optimized code, for ever when none is on its way. Cancel-safe: it stays on its way.
-async fn next<R>(
-    optimizing: &mut Option<Optimizing<R>>,
-) -> Result<(Loaded<R>, Duration), StageError> {
-    match optimizing {
-        Some(optimizing) => optimizing.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn pause(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
-        None => std::future::pending().await,
-    }
-}
-
-pub(super) fn log_panic(drained: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = drained {
-        // A defect of wrt; the handler goes on, since the generation is closed already.
-        tracing::error!(%error, "a drain ended abnormally");
     }
 }
 

@@ -1,23 +1,28 @@
 //! The supervisor on fake guests: outcomes, coalescing, rejection, the bound on draining.
 
+mod ending;
 mod simulation;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
 use crate::events::{CompiledBy, Event, EventKind, Stage, Tier};
 
-/// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, and
-/// `plain…` is staged on baseline code. What is made a second time says so.
+/// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, the
+/// host panics while it stages `panic…`, and `plain…` is staged on baseline code. What is made a second
+/// time says so.
 struct Fake {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
     retired: Arc<Mutex<Vec<String>>>,
+    /// Whether the supervisor itself panics when it looks for its next work.
+    is_broken: Arc<AtomicBool>,
 }
 
 fn staged(ready: String, tier: Tier) -> Staged<String> {
@@ -43,6 +48,7 @@ impl Guest for Fake {
         if text.starts_with("slow") {
             self.go.acquire().await.expect("it stays open").forget();
         }
+        assert!(!text.starts_with("panic"), "the host's own `{text}`");
         if text.starts_with("bad") {
             return Err(StageError::NotAComponent { found: "text" });
         }
@@ -71,10 +77,12 @@ impl Guest for Fake {
     }
 
     fn retire(&self, ready: &String) {
+        assert!(ready != "one that panics at its end", "so it does");
         self.retired.lock().unwrap().push(ready.clone());
     }
 
     fn tidy_every(&self) -> Option<Duration> {
+        assert!(!self.is_broken.load(Ordering::Relaxed), "a defect");
         Some(Duration::from_secs(1))
     }
 }
@@ -85,9 +93,10 @@ struct Harness {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
     retired: Arc<Mutex<Vec<String>>>,
+    is_broken: Arc<AtomicBool>,
     events: broadcast::Receiver<Event>,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 fn harness(max_draining: usize) -> Harness {
@@ -98,15 +107,31 @@ fn harness(max_draining: usize) -> Harness {
     let handler =
         Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), Duration::from_secs(5)));
     let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
-    let (bus, tasks, stop) = (EventBus::new(), TaskTracker::new(), CancellationToken::new());
+    let is_broken = Arc::<AtomicBool>::default();
+    let (bus, tasks, stop) =
+        (EventBus::new(), TaskTracker::new(), Stop::of(&CancellationToken::new()));
     let events = bus.subscribe();
-    let guest =
-        Fake { go: Arc::clone(&go), staged: Arc::clone(&staged), retired: Arc::clone(&retired) };
+    let guest = Fake {
+        go: Arc::clone(&go),
+        staged: Arc::clone(&staged),
+        retired: Arc::clone(&retired),
+        is_broken: Arc::clone(&is_broken),
+    };
     let mismatch = Mismatch::Refuse;
     let book = Book::open(handler.name().clone(), None);
-    let orders = Orders { bus, max_draining, mismatch, book, stop: stop.clone() };
+    let orders = Orders { bus, max_draining, mismatch, book, usage: None, stop: stop.clone() };
     let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
-    Harness { handle: Arc::new(handle), handler, go, staged, retired, events, tasks, stop }
+    Harness {
+        handle: Arc::new(handle),
+        handler,
+        go,
+        staged,
+        retired,
+        is_broken,
+        events,
+        tasks,
+        stop,
+    }
 }
 
 impl Harness {
@@ -241,7 +266,7 @@ async fn stopping_drains_the_last_generation_and_refuses_further_swaps() {
     let held = harness.handler.enter().await.unwrap();
     let stuck = harness.swap_aside("slow two");
     harness.until_staging(2).await;
-    harness.stop.cancel();
+    harness.stop.handler.cancel();
     let refused = stuck.await.unwrap().unwrap_err();
     assert!(matches!(refused.source, StageError::ShuttingDown));
     harness.tasks.close();
@@ -263,7 +288,7 @@ async fn last_drain_counts_from_the_beginning_of_the_end_and_lets_calls_in_until
     harness.handler.begin_ending();
     tokio::time::sleep(Duration::from_secs(8)).await;
     assert_eq!(harness.answer().await, "one");
-    harness.stop.cancel();
+    harness.stop.handler.cancel();
     held.pass.cut().cancelled().await;
     drop(held);
     harness.tasks.close();
@@ -282,7 +307,7 @@ async fn request_that_waits_for_a_first_call_is_ended_without_a_word() {
     let request = SwapRequest::new(Source::bytes("one"), "a test asked").lazily();
     let answer = harness.handle.swap_aside(request);
     tokio::task::yield_now().await;
-    harness.stop.cancel();
+    harness.stop.handler.cancel();
     harness.tasks.close();
     harness.tasks.wait().await;
     let refused = answer.await.map(|answer| answer.map_err(|rejected| rejected.source));

@@ -1,115 +1,255 @@
-//! Probation: whether a published generation fails more often than the one before it.
+//! Probation: whether a published generation does worse than the one before it.
+//!
+//! # What is judged
+//!
+//! 1. **Failures**: calls that end by a trap, a deadline, a limit. `max_failures` of them are too many where
+//!    the version before had none. Where it had some, the new one has to fail more than twice as often, and
+//!    beyond what chance explains.
+//! 2. **Statuses**: answers with a status of `probation_status`. More than twice as often as before, and
+//!    beyond what chance explains. Without answers of the version before, at least two in five of 20.
+//! 3. **Durations**: calls that take longer than `max_slowdown` times what the version before took. Half of
+//!    the calls beyond that times its median, or one in a hundred beyond that times its 99th percentile, and
+//!    beyond what chance explains. Only calls are compared beside which as many others ran: under more load
+//!    all versions are slower. A call that computes takes its time, too, so this sees processor time as far
+//!    as a client would.
+//!
+//! What chance explains is told by [`evidence`](super::evidence). Each of the three errs in at most
+//! [`ALPHA`] of all probations of a version that is no worse: together three in 2,000.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::generation::{Counts, Judge};
+use super::evidence::Part;
+use crate::generation::{Counted, Counts, Judge, LOADS, Sample, fewest};
 use crate::id::GenerationNumber;
+
+/// Probability with which one criterion condemns a version that is no worse than the one before.
+const ALPHA: f64 = 0.0005;
+
+/// Answers, of either version, from which a part of them says something.
+const ENOUGH_ANSWERS: u64 = 20;
+
+/// Answers from which a version without one to compare with is condemned at the end of its probation, if
+/// nearly all of them are bad.
+const FEW_ANSWERS: u64 = 5;
+
+/// Durations from which a 99th percentile says something of the new version.
+const ENOUGH_FOR_TAIL: u64 = 50;
+
+/// Slow calls that are too few to be more than an accident of the machine, whatever their part.
+const FEW_SLOW: u64 = 5;
+
+/// What is added to a duration before it counts as slower: less than this is how exactly a machine with
+/// other work keeps time, and no client notices it.
+const NOTICED: Duration = Duration::from_millis(1);
+
+/// Calls of the version before from which it is compared with alone, without those before it.
+const ENOUGH_BEFORE: u64 = 200;
 
 /// A generation under observation, whose failed calls wait for the verdict until the last clone of
 /// this is gone.
 #[derive(Debug, Clone)]
 pub(super) struct Trial {
-    /// Which one.
+    /// The generation that is observed.
     pub(super) generation: GenerationNumber,
-    /// When it is over.
+    /// When the observation is over.
     pub(super) until: Instant,
-    budget: Budget,
+    rules: Arc<Rules>,
     /// Whether there is a generation to go back to.
     can_go_back: bool,
     judge: Arc<Judge>,
 }
 
-/// How many failures a generation may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
-    /// Failed calls that are too many, if the one before it failed less often.
+/// What a generation on probation is held against.
+#[derive(Debug)]
+pub(super) struct Rules {
+    /// Failed calls that are too many, if the version before failed less often.
     pub(super) max_failures: u64,
-    /// How the calls of the one before went.
-    pub(super) before: Counts,
+    /// How many times slower is too slow.
+    pub(super) max_slowdown: f64,
+    /// How the calls of the version before went.
+    pub(super) before: Sample,
 }
 
 impl Trial {
     pub(super) fn new(
         generation: GenerationNumber,
         length: Duration,
-        budget: Budget,
+        rules: Rules,
         can_go_back: bool,
         judge: Judge,
     ) -> Self {
         let until = Instant::now() + length;
-        Self { generation, until, budget, can_go_back, judge: Arc::new(judge) }
+        Self { generation, until, rules: Arc::new(rules), can_go_back, judge: Arc::new(judge) }
     }
 
-    /// Whether with these calls it is to be taken back.
-    pub(super) fn is_failed(&self, counts: Counts) -> bool {
-        self.can_go_back && self.budget.is_exceeded(counts)
+    /// Why the generation is to be taken back by now, if it is.
+    pub(super) fn condemned(&self, now: &Sample) -> Option<String> {
+        self.can_go_back.then(|| self.rules.condemn(now, self.generation)).flatten()
     }
 
-    /// It goes on with these calls: those that failed wait no longer.
+    /// Why the generation is to be taken back at the end of its probation, if it is.
+    pub(super) fn condemned_at_end(&self, now: &Sample) -> Option<String> {
+        let at_end = || self.rules.condemn_at_end(now, self.generation);
+        self.can_go_back.then(at_end).flatten()
+    }
+
+    /// The observation goes on with these counts: calls that failed wait no longer.
     pub(super) fn goes_on(&self, counts: Counts) {
         self.judge.has_seen(counts.failures);
     }
 
-    /// Whether with these calls it has proved itself when its time is over.
-    pub(super) fn is_passed(&self, counts: Counts) -> bool {
-        !self.budget.is_exceeded(counts)
+    /// Whether the generation has proved itself when its time is over.
+    pub(super) fn is_passed(&self, now: &Sample) -> bool {
+        self.rules.condemn_at_end(now, self.generation).is_none()
     }
 }
 
-impl Budget {
-    /// Whether `counts` are too many failures: as many as allowed, and more than twice as often as
-    /// the generation before, which would do no better otherwise.
-    pub(super) fn is_exceeded(&self, counts: Counts) -> bool {
-        let Counts { calls, failures } = counts;
-        if failures < self.max_failures {
-            return false;
-        }
-        // failures / calls > 2 * before.failures / before.calls, without a division.
-        let (now, before) = (u128::from(failures), u128::from(self.before.failures));
-        now * u128::from(self.before.calls.max(1)) > 2 * before * u128::from(calls)
+/// What the version after `before` is compared with: `before` alone, or where it has answered few calls,
+/// with what it was compared with itself.
+pub(super) fn baseline(before: Sample, earlier: &Sample) -> Sample {
+    let mut baseline = before;
+    if baseline.counts.calls < ENOUGH_BEFORE {
+        baseline.add(earlier);
     }
+    baseline
+}
+
+impl Rules {
+    /// Why `generation` with the calls of `now` is condemned, if it is.
+    fn condemn(&self, now: &Sample, generation: GenerationNumber) -> Option<String> {
+        let failed = self.fails(now.counts).then(|| {
+            let Counts { calls, failures } = now.counts;
+            format!("{failures} of {calls} calls of generation {generation} failed")
+        });
+        let failed = failed.or_else(|| {
+            let is_bad = self.answers_badly(now, ENOUGH_ANSWERS, (2, 5));
+            is_bad.then(|| self.bad_answers(now, generation))
+        });
+        failed.or_else(|| self.slow(now, generation))
+    }
+
+    /// As [`Rules::condemn`], when there will be no further calls to judge by.
+    fn condemn_at_end(&self, now: &Sample, generation: GenerationNumber) -> Option<String> {
+        self.condemn(now, generation).or_else(|| {
+            let is_bad = self.answers_badly(now, FEW_ANSWERS, (9, 10));
+            is_bad.then(|| self.bad_answers(now, generation))
+        })
+    }
+
+    fn fails(&self, now: Counts) -> bool {
+        let part = |counts: Counts| Part { bad: counts.failures, all: counts.calls };
+        let (now, before) = (part(now), part(self.before.counts));
+        now.bad >= self.max_failures
+            && now.is_more_than_twice(before)
+            && (before.bad == 0 || now.is_evidence(before, ALPHA))
+    }
+
+    /// Whether bad answers condemn; where the version before has too few, at least the `share` of `enough`.
+    fn answers_badly(&self, now: &Sample, enough: u64, share: (u64, u64)) -> bool {
+        let part = |sample: &Sample| Part { bad: sample.bad, all: sample.answers };
+        let (now, before) = (part(now), part(&self.before));
+        if before.all < ENOUGH_ANSWERS {
+            let is_share = now.bad * share.1 >= now.all * share.0;
+            return now.all >= enough && is_share && now.is_more_than_twice(before);
+        }
+        now.is_more_than_twice(before) && now.is_evidence(before, ALPHA)
+    }
+
+    fn bad_answers(&self, now: &Sample, generation: GenerationNumber) -> String {
+        let Sample { answers, bad, .. } = *now;
+        let before = match self.before.answers {
+            0 => String::new(),
+            answers => format!("; before, {} of {answers} did", self.before.bad),
+        };
+        format!("{bad} of {answers} answers of generation {generation} have a bad status{before}")
+    }
+
+    fn slow(&self, now: &Sample, generation: GenerationNumber) -> Option<String> {
+        // Each load is tested twice, and may err in its part.
+        let alpha = ALPHA / (2 * LOADS) as f64;
+        (0..LOADS).find_map(|load| {
+            let counted = now.latencies.at(load);
+            let calls = counted.calls();
+            if calls < ENOUGH_ANSWERS {
+                return None;
+            }
+            let reference = self.reference(load)?;
+            let is_slower = |quantile: f64, least: u64| {
+                let (then, limit) = self.limit(reference, quantile)?;
+                let slow = Part { bad: counted.longer_than(limit), all: calls };
+                let is_part = slow.bad as f64 > calls as f64 * (1.0 - quantile);
+                let is_slower = slow.bad >= least && is_part && slow.is_evidence(then, alpha);
+                is_slower.then(|| self.slower(counted, reference, quantile, generation)).flatten()
+            };
+            let median = is_slower(0.5, FEW_SLOW);
+            let tail = || (calls >= ENOUGH_FOR_TAIL).then(|| is_slower(0.99, FEW_SLOW)).flatten();
+            median.or_else(tail)
+        })
+    }
+
+    /// What calls under the load of number `load` are compared with.
+    fn reference(&self, load: usize) -> Option<Reference<'_>> {
+        let at = |load: usize| {
+            Some(self.before.latencies.at(load)).filter(|it| it.calls() >= ENOUGH_ANSWERS)
+        };
+        let same = at(load).map(|counted| Reference { counted, factor: 1 });
+        // Under a higher load, the version before would not have been faster.
+        let higher = || {
+            let counted = (load + 1..LOADS).find_map(at)?;
+            Some(Reference { counted, factor: 1 })
+        };
+        // Under a lower load, it may have been faster by as much as the load has grown.
+        let lower = || {
+            let (lower, counted) = (0..load).rev().find_map(|it| Some((it, at(it)?)))?;
+            Some(Reference { counted, factor: 2 * fewest(load) / fewest(lower) })
+        };
+        same.or_else(higher).or_else(lower)
+    }
+
+    /// The duration beyond which a call is slow by `quantile`, and how many calls of the version before were
+    /// slow by that.
+    fn limit(&self, reference: Reference<'_>, quantile: f64) -> Option<(Part, Duration)> {
+        let Reference { counted, factor } = reference;
+        let then = counted.quantile(quantile)?;
+        let limit = then.mul_f64(self.max_slowdown).max(then + NOTICED);
+        // One more than were counted: the limit was chosen by these very calls, of which the one at the
+        // quantile is as good as beyond it.
+        let bad = (counted.longer_than(limit) + 1).min(counted.calls());
+        Some((Part { bad, all: counted.calls() }, limit * factor))
+    }
+
+    fn slower(
+        &self,
+        counted: Counted<'_>,
+        reference: Reference<'_>,
+        quantile: f64,
+        generation: GenerationNumber,
+    ) -> Option<String> {
+        let (now, then) = (counted.quantile(quantile)?, reference.counted.quantile(quantile)?);
+        let what = if quantile == 0.5 { "half" } else { "99 of 100" };
+        Some(format!(
+            "{what} of the calls of generation {generation} are answered within {}; before, within {}",
+            words(now),
+            words(then)
+        ))
+    }
+}
+
+/// Calls to compare with, and how many times longer the compared ones may take for their load.
+#[derive(Clone, Copy)]
+struct Reference<'a> {
+    counted: Counted<'a>,
+    factor: u32,
+}
+
+/// A duration as people say it.
+fn words(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1e3;
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::generation::Tally;
-
-    fn budget(max_failures: u64, calls: u64, failures: u64) -> Budget {
-        Budget { max_failures, before: Counts { calls, failures } }
-    }
-
-    #[test]
-    fn few_failures_are_accidents() {
-        assert!(!budget(3, 100, 0).is_exceeded(Counts { calls: 2, failures: 2 }));
-        assert!(budget(3, 100, 0).is_exceeded(Counts { calls: 3, failures: 3 }));
-    }
-
-    #[test]
-    fn failures_that_the_generation_before_had_too_are_no_reason_to_go_back() {
-        assert!(!budget(3, 100, 50).is_exceeded(Counts { calls: 10, failures: 6 }));
-        assert!(!budget(3, 100, 100).is_exceeded(Counts { calls: 10, failures: 10 }));
-        assert!(budget(3, 100, 10).is_exceeded(Counts { calls: 10, failures: 3 }));
-    }
-
-    #[tokio::test]
-    async fn a_first_generation_is_neither_taken_back_nor_confirmed_for_its_failures() {
-        let number = GenerationNumber::FIRST;
-        let tally = Arc::<Tally>::default();
-        let trial = |can_go_back| {
-            Trial::new(number, Duration::ZERO, budget(1, 0, 0), can_go_back, tally.judge())
-        };
-        let bad = Counts { calls: 1, failures: 1 };
-        assert!(!trial(false).is_failed(bad) && !trial(false).is_passed(bad));
-        assert!(trial(true).is_failed(bad));
-        assert!(trial(false).is_passed(Counts { calls: 9, failures: 0 }));
-    }
-
-    #[test]
-    fn a_generation_before_without_calls_is_no_excuse() {
-        assert!(budget(1, 0, 0).is_exceeded(Counts { calls: 1, failures: 1 }));
-    }
-}
+mod tests;

@@ -1,17 +1,16 @@
 //! Going back to an earlier version: because somebody asks, or because the active one failed its trial.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::bring::Bring;
+use super::ending::Stop;
 use super::protocol::Way;
 use super::task::Task;
+use super::waits::while_held;
 use super::{Answer, Guest, RollbackRequest, Swap};
 use crate::artifact::Candidate;
-use crate::error::StageError;
+use crate::error::{StageError, caught};
 use crate::handler::Hold;
 use crate::id::{Digest, GenerationNumber};
 
@@ -22,29 +21,19 @@ const HOLD_FOR_WAY_BACK: Duration = Duration::from_millis(100);
 
 impl<G: Guest> Task<G> {
     /// Goes back as `request` says.
-    pub(super) async fn roll_back(
-        &mut self,
-        request: RollbackRequest,
-        stop: &CancellationToken,
-    ) -> Answer {
+    pub(super) async fn roll_back(&mut self, request: RollbackRequest, stop: &Stop) -> Answer {
         self.go_back(request, Way::Back, stop, None).await
     }
 
-    /// Goes back, as the active generation failed its trial.
-    pub(super) async fn take_back(&mut self) {
+    /// Goes back, as the active generation failed its trial for `reason`.
+    pub(super) async fn take_back(&mut self, reason: String) {
         let Some(trial) = self.trial.take() else { return };
-        let counts = self.handler.active().current().map(|it| it.tally().counts());
-        let counts = counts.unwrap_or_default();
-        let cause = format!(
-            "{} of {} calls of generation {} failed",
-            counts.failures, counts.calls, trial.generation
-        );
         let (stop, handler) = (self.stop.clone(), Arc::clone(&self.handler));
         // Who calls now would only be one more that fails.
         let hold = handler.active().hold();
         // The calls that were its last straws may be answered.
         drop(trial);
-        let request = RollbackRequest::new(None).with_cause(cause);
+        let request = RollbackRequest::new(None).with_cause(reason);
         // A refusal is told as an event; what was active goes on, which is all that is left.
         let _ = self.go_back(request, Way::TakenBack, &stop, hold).await;
     }
@@ -54,15 +43,16 @@ impl<G: Guest> Task<G> {
         &mut self,
         request: RollbackRequest,
         way: Way,
-        stop: &CancellationToken,
+        stop: &Stop,
         hold: Option<Hold<'_, G::Ready>>,
     ) -> Answer {
         let cause = request.cause.clone();
         let ended = tokio::select! {
             biased; // What is done is told, also at the end.
             // Cancel-safe: a candidate that is dropped before its publication was never visible.
-            ended = self.try_go_back(request, way, hold) => ended,
-            () = stop.cancelled() => Err(StageError::ShuttingDown),
+            // A panic drops it in the same way.
+            ended = caught(self.try_go_back(request, way, hold)) => ended,
+            () = stop.handler.cancelled() => Err(stop.reason()),
         };
         match ended {
             Ok(swap) => Ok(swap),
@@ -145,22 +135,6 @@ fn not_there(to: GenerationNumber) -> StageError {
     no_way_back(&format!("generation {to} is not among those that can be gone back to"))
 }
 
-fn no_way_back(problem: &str) -> StageError {
+pub(super) fn no_way_back(problem: &str) -> StageError {
     StageError::NoWayBack { problem: problem.to_owned() }
-}
-
-/// Does `work` while callers are held, though they are let go after `limit`.
-async fn while_held<'a, R, T>(
-    hold: Option<Hold<'a, R>>,
-    limit: Duration,
-    work: impl Future<Output = T>,
-) -> (T, Option<Hold<'a, R>>) {
-    let mut work = std::pin::pin!(work);
-    if hold.is_some() {
-        if let Ok(done) = tokio::time::timeout(limit, work.as_mut()).await {
-            return (done, hold);
-        }
-        drop(hold);
-    }
-    (work.await, None)
 }

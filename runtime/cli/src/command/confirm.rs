@@ -3,6 +3,7 @@
 use hyper::Method;
 
 use super::client::Client;
+use super::swap::warn;
 use crate::args::ConfirmArgs;
 use crate::exit::ExitStatus;
 use crate::output::Output;
@@ -20,5 +21,6 @@ pub(crate) async fn run(
     let line =
         format!("{}  generation {generation} is confirmed; a restart begins with it", args.handler);
     output.done(&line, &answer)?;
+    warn(&answer, output);
     Ok(ExitStatus::Success)
 }

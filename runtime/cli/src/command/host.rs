@@ -55,7 +55,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     // Nothing to rebuild or watch: what is refused now is not tried again by itself.
     let mut loading = None;
     if settings.watch {
-        let (started, told) = start_session(&settings)?;
+        let (started, told) = start_session(&settings, &handlers)?;
         (session, notices) = (Some(started), told);
         load::compile_ahead(runtime.clone(), lazy.clone());
     } else {
@@ -98,6 +98,9 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                     }
                     Next::Swap(handler, request) => {
                         swaps.spawn(async move { handler.request_swap(request).await });
+                    }
+                    Next::Boot(handler) => {
+                        swaps.spawn(async move { handler.boot().await });
                     }
                 }
             }
@@ -192,12 +195,25 @@ fn add_handlers(
 }
 
 /// Starts to watch, and in `dev` to build.
-fn start_session(settings: &HostSettings) -> anyhow::Result<(Session, mpsc::Receiver<Notice>)> {
+fn start_session(
+    settings: &HostSettings,
+    handlers: &BTreeMap<HandlerName, HandlerHandle>,
+) -> anyhow::Result<(Session, mpsc::Receiver<Notice>)> {
     let root = &settings.project.root;
     let sources = settings.project.manifest.handlers.iter().map(|entry| {
         let source = match settings.build {
             Some(_) => artifacts::to_build(entry, root),
-            None => dev::Source::Wasm { path: artifacts::to_serve(entry, root)? },
+            None => {
+                let handler = handlers.get(&entry.config.name);
+                let path = artifacts::to_serve(entry, root).or_else(|problem| {
+                    // What an earlier run has confirmed is served without the file.
+                    match handler.is_some_and(HandlerHandle::has_confirmed) {
+                        true => Ok(artifacts::expected(entry, root)),
+                        false => Err(problem),
+                    }
+                });
+                dev::Source::Wasm { path: path? }
+            }
         };
         Ok(WatchedSource { handler: entry.config.name.clone(), source })
     });

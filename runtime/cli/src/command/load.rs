@@ -68,7 +68,7 @@ pub(super) async fn load(
     }
     for (entry, path) in loads {
         let Some(handler) = handlers.get(&entry.config.name).cloned() else { continue };
-        let request = SwapRequest::new(Source::File(path), "first load");
+        let request = SwapRequest::new(Source::File(path), "first load").standing();
         if lazy.contains(handler.name()) {
             handler.load_when_called(request);
         } else {

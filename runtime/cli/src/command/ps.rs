@@ -26,22 +26,23 @@ pub(crate) async fn run(
 fn row(handler: &Value) -> Vec<String> {
     let text = |name: &str| handler[name].as_str().unwrap_or("-").to_owned();
     let serving = &handler["serving"];
-    let status = if handler["is_confirmed"] == true {
-        "confirmed"
-    } else if serving.is_object() {
-        "published"
-    } else if handler["problem"].is_string() {
-        "cannot be loaded"
-    } else if handler["is_lazy"] == true {
-        "waits for a call"
-    } else {
-        "not ready"
+    let status = match handler["verdict"].as_str() {
+        Some(verdict) => verdict,
+        None if serving.is_object() => "published",
+        None if handler["problem"].is_string() => "cannot be loaded",
+        None if handler["is_lazy"] == true => "waits for a call",
+        None => "not ready",
+    };
+    // Why it was rolled back is in `wrt history`.
+    let status = match handler["rolled_back"]["generation"].as_u64() {
+        Some(generation) => format!("{status}, {generation} was rolled back"),
+        None => status.to_owned(),
     };
     vec![
         text("name"),
         super::number(&serving["generation"]),
         super::digest(&serving["digest"]),
-        status.to_owned(),
+        status,
         super::number(&handler["in_flight"]),
         text("instances"),
         text("route"),

@@ -20,6 +20,8 @@ pub(crate) enum Next {
     Done,
     /// Ask for this swap; its outcome is an event of the runtime.
     Swap(HandlerHandle, SwapRequest),
+    /// Serve what was confirmed before the start: there is no candidate.
+    Boot(HandlerHandle),
     /// Tell people this line.
     Say(String),
 }
@@ -41,6 +43,7 @@ pub(crate) fn on_notice(
         }
         NoticeKind::Built(Built { path, build_ms, .. }) => {
             let request = SwapRequest {
+                is_standing: true,
                 since,
                 build_time: build_ms.map(|ms| Duration::from_secs_f64(ms / 1e3)),
                 ..SwapRequest::new(Source::File(path), cause)
@@ -52,12 +55,13 @@ pub(crate) fn on_notice(
                 emit(EventKind::Unchanged { digest: serving.digest });
             }
         }
-        NoticeKind::Unavailable { message, hints } => emit(EventKind::Rejected {
-            stage: Stage::Read,
-            error: message,
-            hints,
-            serving: handler.serving(),
-        }),
+        NoticeKind::Unavailable { message, hints } => {
+            let serving = handler.serving();
+            emit(EventKind::Rejected { stage: Stage::Read, error: message, hints, serving });
+            if serving.is_none() && handler.has_confirmed() {
+                return Next::Boot(handler.clone());
+            }
+        }
         NoticeKind::Info { message } => return Next::Say(message),
         _ => {}
     }

@@ -69,6 +69,7 @@ pub(super) fn tell(
         }
         other => anyhow::bail!("expected the outcome of a swap from the host, found {other:?}"),
     }
+    warn(answer, output);
     Ok(ExitStatus::Success)
 }
 
@@ -82,5 +83,14 @@ fn state_words(state: Option<&str>) -> &'static str {
         }
         Some("reset") => ", without its state, which begins anew",
         _ => "",
+    }
+}
+
+/// Tells people the warnings that came with an answer.
+pub(super) fn warn(answer: &Value, output: &mut Output) {
+    for warning in answer["warnings"].as_array().into_iter().flatten() {
+        let hints = warning["hints"].as_array().into_iter().flatten();
+        let hints: Vec<_> = hints.filter_map(Value::as_str).map(str::to_owned).collect();
+        output.warn(warning["message"].as_str().unwrap_or_default(), &hints);
     }
 }

@@ -141,15 +141,30 @@ impl EventRenderer {
             EventKind::Confirmed { generation } => {
                 self.line(event, &format!("generation {generation} is confirmed"))
             }
-            EventKind::RolledBack { generation, from } => {
+            EventKind::RolledBack { generation, from, why } => {
                 let warning = self.style.warning("warning:");
                 let text = format!(
                     "{warning} generation {from} was rolled back, generation {generation} runs what \
-                     was there before{}",
-                    cause(event)
+                     was there before ({})",
+                    escape(why)
                 );
                 self.lines(event, &text)
             }
+            EventKind::HistoryNotKept { error, hints } => {
+                let warning = self.style.warning("warning:");
+                let hint = self.style.hint("hint:");
+                let hints = hints.iter().map(|text| format!("\n{hint} {}", escape(text)));
+                let error = block(error, "  ");
+                let text = format!(
+                    "{warning} a restart would not know what becomes of this handler: {error}{}",
+                    hints.collect::<String>()
+                );
+                self.lines(event, &text)
+            }
+            EventKind::HistoryKept => {
+                self.line(event, "what becomes of this handler is kept for the next start again")
+            }
+            EventKind::Removed => self.line(event, "removed"),
             EventKind::Unchanged { digest } => self.unchanged(event, &digest.short()),
             EventKind::Rejected { stage, error, hints, serving } => {
                 let report = Report {

@@ -50,7 +50,7 @@ fn killed_process_leaves_whole_histories() {
         writer.wait().unwrap();
         let store = HistoryStore::open(home.path()).unwrap();
         for handler in HANDLERS {
-            let found = store.load(&name(handler));
+            let found = store.load(&name(handler)).unwrap();
             let Some(newest) = found.last_number() else { continue };
             assert_eq!(found, nth(newest.get()), "mixed in round {round}");
         }

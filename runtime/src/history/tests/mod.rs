@@ -35,6 +35,7 @@ fn record(generation: u64, outcome: Outcome) -> Record {
     Record {
         generation: number(generation),
         digest: Some(digest(generation)),
+        standing: None,
         cause: format!("`{generation}.rs` changed"),
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123 + generation),
         build_ms: Some(250.5),

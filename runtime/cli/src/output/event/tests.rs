@@ -255,11 +255,12 @@ fn earlier_state_is_told_once_and_not_as_a_loss() {
 
 #[test]
 fn verdicts_on_a_generation_are_told() {
-    let back = EventKind::RolledBack { generation: generation(5), from: generation(4) };
+    let why = "3 of 4 calls failed".to_owned();
+    let back = EventKind::RolledBack { generation: generation(5), from: generation(4), why };
     assert_eq!(
         render([EventKind::Confirmed { generation: generation(4) }, back]),
         "hello  generation 4 is confirmed\n\
          hello  warning: generation 4 was rolled back, generation 5 runs what was there before \
-         (`src/lib.rs` changed)\n"
+         (3 of 4 calls failed)\n"
     );
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use wrt_test_support::history::{ConnectionLog, End, History, Milestone, Outcome, ServedBy};
 
 use super::Random;
@@ -196,8 +197,9 @@ impl World {
         };
         let mismatch = if random.one_in(2) { Mismatch::Refuse } else { Mismatch::Reset };
         let book = Book::open(handler.name().clone(), None);
-        let stopped = stop.clone();
-        let orders = Orders { bus, max_draining: MAX_DRAINING, mismatch, book, stop: stopped };
+        let stopped = Stop::of(&stop);
+        let orders =
+            Orders { bus, max_draining: MAX_DRAINING, mismatch, book, usage: None, stop: stopped };
         let handle =
             SupervisorHandle::start_with(self.bug, guest, Arc::clone(&handler), orders, &tasks);
         let shared = Arc::new(Shared {
