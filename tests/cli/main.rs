@@ -5,6 +5,7 @@
 mod binary;
 mod build;
 mod cache;
+mod chaos;
 mod client;
 mod control;
 mod dev;
