@@ -151,6 +151,21 @@ fn handlers_that_wait_for_a_call_are_ready_when_their_files_can_be_loaded() {
 }
 
 #[test]
+fn many_handlers_without_files_are_not_ready_and_become_so() {
+    let project = project((0..MANY).map(|i| format!("h{i}")));
+    let host = start(&project, &[]);
+    assert_eq!(readyz(host.admin), 503);
+    let problems = host.ps().iter().filter(|handler| handler["problem"].is_string()).count();
+    assert_eq!(problems, MANY);
+    for i in 0..MANY {
+        fs::write(project.path(&format!("h{i}.wasm")), component()).unwrap();
+    }
+    while readyz(host.admin) != 200 {}
+    assert_eq!(Client::connect(host.server.address).get("/h69").body, "ok");
+    host.end();
+}
+
+#[test]
 fn watched_handlers_wait_for_a_call_too_when_there_are_many() {
     let project = many();
     let host = start(&project, &["--watch"]);

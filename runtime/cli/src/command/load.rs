@@ -41,7 +41,8 @@ pub(super) fn lazy(settings: &HostSettings) -> BTreeSet<HandlerName> {
 ///
 /// # Errors
 ///
-/// When there is nothing to load for any handler, neither on the disk nor from an earlier run.
+/// When there is nothing to load for any handler, neither on the disk nor from an earlier run, and no
+/// handler waits for a first call.
 pub(super) async fn load(
     settings: &HostSettings,
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
@@ -63,7 +64,9 @@ pub(super) async fn load(
         }
         loads.push((entry, path));
     }
-    if let Some(problem) = first_missing.filter(|_| missing == entries.len()) {
+    // What waits for a first call may be there by then.
+    let is_in_vain = missing == entries.len() && lazy.is_empty();
+    if let Some(problem) = first_missing.filter(|_| is_in_vain) {
         return Err(problem);
     }
     for (entry, path) in loads {
