@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::cloudevent::InvalidEvent;
 use crate::contract::ContractError;
-use crate::events::{Serving, Stage};
+use crate::events::{Serving, Stage, cut};
 use crate::id::{GenerationNumber, HandlerName};
 pub use hand_over::HandOverError;
 use hand_over::PANIC_HINT;
@@ -525,7 +525,8 @@ pub enum CallError {
     },
 }
 
-/// The messages of `error` and all its sources, outermost first, joined by `: `.
+/// The messages of `error` and all its sources, outermost first, joined by `: `; cut to
+/// [`MAX_TEXT`](crate::events::MAX_TEXT) bytes, since a guest may have written some of it.
 #[must_use]
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -539,5 +540,5 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         }
         source = error.source();
     }
-    text
+    cut(text)
 }

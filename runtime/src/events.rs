@@ -1,19 +1,30 @@
-//! What happened, for people and programs: the event types and the bus that carries them.
+//! What happened, for people and programs: the event types. The bus that carries them is in `bus`.
 //!
 //! The same values reach `--json`, the control plane and [`Runtime::events`](crate::Runtime), so
 //! their serialised form is part of wrt's outside and only grows.
+
+mod allowance;
+mod bus;
+mod counts;
+mod rings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod text;
 
 use std::path::PathBuf;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 
 use crate::id::{Digest, GenerationNumber, HandlerName, RequestId};
-
-/// Events kept for a subscriber that is slower than their producers; an older one is then lost to
-/// that subscriber, which learns how many it missed. 1,024 is several seconds of a swap storm.
-const BACKLOG: usize = 1024;
+pub(crate) use allowance::{LogAllowance, MAX_LINES, MAX_LOG_BYTES, Verdict, WINDOW};
+pub use bus::{EventBus, EventReceiver, Missed, RecvError, TryRecvError};
+#[cfg(feature = "admin")]
+pub(crate) use counts::HandlerCounts;
+#[cfg(feature = "admin")]
+pub(crate) use rings::{Numbered, Rings};
+pub use text::MAX_TEXT;
+pub(crate) use text::cut;
 
 /// One thing that happened, when, to which handler and why.
 #[derive(Debug, Clone, Serialize)]
@@ -310,46 +321,55 @@ pub enum LogLevel {
     Critical,
 }
 
-/// Carries events from their producers to any number of subscribers; never blocks a producer.
-#[derive(Debug, Clone)]
-pub struct EventBus {
-    sender: broadcast::Sender<Event>,
+/// The classes of events, each of which is kept apart, so that none displaces another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// What happens to handlers: builds, swaps, rejections, and whatever else is neither of the
+    /// others.
+    Lifecycle,
+    /// Calls that failed.
+    Failure,
+    /// Log lines of guests.
+    Log,
 }
 
-impl EventBus {
-    /// A bus without subscribers.
-    #[must_use]
-    pub fn new() -> Self {
-        Self { sender: broadcast::channel(BACKLOG).0 }
-    }
-
-    /// Sends `kind` to whoever listens now; without subscribers it is dropped.
-    pub fn emit(&self, handler: Option<&HandlerName>, cause: Option<&str>, kind: EventKind) {
-        // An error means that nobody listens, which is fine.
-        let _ = self.sender.send(Event {
-            kind,
-            time: SystemTime::now(),
-            handler: handler.cloned(),
-            cause: cause.map(str::to_owned),
-        });
-    }
-
-    /// Events from now on. A receiver that falls behind gets `Lagged(n)` and goes on.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.sender.subscribe()
-    }
-
-    /// Whether anybody listens: lets a producer skip costly preparation.
-    #[must_use]
-    pub fn is_observed(&self) -> bool {
-        self.sender.receiver_count() > 0
-    }
+impl Class {
+    /// All of them, each at the place of its number.
+    pub(crate) const ALL: [Self; 3] = [Self::Lifecycle, Self::Failure, Self::Log];
 }
 
-impl Default for EventBus {
-    fn default() -> Self {
-        Self::new()
+impl Event {
+    pub(crate) fn class(&self) -> Class {
+        match self.kind {
+            EventKind::CallFailed { .. } => Class::Failure,
+            EventKind::Log { .. } => Class::Log,
+            _ => Class::Lifecycle,
+        }
+    }
+
+    /// Bytes of memory that it takes, about: the texts that a guest or a compiler wrote, and itself.
+    pub(crate) fn bytes(&self) -> usize {
+        let texts = match &self.kind {
+            EventKind::Changed { paths } => {
+                paths.iter().map(|path| path.as_os_str().len()).sum::<usize>()
+            }
+            EventKind::BuildFailed { message, diagnostics, .. } => {
+                let texts = diagnostics.iter().map(|diagnostic| diagnostic.text.len());
+                message.len() + texts.sum::<usize>()
+            }
+            EventKind::Rejected { error, hints, .. } => {
+                error.len() + hints.iter().map(String::len).sum::<usize>()
+            }
+            EventKind::StateLost { reason, .. } | EventKind::StateReverted { reason, .. } => {
+                reason.len()
+            }
+            EventKind::CallFailed { error, .. } => error.len(),
+            EventKind::Log { message, fields, .. } => {
+                message.len() + fields.values().map(String::len).sum::<usize>()
+            }
+            _ => 0,
+        };
+        size_of::<Self>() + texts + self.cause.as_ref().map_or(0, String::len)
     }
 }
 

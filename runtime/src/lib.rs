@@ -68,7 +68,7 @@ pub use engine::EngineError;
 pub use error::{
     CallError, CallFailure, HandOverError, Hint, ProbeError, Rejected, StageError, chain,
 };
-pub use events::{Event, EventBus, EventKind, Serving};
+pub use events::{Event, EventBus, EventKind, EventReceiver, Serving};
 pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};
 pub use ingress::{Body, BodyError, HttpService};

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -24,7 +24,7 @@ use crate::contract::served::Kind;
 use crate::contract::{self, Contract, ContractError};
 use crate::engine::{EngineError, Engines};
 use crate::error::StageError;
-use crate::events::{Event, EventBus};
+use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Handler, RequestIds};
 use crate::history::{HistoryStore, HistoryUnavailable, Usage};
@@ -329,9 +329,10 @@ impl Runtime {
         ingress::serve(listener, service, max_connections, busy_poll, stop).await
     }
 
-    /// Events from now on; see [`Event`]. A receiver that falls behind misses the oldest.
+    /// Events from now on; see [`Event`](crate::Event). A receiver that falls behind misses the oldest
+    /// events of their class: log lines displace no failed calls, and neither displaces a swap.
     #[must_use]
-    pub fn events(&self) -> broadcast::Receiver<Event> {
+    pub fn events(&self) -> EventReceiver {
         self.inner.shared.bus.subscribe()
     }
 

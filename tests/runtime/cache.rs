@@ -23,9 +23,7 @@ fn cached(dir: &Path) -> RuntimeConfig {
 }
 
 /// How the code of the next staged candidate came about.
-async fn next_staged(
-    events: &mut tokio::sync::broadcast::Receiver<wrt::Event>,
-) -> (CompiledBy, Tier) {
+async fn next_staged(events: &mut wrt::EventReceiver) -> (CompiledBy, Tier) {
     next_event(events, "a staged candidate", |event| match event {
         EventKind::Staged { compiled_by, tier, .. } => Some((compiled_by, tier)),
         _ => None,

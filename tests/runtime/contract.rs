@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wrt::events::Stage;
-use wrt::{Event, EventKind, HandlerHandle, Hint as _, Rejected, chain};
+use wrt::{EventKind, HandlerHandle, Hint as _, Rejected, chain};
 
 use crate::fixture::{Fixture, bytes, config, guest, next_event, swapped};
 
@@ -11,7 +11,7 @@ use crate::fixture::{Fixture, bytes, config, guest, next_event, swapped};
 struct Refuser {
     fixture: Fixture,
     handler: HandlerHandle,
-    events: tokio::sync::broadcast::Receiver<Event>,
+    events: wrt::EventReceiver,
 }
 
 /// How a candidate was refused.

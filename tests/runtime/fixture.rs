@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wrt::events::RecvError;
 use wrt::{
-    Event, EventKind, HandlerConfig, HandlerHandle, HandlerName, Route, Runtime, RuntimeConfig,
-    Source, Swap,
+    EventKind, EventReceiver, HandlerConfig, HandlerHandle, HandlerName, Route, Runtime,
+    RuntimeConfig, Source, Swap,
 };
 use wrt_test_support::guests::{self, Profile};
 
@@ -155,7 +154,7 @@ pub(crate) async fn wait_until(mut is_so: impl FnMut() -> bool, status: impl Fn(
 
 /// The next event that `pick` wants.
 pub(crate) async fn next_event<T>(
-    events: &mut Receiver<Event>,
+    events: &mut EventReceiver,
     what: &str,
     mut pick: impl FnMut(EventKind) -> Option<T>,
 ) -> T {
@@ -167,7 +166,7 @@ pub(crate) async fn next_event<T>(
                         return found;
                     }
                 }
-                Err(RecvError::Lagged(n)) => panic!("{n} events were missed"),
+                Err(RecvError::Missed(missed)) => panic!("missed {missed:?}"),
                 Err(RecvError::Closed) => panic!("no more events, and none was {what}"),
             }
         }
@@ -176,7 +175,7 @@ pub(crate) async fn next_event<T>(
 }
 
 /// The generation and outcome of the next call that failed.
-pub(crate) async fn next_failure(events: &mut Receiver<Event>) -> (u64, &'static str) {
+pub(crate) async fn next_failure(events: &mut EventReceiver) -> (u64, &'static str) {
     next_event(events, "a failed call", |event| match event {
         EventKind::CallFailed { generation, outcome, .. } => Some((generation.get(), outcome)),
         _ => None,
@@ -185,7 +184,7 @@ pub(crate) async fn next_failure(events: &mut Receiver<Event>) -> (u64, &'static
 }
 
 /// How many calls were cut when the next generation was drained.
-pub(crate) async fn next_drained(events: &mut Receiver<Event>) -> (u64, usize) {
+pub(crate) async fn next_drained(events: &mut EventReceiver) -> (u64, usize) {
     next_event(events, "a drained generation", |event| match event {
         EventKind::Drained { generation, cut, .. } => Some((generation.get(), cut)),
         _ => None,

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::sync::broadcast::Receiver;
 use wrt::config::ConfigValue;
 use wrt::events::{Stage, StateOutcome};
 use wrt::{
-    CloudEvent, Event, EventKind, HandlerConfig, HandlerHandle, InstanceMode, RuntimeConfig,
-    Source, Swap, SwapRequest,
+    CloudEvent, EventKind, EventReceiver, HandlerConfig, HandlerHandle, InstanceMode,
+    RuntimeConfig, Source, Swap, SwapRequest,
 };
 
 use crate::fixture::{
@@ -44,7 +43,7 @@ struct Counted {
 struct Stateful {
     fixture: Fixture,
     handler: HandlerHandle,
-    events: Receiver<Event>,
+    events: EventReceiver,
     component: Vec<u8>,
     serial: u64,
 }
@@ -180,7 +179,7 @@ async fn a_save_that_refuses_leaves_the_old_instance_with_its_state() {
 
 /// The next word about state that a generation does not go on with: the generation, whose state it has
 /// instead, and why.
-async fn next_loss(events: &mut Receiver<Event>) -> (u64, Option<u64>, String) {
+async fn next_loss(events: &mut EventReceiver) -> (u64, Option<u64>, String) {
     next_event(events, "a word about the state", |event| match event {
         EventKind::StateLost { generation, reason } => Some((generation.get(), None, reason)),
         EventKind::StateReverted { generation, of, reason } => {

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::sync::broadcast::Receiver;
 use wrt::events::{Stage, StateOutcome};
 use wrt::{
-    CloudEvent, Event, EventKind, HandlerConfig, HandlerHandle, Hint as _, InstanceMode, Rejected,
-    RollbackRequest, RuntimeConfig, Source, Swap, SwapRequest, chain,
+    CloudEvent, Event, EventKind, EventReceiver, HandlerConfig, HandlerHandle, Hint as _,
+    InstanceMode, Rejected, RollbackRequest, RuntimeConfig, Source, Swap, SwapRequest, chain,
 };
 use wrt_test_support::guests;
 
@@ -32,7 +31,7 @@ fn example(name: &str) -> Source {
 struct Counting {
     fixture: Fixture,
     handler: HandlerHandle,
-    events: Receiver<Event>,
+    events: EventReceiver,
 }
 
 impl Counting {

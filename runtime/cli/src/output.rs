@@ -15,7 +15,7 @@ mod table;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
-use wrt::events::{Event, EventKind};
+use wrt::events::{Event, EventKind, Missed};
 use wrt::id::HandlerName;
 
 use crate::command::load::Loaded;
@@ -236,9 +236,17 @@ impl Output {
     }
 
     /// Warns people that events were lost between their producers and this output.
-    pub(crate) fn lagged(&mut self, missed: u64) {
+    pub(crate) fn missed(&mut self, missed: Missed) {
         let warning = self.style.warning("warning:");
-        self.tell(&format!("{warning} {missed} events came faster than they could be written\n"));
+        let counts = [
+            (missed.logs, "log lines"),
+            (missed.failures, "failed calls"),
+            (missed.lifecycle, "other events"),
+        ];
+        let counts = counts.iter().filter(|(count, _)| *count > 0);
+        let counts: Vec<_> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+        let counts = counts.join(", ");
+        self.tell(&format!("{warning} {counts} came faster than they could be written\n"));
     }
 
     /// Tells people how the command failed.

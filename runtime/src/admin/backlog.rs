@@ -1,25 +1,15 @@
-//! The last events, numbered, for clients that come late or lose their connection; and their counts.
+//! The last events, numbered, for clients that come late or lose their connection.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::Notify;
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::futures::Notified;
 use tokio::task::JoinHandle;
 
-use super::metrics::Counts;
-use crate::events::Event;
-
-/// Events kept: several seconds of a swap storm, or hours of calm.
-const KEPT: usize = 1024;
-
-/// An event and its number.
-pub(super) type Numbered = (u64, Arc<Event>);
+use crate::events::{EventReceiver, Missed, Numbered, RecvError, Rings};
 
 /// Takes in the events of a runtime until the runtime has ended.
 #[derive(Debug)]
@@ -32,7 +22,7 @@ impl Feed {
     /// Takes in what `events` receives from now on, in a task of its own, until `end` is ready. What
     /// came before that is taken in, too; then clients are told that there will be no more.
     pub(super) fn start(
-        mut events: Receiver<Event>,
+        mut events: EventReceiver,
         end: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let backlog = Arc::new(Backlog::new(first_number(SystemTime::now())));
@@ -42,15 +32,15 @@ impl Feed {
             let backlog = &closing.0;
             let mut end = pin!(end);
             loop {
-                // Cancel-safe: an event that is not received stays in the channel.
+                // Cancel-safe: an event that is not received stays in its queue.
                 let received = tokio::select! {
                     biased; // What came before the end is taken in.
-                    received = events.recv() => received,
+                    received = events.recv_numbered() => received,
                     () = &mut end => return,
                 };
                 match received {
                     Ok(event) => backlog.push(event),
-                    Err(RecvError::Lagged(missed)) => backlog.skip(missed),
+                    Err(RecvError::Missed(missed)) => backlog.miss(missed),
                     Err(RecvError::Closed) => return,
                 }
             }
@@ -82,7 +72,7 @@ fn first_number(now: SystemTime) -> u64 {
     u64::try_from(since.as_micros()).unwrap_or(1).max(1)
 }
 
-/// See the [module](self).
+/// See the [module](self). Log lines displace no other event, and failed calls displace no swap.
 #[derive(Debug)]
 pub(super) struct Backlog {
     state: Mutex<State>,
@@ -91,9 +81,11 @@ pub(super) struct Backlog {
 
 #[derive(Debug)]
 struct State {
-    events: VecDeque<Numbered>,
+    events: Rings,
+    /// The bus's number of the event that came last, if one did.
+    last: Option<u64>,
     next: u64,
-    counts: Counts,
+    missed: u64,
     is_closed: bool,
 }
 
@@ -110,29 +102,26 @@ pub(super) enum Unseen {
 
 impl Backlog {
     fn new(first: u64) -> Self {
-        let (events, counts) = (VecDeque::with_capacity(KEPT), Counts::default());
-        let state = State { events, next: first, counts, is_closed: false };
+        let events = Rings::default();
+        let state = State { events, last: None, next: first, missed: 0, is_closed: false };
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
 
-    fn push(&self, event: Event) {
+    /// Keeps an event with the bus's number; where numbers are missing there, they are here.
+    fn push(&self, (number, event): Numbered) {
         let mut state = self.lock();
-        state.counts.count(&event);
-        if state.events.len() == KEPT {
-            state.events.pop_front();
-        }
-        let number = state.next;
-        state.events.push_back((number, Arc::new(event)));
-        state.next += 1;
+        let skipped = state.last.map_or(0, |last| number.saturating_sub(last + 1));
+        state.last = Some(number);
+        let number = state.next + skipped;
+        state.events.push(number, event);
+        state.next = number + 1;
         drop(state);
         self.changed.notify_waiters();
     }
 
     /// So many events came faster than they were taken in.
-    fn skip(&self, missed: u64) {
-        let mut state = self.lock();
-        state.next += missed;
-        state.counts.missed += missed;
+    fn miss(&self, missed: Missed) {
+        self.lock().missed += missed.total();
     }
 
     fn close(&self) {
@@ -150,8 +139,7 @@ impl Backlog {
     pub(super) fn after(&self, seen: u64, limit: usize) -> Unseen {
         let state = self.lock();
         let seen = if seen < state.next { seen } else { 0 };
-        let start = state.events.partition_point(|(number, _)| *number <= seen);
-        let unseen: Vec<_> = state.events.range(start..).take(limit).cloned().collect();
+        let unseen = state.events.after(seen, limit);
         match (unseen.is_empty(), state.is_closed) {
             (false, _) => Unseen::Events(unseen),
             (true, false) => Unseen::Nothing,
@@ -164,9 +152,9 @@ impl Backlog {
         self.changed.notified()
     }
 
-    /// What was counted so far.
-    pub(super) fn counts(&self) -> Counts {
-        self.lock().counts.clone()
+    /// How many events came faster than they were taken in.
+    pub(super) fn missed(&self) -> u64 {
+        self.lock().missed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -178,11 +166,12 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::tests::{event, log};
     use crate::events::{EventBus, EventKind};
 
-    fn push(backlog: &Backlog) {
-        let kind = EventKind::Building;
-        backlog.push(Event { kind, time: SystemTime::UNIX_EPOCH, handler: None, cause: None });
+    /// Adds the event that the bus gave `number` to.
+    fn push(backlog: &Backlog, number: u64) {
+        backlog.push((number, event("a", EventKind::Building)));
     }
 
     fn numbers(backlog: &Backlog, seen: u64) -> Vec<u64> {
@@ -197,7 +186,7 @@ mod tests {
     fn client_sees_what_came_after_what_it_has_seen() {
         let backlog = Backlog::new(100);
         assert_eq!((backlog.now(), numbers(&backlog, 99)), (99, vec![]));
-        (0..4).for_each(|_| push(&backlog));
+        (7..11).for_each(|number| push(&backlog, number));
         assert_eq!(numbers(&backlog, 99), [100, 101, 102, 103]);
         assert_eq!(numbers(&backlog, 101), [102, 103]);
         assert!(numbers(&backlog, backlog.now()).is_empty());
@@ -208,7 +197,7 @@ mod tests {
     #[test]
     fn number_that_was_never_given_out_has_seen_nothing() {
         let backlog = Backlog::new(100);
-        push(&backlog);
+        push(&backlog, 1);
         assert_eq!(numbers(&backlog, 5000), [100]);
         assert_eq!(numbers(&backlog, 0), [100]);
     }
@@ -216,18 +205,21 @@ mod tests {
     #[test]
     fn lost_events_leave_a_gap_in_the_numbers_and_are_counted() {
         let backlog = Backlog::new(1);
-        push(&backlog);
-        backlog.skip(3);
-        push(&backlog);
-        assert_eq!((numbers(&backlog, 0), backlog.counts().missed), (vec![1, 5], 3));
+        push(&backlog, 10);
+        push(&backlog, 14);
+        backlog.miss(Missed::default());
+        assert_eq!((numbers(&backlog, 0), backlog.missed()), (vec![1, 5], 0));
     }
 
     #[test]
-    fn only_the_last_events_are_kept() {
+    fn a_flood_of_log_lines_displaces_no_swap() {
         let backlog = Backlog::new(1);
-        (0..KEPT + 5).for_each(|_| push(&backlog));
+        push(&backlog, 1);
+        for number in 2..10_000 {
+            backlog.push((number, log("b", "x")));
+        }
         let kept = numbers(&backlog, 0);
-        assert_eq!((kept.len(), kept[0]), (KEPT, 6));
+        assert_eq!((kept[0], kept[1], kept.last()), (1, 8976, Some(&9999)));
     }
 
     #[test]

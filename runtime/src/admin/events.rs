@@ -18,8 +18,8 @@ use futures_util::stream::{self, Stream};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
-use super::backlog::{Feed, Numbered, Unseen};
-use crate::events::rfc3339;
+use super::backlog::{Feed, Unseen};
+use crate::events::{Numbered, rfc3339};
 
 /// Pause after which a comment is sent, so that neither side takes a quiet stream for a dead one.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

@@ -8,41 +8,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 
 use super::Shared;
-use crate::events::{Event, EventKind};
+use crate::events::HandlerCounts;
 use crate::id::HandlerName;
 
-/// What was counted of events since the control plane began.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    swaps: BTreeMap<HandlerName, u64>,
-    rejections: BTreeMap<HandlerName, u64>,
-    /// By handler and outcome.
-    failures: BTreeMap<(HandlerName, &'static str), u64>,
-    /// By handler; calls that a drain deadline cut.
-    cut: BTreeMap<HandlerName, u64>,
-    /// Events that came too fast to be counted.
-    pub(super) missed: u64,
-}
-
-impl Counts {
-    pub(super) fn count(&mut self, event: &Event) {
-        let Some(name) = event.handler.clone() else { return };
-        match &event.kind {
-            EventKind::Swapped { .. } => *self.swaps.entry(name).or_default() += 1,
-            EventKind::Rejected { .. } => *self.rejections.entry(name).or_default() += 1,
-            EventKind::CallFailed { outcome, .. } => {
-                *self.failures.entry((name, outcome)).or_default() += 1;
-            }
-            EventKind::Drained { cut, .. } if *cut > 0 => {
-                *self.cut.entry(name).or_default() += *cut as u64;
-            }
-            _ => {}
-        }
-    }
-}
-
 pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
-    let (statuses, counts) = (shared.runtime.statuses(), shared.feed.backlog.counts());
+    let (statuses, counts) = (shared.runtime.statuses(), shared.runtime.event_bus().counts());
     let cache = shared.runtime.cache_report();
     let mut page = Page::default();
     page.metric("wrt_handlers", "gauge", "Handlers.").value("", statuses.len());
@@ -69,17 +39,25 @@ pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
     page.metric("wrt_live_stores", "gauge", "Stores: calls in flight and warm instances.")
         .value("", shared.runtime.live_stores());
     page.metric("wrt_swaps_total", "counter", "Generations published.");
-    page.each(&counts.swaps);
+    page.each(&counts, |counts| counts.swaps);
     page.metric("wrt_rejections_total", "counter", "Candidates refused.");
-    page.each(&counts.rejections);
+    page.each(&counts, |counts| counts.rejections);
     page.metric("wrt_call_failures_total", "counter", "Calls that failed, by their outcome.");
-    for ((name, outcome), n) in &counts.failures {
-        page.value(&format!("{{handler=\"{name}\",outcome=\"{outcome}\"}}"), n);
+    for (name, counts) in &counts {
+        for (outcome, n) in &counts.failures {
+            page.value(&format!("{{handler=\"{name}\",outcome=\"{outcome}\"}}"), n);
+        }
     }
     page.metric("wrt_calls_cut_total", "counter", "Calls cut at a drain deadline.");
-    page.each(&counts.cut);
-    page.metric("wrt_events_missed_total", "counter", "Events that came too fast to be counted.")
-        .value("", counts.missed);
+    page.each(&counts, |counts| counts.cut);
+    page.metric(
+        "wrt_log_lines_left_out_total",
+        "counter",
+        "Log lines beyond what a handler may write.",
+    );
+    page.each(&counts, |counts| counts.lines_left_out);
+    page.metric("wrt_events_missed_total", "counter", "Events that the event streams do not have.")
+        .value("", shared.feed.backlog.missed());
     page.metric("wrt_code_memory_bytes", "gauge", "Compiled code in memory.")
         .value("", cache.memory_bytes);
     page.metric("wrt_code_memory_budget_bytes", "gauge", "Compiled code that memory may hold.")
@@ -127,9 +105,17 @@ impl Page {
         let _ = writeln!(self.text, "{}{labels} {value}", self.name);
     }
 
-    fn each(&mut self, counts: &BTreeMap<HandlerName, u64>) {
-        for (name, n) in counts {
-            self.value(&handler(name), n);
+    /// The figure that `count` picks, of each handler where there is something to count.
+    fn each(
+        &mut self,
+        counts: &BTreeMap<HandlerName, HandlerCounts>,
+        count: impl Fn(&HandlerCounts) -> u64,
+    ) {
+        for (name, counts) in counts {
+            let n = count(counts);
+            if n > 0 {
+                self.value(&handler(name), n);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -13,12 +14,11 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use super::bindings::wasi::logging::logging;
-use crate::events::{EventBus, EventKind, LogLevel};
+use crate::events::{
+    EventBus, EventKind, LogAllowance, LogLevel, MAX_LINES, MAX_LOG_BYTES, MAX_TEXT, Verdict,
+    WINDOW,
+};
 use crate::id::{GenerationNumber, HandlerName};
-
-/// Bytes of one log message that are kept; a guest that writes no newline must not make the host
-/// hold its output. Enough for any line a person reads.
-const MAX_MESSAGE: usize = 8 * 1024;
 
 /// Bytes a guest may write to a stream at once; it is told so, and asks again.
 const MAX_WRITE: usize = 64 * 1024;
@@ -34,37 +34,89 @@ struct Origin {
     bus: EventBus,
     handler: HandlerName,
     generation: GenerationNumber,
+    /// Shared with the handler's other generations.
+    allowance: Arc<LogAllowance>,
+}
+
+/// One line, or several equal ones that follow one another.
+struct Lines<'a> {
+    level: LogLevel,
+    message: &'a str,
+    field: Option<(&'static str, &'a str)>,
+    /// How many lines there are.
+    count: u64,
 }
 
 impl LogSink {
     pub(crate) fn new(bus: EventBus, handler: HandlerName, generation: GenerationNumber) -> Self {
-        Self { shared: Arc::new(Origin { bus, handler, generation }) }
+        let allowance = bus.log_allowance(&handler);
+        Self { shared: Arc::new(Origin { bus, handler, generation, allowance }) }
     }
 
-    fn emit(&self, level: LogLevel, message: &str, field: Option<(&'static str, &str)>) {
-        let Origin { bus, handler, generation } = &*self.shared;
+    /// Passes `lines`, written `now`, on as one event, unless nobody listens or the handler has
+    /// written too much.
+    fn emit(&self, lines: &Lines<'_>, now: Instant) {
+        let Origin { bus, allowance, .. } = &*self.shared;
         if !bus.is_observed() {
             return;
         }
-        let fields = field.into_iter().map(|(key, value)| (key, printable(value)));
-        bus.emit(
-            Some(handler),
-            None,
-            EventKind::Log {
-                level,
-                message: printable(message),
-                fields: BTreeMap::from_iter(fields),
-                generation: *generation,
-            },
+        let bytes = lines.message.len().min(MAX_TEXT) + lines.field.map_or(0, |it| it.1.len());
+        match allowance.judge(now, lines.count, bytes.min(2 * MAX_TEXT)) {
+            Verdict::Passes { left_out } => self.tell_left_out(left_out),
+            Verdict::LeftOut { is_first } => {
+                if is_first {
+                    self.tell_later();
+                }
+                return;
+            }
+        }
+        let fields = lines.field.into_iter().map(|(key, value)| (key, printable(value)));
+        let repeated = (lines.count > 1).then(|| ("repeated", lines.count.to_string()));
+        self.shared.emit(lines.level, printable(lines.message), fields.chain(repeated));
+    }
+
+    /// Tells of lines that were left out when their second is over, whether or not more come.
+    fn tell_later(&self) {
+        // Without an async runtime there is no clock; then the next line that passes tells of them.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let sink = self.clone();
+        runtime.spawn(async move {
+            tokio::time::sleep(WINDOW).await;
+            sink.tell_left_out(sink.shared.allowance.take_left_out());
+        });
+    }
+
+    fn tell_left_out(&self, lines: u64) {
+        if lines == 0 {
+            return;
+        }
+        self.shared.bus.lines_left_out(&self.shared.handler, lines);
+        let message = format!(
+            "{lines} log lines were left out: a handler may write {MAX_LINES} lines, or {MAX_LOG_BYTES} bytes, a second"
         );
+        let fields = [("context", "wrt".to_owned())];
+        self.shared.emit(LogLevel::Warn, message, fields);
     }
 }
 
-/// `text` without control characters that could act on a terminal, cut to [`MAX_MESSAGE`].
+impl Origin {
+    fn emit(
+        &self,
+        level: LogLevel,
+        message: String,
+        fields: impl IntoIterator<Item = (&'static str, String)>,
+    ) {
+        let (generation, fields) = (self.generation, BTreeMap::from_iter(fields));
+        let kind = EventKind::Log { level, message, fields, generation };
+        self.bus.emit(Some(&self.handler), None, kind);
+    }
+}
+
+/// `text` without control characters that could act on a terminal, cut to [`MAX_TEXT`].
 fn printable(text: &str) -> String {
-    let mut out = String::with_capacity(text.len().min(MAX_MESSAGE));
+    let mut out = String::with_capacity(text.len().min(MAX_TEXT));
     for character in text.chars() {
-        if out.len() >= MAX_MESSAGE {
+        if out.len() >= MAX_TEXT {
             out.push('…');
             break;
         }
@@ -88,7 +140,7 @@ impl logging::Host for LogSink {
             logging::Level::Critical => LogLevel::Critical,
         };
         let field = (!context.is_empty()).then_some(("context", context.as_str()));
-        self.emit(level, &message, field);
+        self.emit(&Lines { level, message: &message, field, count: 1 }, Instant::now());
     }
 }
 
@@ -115,24 +167,35 @@ impl LineStream {
     }
 
     fn push(&self, bytes: &[u8]) {
+        self.push_at(bytes, Instant::now());
+    }
+
+    /// Takes `bytes` in that a guest writes `now`.
+    fn push_at(&self, bytes: &[u8], now: Instant) {
         // Whole lines only are kept under this lock, so a panic elsewhere cannot spoil them.
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = MAX_MESSAGE.saturating_sub(line.0.len());
+        let mut parts = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
+        while let Some(part) = parts.next() {
+            let is_whole = line.0.is_empty();
+            let room = MAX_TEXT.saturating_sub(line.0.len());
             line.0.extend_from_slice(&part[..part.len().min(room)]);
-            if part.ends_with(b"\n") {
-                self.flush_line(&mut line);
+            if !part.ends_with(b"\n") {
+                continue;
             }
+            // Equal lines of one write are one event: a write may have 65,536 of them.
+            let mut count = 1;
+            while is_whole && parts.next_if_eq(&part).is_some() {
+                count += 1;
+            }
+            self.flush_line(&mut line, count, now);
         }
     }
 
-    fn flush_line(&self, line: &mut Line) {
+    fn flush_line(&self, line: &mut Line, count: u64, now: Instant) {
         let text = String::from_utf8_lossy(&line.0);
-        self.sink.emit(
-            self.level,
-            text.trim_end_matches(['\n', '\r']),
-            Some(("stream", self.name)),
-        );
+        let message = text.trim_end_matches(['\n', '\r']);
+        let field = Some(("stream", self.name));
+        self.sink.emit(&Lines { level: self.level, message, field, count }, now);
         line.0.clear();
     }
 }
@@ -143,7 +206,7 @@ impl Drop for LineStream {
         if Arc::strong_count(&self.line) == 1 {
             let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
             if !line.0.is_empty() {
-                self.flush_line(&mut line);
+                self.flush_line(&mut line, 1, Instant::now());
             }
         }
     }
@@ -207,18 +270,29 @@ impl AsyncWrite for LineStream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::EventReceiver;
+
+    type Logged = Vec<(String, BTreeMap<&'static str, String>)>;
+
+    fn received(events: &mut EventReceiver) -> Logged {
+        std::iter::from_fn(|| events.try_recv().ok())
+            .map(|event| match event.kind {
+                EventKind::Log { message, fields, .. } => (message, fields),
+                other => panic!("expected a log event, found {other:?}"),
+            })
+            .collect()
+    }
+
+    fn sink(bus: &EventBus) -> LogSink {
+        let handler = HandlerName::new("hello").unwrap();
+        LogSink::new(bus.clone(), handler, GenerationNumber::FIRST)
+    }
 
     fn logged(write: impl FnOnce(LogSink)) -> Vec<String> {
         let bus = EventBus::new();
         let mut events = bus.subscribe();
-        let handler = HandlerName::new("hello").unwrap();
-        write(LogSink::new(bus, handler, GenerationNumber::FIRST));
-        std::iter::from_fn(|| events.try_recv().ok())
-            .map(|event| match event.kind {
-                EventKind::Log { message, .. } => message,
-                other => panic!("expected a log event, found {other:?}"),
-            })
-            .collect()
+        write(sink(&bus));
+        received(&mut events).into_iter().map(|(message, _)| message).collect()
     }
 
     #[test]
@@ -246,6 +320,49 @@ mod tests {
             }
         });
         assert_eq!(lines.len(), 1);
-        assert_eq!(lines[0].len(), MAX_MESSAGE);
+        assert_eq!(lines[0].len(), MAX_TEXT);
+    }
+
+    #[test]
+    fn equal_lines_of_one_write_are_one_event_that_says_how_many() {
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        let stream = LineStream::stdout(sink(&bus));
+        stream.push(&[b'\n'; MAX_WRITE]);
+        stream.push(b"a\na\nb\na\n");
+        let lines = received(&mut events);
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|(message, fields)| (message.as_str(), fields.get("repeated").map(String::as_str)))
+            .collect();
+        assert_eq!(lines, [("", Some("65536")), ("a", Some("2")), ("b", None), ("a", None)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_come_too_fast_are_left_out_told_of_in_one_line_and_counted() {
+        let bus = EventBus::new();
+        let mut events = bus.subscribe();
+        // Two generations share what their handler may write.
+        let (one, other) = (sink(&bus), sink(&bus));
+        let streams = [LineStream::stdout(one), LineStream::stdout(other)];
+        let now = Instant::now();
+        for i in 0..2 * MAX_LINES {
+            streams[i as usize % 2].push_at(format!("line {i}\n").as_bytes(), now);
+        }
+        let mut told = loop {
+            match events.recv().await {
+                Ok(event) => {
+                    let EventKind::Log { message, .. } = event.kind else { continue };
+                    if message.ends_with("a second") {
+                        break message;
+                    }
+                }
+                Err(_) => continue,
+            }
+        };
+        told.truncate(told.find(':').unwrap_or(0));
+        let left_out = bus.counts().values().map(|counts| counts.lines_left_out).sum::<u64>();
+        assert_eq!(told, format!("{left_out} log lines were left out"));
+        assert_eq!(left_out, MAX_LINES);
     }
 }

@@ -13,7 +13,7 @@ use super::{StoreFactory, failure};
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
 use crate::error::{CallFailure, HandOverError, chain};
-use crate::events::{EventBus, EventKind, LogLevel};
+use crate::events::{EventBus, EventKind, LogLevel, cut};
 use crate::host::HostState;
 use crate::id::{GenerationNumber, HandlerName};
 use crate::snapshot::{Keeps, Restored, Snapshot};
@@ -197,7 +197,7 @@ impl<C: Contract> Maker<C> {
         let saved = bounded(hand_over, self.hooks.save(&mut live.store, &live.instance)).await;
         let snapshot = match saved.map_err(|source| HandOverError::Lost { source })? {
             Some(Ok(snapshot)) => snapshot,
-            Some(Err(reason)) => return Err(HandOverError::Refused { reason }),
+            Some(Err(reason)) => return Err(HandOverError::Refused { reason: cut(reason) }),
             None => {
                 let reason = "it does not export `wrt:plugin/state`".to_owned();
                 return Err(HandOverError::Refused { reason });
@@ -224,9 +224,11 @@ impl<C: Contract> Maker<C> {
         match restored.map_err(|source| HandOverError::Broken { source })? {
             Some(Ok(restored)) => Ok(restored),
             Some(Err(Unrestored::Incompatible(reason))) => {
-                Err(HandOverError::Incompatible { reason })
+                Err(HandOverError::Incompatible { reason: cut(reason) })
             }
-            Some(Err(Unrestored::Failed(reason))) => Err(HandOverError::Unrestored { reason }),
+            Some(Err(Unrestored::Failed(reason))) => {
+                Err(HandOverError::Unrestored { reason: cut(reason) })
+            }
             None => {
                 let reason = "it does not export `wrt:plugin/state`".to_owned();
                 Err(HandOverError::Incompatible { reason })
@@ -283,7 +285,7 @@ impl<C: Contract> Maker<C> {
         let said = self.hooks.init(store, instance, handler, *generation).await;
         match said.map_err(|error| failure(error, timeout))? {
             Ok(()) => {}
-            Err(reason) => return Err(CallFailure::Init { reason }),
+            Err(reason) => return Err(CallFailure::Init { reason: cut(reason) }),
         }
         C::init(exports, store).await.map_err(|error| failure(error, timeout))
     }

@@ -4,6 +4,7 @@ use wasmtime::Trap;
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
 
 use crate::error::{CallFailure, chain};
+use crate::events::{MAX_TEXT, cut};
 use crate::host::MemoryExceeded;
 
 /// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.
@@ -25,22 +26,61 @@ pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> C
                     CallFailure::Deadline { timeout: *timeout }
                 }
                 Some(CallFailure::Init { reason }) => CallFailure::Init { reason: reason.clone() },
-                Some(CallFailure::Instantiate { source }) => {
-                    CallFailure::Instantiate { source: wasmtime::Error::msg(format!("{source:#}")) }
-                }
-                Some(other) => {
-                    CallFailure::Instantiate { source: wasmtime::Error::msg(chain(other)) }
-                }
-                None => CallFailure::Instantiate {
-                    source: wasmtime::Error::msg(format!("{:#}", failed.error)),
-                },
+                Some(CallFailure::Instantiate { source }) => instantiate(format!("{source:#}")),
+                Some(other) => instantiate(chain(other)),
+                None => instantiate(format!("{:#}", failed.error)),
             };
         }
         Err(error) => error,
     };
     if error.is::<Trap>() || error.is::<TrapOrPanicError>() || error.is::<wasmtime::WasmBacktrace>()
     {
-        return CallFailure::Trap { source: error };
+        return CallFailure::Trap { source: shortened(error) };
     }
-    CallFailure::Guest { reason: format!("{error:#}") }
+    CallFailure::Guest { reason: cut(format!("{error:#}")) }
+}
+
+fn instantiate(reason: String) -> CallFailure {
+    CallFailure::Instantiate { source: wasmtime::Error::msg(cut(reason)) }
+}
+
+/// `error` with a backtrace of a length that people read: the names of functions are the guest's,
+/// and each may have 100 kB.
+fn shortened(error: wasmtime::Error) -> wasmtime::Error {
+    let text = format!("{error:#}");
+    if text.len() <= MAX_TEXT {
+        return error;
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => wasmtime::Error::from(*trap).context(cut(text)),
+        None => wasmtime::Error::msg(cut(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_backtrace_with_very_long_names_is_cut_and_the_trap_is_known_still() {
+        let names = "n".repeat(100_000);
+        let error = wasmtime::Error::from(Trap::UnreachableCodeReached).context(names);
+        let failed = failure(error, Duration::ZERO);
+        let text = chain(&failed);
+        let CallFailure::Trap { source } = failed else { panic!("it is a trap") };
+        assert_eq!(source.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
+        assert!(format!("{source:#}").len() < 2 * MAX_TEXT && text.len() < 2 * MAX_TEXT);
+        let short = wasmtime::Error::from(Trap::StackOverflow).context("error in `f`");
+        let text = chain(&failure(short, Duration::ZERO));
+        assert!(text.contains("error in `f`: "), "{text}");
+    }
+
+    #[test]
+    fn an_error_of_a_guest_is_cut() {
+        let error = wasmtime::Error::msg("e".repeat(30_000_000));
+        let CallFailure::Guest { reason } = failure(error, Duration::ZERO) else { panic!() };
+        assert!(reason.len() < MAX_TEXT + 100 && reason.ends_with("30000000 bytes in all)"));
+    }
 }

@@ -11,7 +11,7 @@ use super::typed::{Bounds, Instances};
 use crate::cloudevent::CloudEvent;
 use crate::contract::event::{self, EventError, EventWorld, Events, GuestEvent};
 use crate::error::CallFailure;
-use crate::events::Serving;
+use crate::events::{Serving, cut};
 use crate::generation::Pass;
 use crate::host::HostState;
 use crate::id::HandlerName;
@@ -87,6 +87,10 @@ async fn answer(
     };
     let call = async |instance: &EventWorld, store: &mut Store<HostState>| {
         let answer = instance.wrt_plugin_handler().call_handle(store, event).await?;
+        let answer = answer.map_err(|error| match error {
+            EventError::Rejected(reason) => EventError::Rejected(cut(reason)),
+            EventError::Failed(reason) => EventError::Failed(cut(reason)),
+        });
         Ok(answer.map(|event| event.map(|event| Box::new(event::from_guest(event)))))
     };
     events.call(Bounds { timeout, since: pass.since(), cut: pass.cut() }, call).await

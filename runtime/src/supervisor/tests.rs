@@ -6,13 +6,13 @@ mod simulation;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
-use crate::events::{CompiledBy, Event, EventKind, Stage, Tier};
+use crate::events::{CompiledBy, EventKind, EventReceiver, Stage, Tier};
 
 /// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, the
 /// host panics while it stages `panic…`, and `plain…` is staged on baseline code. What is made a second
@@ -94,7 +94,7 @@ struct Harness {
     staged: Arc<AtomicUsize>,
     retired: Arc<Mutex<Vec<String>>>,
     is_broken: Arc<AtomicBool>,
-    events: broadcast::Receiver<Event>,
+    events: EventReceiver,
     tasks: TaskTracker,
     stop: Stop,
 }

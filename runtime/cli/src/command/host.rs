@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use wrt::dev::{self, Notice, Session, WatchedSource};
+use wrt::events::{RecvError, TryRecvError};
 use wrt::{
-    Event, EventKind, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime, StageError, Swap,
-    chain,
+    Event, EventKind, EventReceiver, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
+    StageError, Swap, chain,
 };
 
 use super::bind::bind;
@@ -27,7 +28,7 @@ pub(super) type Swaps = JoinSet<Result<Swap, Rejected>>;
 
 /// Everything that can happen while serving.
 enum Happened {
-    Event(Result<Event, broadcast::error::RecvError>),
+    Event(Result<Event, RecvError>),
     Notice(Notice),
     Swapped(Result<Swap, Rejected>),
     Signal(Heard),
@@ -81,8 +82,8 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
         };
         match happened {
             Happened::Event(Ok(event)) => output.event(&event)?,
-            Happened::Event(Err(broadcast::error::RecvError::Lagged(n))) => output.lagged(n),
-            Happened::Event(Err(broadcast::error::RecvError::Closed)) => {
+            Happened::Event(Err(RecvError::Missed(missed))) => output.missed(missed),
+            Happened::Event(Err(RecvError::Closed)) => {
                 return Ok(ExitStatus::Success);
             }
             Happened::Ended(ended) => {
@@ -223,9 +224,12 @@ fn start_session(
 }
 
 /// Writes out what happened last.
-fn flush(events: &mut broadcast::Receiver<Event>, output: &mut Output) -> anyhow::Result<()> {
-    while let Ok(event) = events.try_recv() {
-        output.event(&event)?;
+fn flush(events: &mut EventReceiver, output: &mut Output) -> anyhow::Result<()> {
+    loop {
+        match events.try_recv() {
+            Ok(event) => output.event(&event)?,
+            Err(TryRecvError::Missed(missed)) => output.missed(missed),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+        }
     }
-    Ok(())
 }

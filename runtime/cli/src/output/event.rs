@@ -213,7 +213,10 @@ impl EventRenderer {
                 // What a guest prints has no level of its own.
                 let level = if fields.contains_key("stream") { None } else { Some(*level) };
                 let level = level.map_or_else(String::new, |level| self.level(level));
-                self.lines(event, &format!("| {level}{context}{}", block(message, "| ")))
+                let times = fields.get("repeated");
+                let times = times.map_or_else(String::new, |n| format!(" ({} times)", escape(n)));
+                let message = block(message, "| ");
+                self.lines(event, &format!("| {level}{context}{message}{times}"))
             }
             // `Changed` is the cause of the `Building` or `Swapped` that follows it.
             _ => String::new(),

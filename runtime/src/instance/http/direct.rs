@@ -18,6 +18,7 @@ use super::GRACE;
 use super::call::{Call, Clock};
 use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
+use crate::events::cut;
 use crate::instance::bounded::{Outlive, within};
 use crate::instance::failure;
 use crate::instance::keeper::Keeper;
@@ -73,7 +74,7 @@ impl Direct {
                         });
                     }
                 }
-                answer.map_err(|code| CallFailure::Guest { reason: code.to_string() })
+                answer.map_err(|code| CallFailure::Guest { reason: cut(code.to_string()) })
             }
             Begun { answer: None, end: Some(Err(failure)) } => Err(failure),
             Begun { answer: None, .. } => {

@@ -3,6 +3,7 @@
 //! Each of the settings `init`, `save`, `restore` and `shutdown` is `ok`, which is the default, or:
 //!
 //! - `error`: returns an error, in `restore` the error `failed`
+//! - `long`: returns an error of 30 MB
 //! - `incompatible`: only in `restore`, returns the error of that name
 //! - `large`: only in `save`, returns 64 MiB
 //! - `trap`, `loop`: traps, or spins without end
@@ -86,6 +87,9 @@ mod exports {
     /// Far more than a host lets a state have.
     const LARGE: usize = 64 << 20;
 
+    /// Far more than anybody reads.
+    const LONG: usize = 30_000_000;
+
     /// How a function goes on that has not ended already.
     #[derive(PartialEq)]
     enum Turn {
@@ -163,6 +167,7 @@ mod exports {
             "large" => Ok(Turn::Large),
             "incompatible" => Ok(Turn::Incompatible),
             "error" => Err(format!("`{function}` was told to fail")),
+            "long" => Err("e".repeat(LONG)),
             "trap" => panic!("`{function}` was told to trap"),
             "loop" => spin(),
             "sleep" => {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wrt_test_support::history::{ConnectionLog, End, History, Milestone, Outcome, ServedBy};
@@ -14,7 +14,7 @@ use wrt_test_support::history::{ConnectionLog, End, History, Milestone, Outcome,
 use super::Random;
 use super::guest::{Alive, Begun, Counting, Node, Plan, Turn};
 use crate::config::{HandlerConfig, InstanceMode};
-use crate::events::{Event, EventKind, StateOutcome};
+use crate::events::{EventKind, EventReceiver, StateOutcome};
 use crate::handler::Entered;
 use crate::snapshot::Keeps;
 use crate::supervisor::*;
@@ -75,7 +75,7 @@ impl AddAssign for Summary {
 
 /// What the count must be, by what the handler told of its swaps.
 struct Model {
-    events: broadcast::Receiver<Event>,
+    events: EventReceiver,
     /// The last generation that was published.
     number: u64,
     /// `None` when only the next call can tell.
