@@ -64,6 +64,10 @@ pub struct HandlerConfig {
     /// Calls that run at once. Default 100, so that one handler cannot take all of
     /// [`RuntimeConfig::max_concurrent_calls`].
     pub concurrency: usize,
+    /// Outgoing requests that the handler has open at once; further ones wait for a place, as long as
+    /// they may take to connect. One call has 64 of them at most. Default 128, so that one handler
+    /// cannot take all of [`RuntimeConfig::max_outgoing`].
+    pub outgoing: usize,
     /// Calls that wait for a place; further ones are refused at once with 503. Default 1,024: some
     /// ten rounds of the default concurrency, and a waiting call holds little but its connection.
     pub queue: usize,
@@ -114,6 +118,7 @@ impl HandlerConfig {
             timeout: Duration::from_secs(30),
             memory: 64 * MIB,
             concurrency: 100,
+            outgoing: 128,
             queue: 1024,
             queue_timeout: Duration::from_secs(10),
             hand_over: Duration::from_secs(5),
@@ -169,6 +174,13 @@ impl HandlerConfig {
     #[must_use]
     pub fn with_concurrency(mut self, calls: usize) -> Self {
         self.concurrency = calls;
+        self
+    }
+
+    /// Sets how many outgoing requests the handler has open at once.
+    #[must_use]
+    pub fn with_outgoing(mut self, requests: usize) -> Self {
+        self.outgoing = requests;
         self
     }
 
@@ -260,6 +272,7 @@ impl HandlerConfig {
         check_timeout("hand_over", self.hand_over)?;
         check_state(self.max_state)?;
         check_count("concurrency", self.concurrency)?;
+        check_count("outgoing", self.outgoing)?;
         // A count of calls fits a pointer on every machine that has run that many.
         check_count("max_failures", usize::try_from(self.max_failures).unwrap_or(usize::MAX))?;
         self.probe.as_deref().map_or(Ok(()), check_probe)?;
@@ -327,6 +340,14 @@ pub struct RuntimeConfig {
     /// Calls that run at once over all handlers. Default 1,000, the number of instances that
     /// the engine's pool is laid out for.
     pub max_concurrent_calls: usize,
+    /// Outgoing requests that are open at once over all handlers. Default 512: they leave half of the
+    /// file descriptors that a process has without asking for more to connections that come in.
+    pub max_outgoing: usize,
+    /// Bytes of memory that all guests may use together, in their memories and tables. The growth that
+    /// would exceed it fails its call; a guest that has more than 8 MiB leaves the last quarter to the
+    /// others. Default 16 GiB; `wrt serve` takes three quarters of what the machine or the control
+    /// group has.
+    pub guest_memory: u64,
     /// Replaced generations of one handler that may drain at the same time; a further swap waits
     /// for one of them. Default 2: memory stays bounded when swaps come faster than calls end.
     pub max_draining: usize,
@@ -372,6 +393,8 @@ impl Default for RuntimeConfig {
             max_connections: 4096,
             busy_poll: Duration::ZERO,
             max_concurrent_calls: 1000,
+            max_outgoing: 512,
+            guest_memory: 16 * 1024 * MIB,
             max_draining: 2,
             first_generation_timeout: Duration::from_secs(60),
             cache_memory: 256 * MIB,
@@ -405,6 +428,7 @@ impl RuntimeConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_count("max_connections", self.max_connections)?;
         check_count("max_concurrent_calls", self.max_concurrent_calls)?;
+        check_count("max_outgoing", self.max_outgoing)?;
         check_count("max_draining", self.max_draining)?;
         check_count("compile_memory", self.compile_memory)?;
         check_busy_poll(self.busy_poll)?;

@@ -404,6 +404,12 @@ pub enum CallFailure {
         /// What it may have.
         limit: u64,
     },
+    /// The guest asked for memory that the host has no more of.
+    #[error("all guests together use the {limit} bytes of memory that they may have")]
+    HostMemory {
+        /// What all guests may have together.
+        limit: u64,
+    },
     /// The guest ended the call without an answer, or with an error of its contract.
     #[error("the guest did not answer: {reason}")]
     Guest {
@@ -435,6 +441,7 @@ impl CallFailure {
             Self::Trap { .. } => "trap",
             Self::Deadline { .. } => "deadline",
             Self::Memory { .. } => "memory",
+            Self::HostMemory { .. } => "host-memory",
             Self::Guest { .. } => "guest",
             Self::Instantiate { .. } => "instantiate",
             Self::Init { .. } => "init",
@@ -453,6 +460,12 @@ impl Hint for CallFailure {
             }
             Self::Memory { .. } => {
                 vec!["if it needs more, raise `memory` of the handler in the manifest".to_owned()]
+            }
+            Self::HostMemory { .. } => {
+                vec![
+                    "lower `concurrency` or `memory` of the handlers that need most".to_owned(),
+                    "or raise `guest_memory` of `[host]` in the manifest".to_owned(),
+                ]
             }
             Self::Cut => {
                 vec!["raise `drain` of the handler if such calls should finish".to_owned()]

@@ -192,7 +192,7 @@ pub enum EventKind {
     CallFailed {
         /// The generation that served it.
         generation: GenerationNumber,
-        /// How it ended: `trap`, `deadline`, `memory`, `refused`, `guest`; `load` when the code of an
+        /// How it ended: `trap`, `deadline`, `memory`, `host-memory`, `refused`, `guest`; `load` when the code of an
         /// idle handler could not be had again.
         outcome: &'static str,
         /// What the guest or the host said.

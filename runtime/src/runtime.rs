@@ -28,7 +28,7 @@ use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Handler, RequestIds};
 use crate::history::{HistoryStore, HistoryUnavailable, Usage};
-use crate::host::{self, HostState};
+use crate::host::{self, Budget, HostState};
 use crate::id::HandlerName;
 use crate::ingress::{self, DataPlane, HttpService};
 use crate::instance::StoreCount;
@@ -194,7 +194,8 @@ impl Runtime {
             bus: bus.clone(),
             request_ids: RequestIds::default(),
         });
-        let shared = Shared { config, engines, artifacts, bus, stores: StoreCount::default() };
+        let (budget, stores) = (Budget::new(&config), StoreCount::default());
+        let shared = Shared { config, engines, artifacts, bus, budget, stores };
         let inner = Inner {
             shared,
             cache_problem,

@@ -6,6 +6,7 @@ mod admin;
 mod cache;
 mod client;
 mod contract;
+mod costs;
 mod embedding;
 mod endings;
 mod events;

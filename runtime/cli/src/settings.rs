@@ -192,6 +192,8 @@ fn runtime(mut config: RuntimeConfig, manifest: &Manifest, env: Env<'_>) -> Runt
     let cache = &manifest.cache;
     config.wasi03 = manifest.host.wasi03.unwrap_or(config.wasi03);
     config.busy_poll = manifest.host.busy_poll.unwrap_or(config.busy_poll);
+    config.max_outgoing = manifest.host.max_outgoing.unwrap_or(config.max_outgoing);
+    config.guest_memory = manifest.host.guest_memory.unwrap_or(config.guest_memory);
     config.compile_timeout = manifest.host.compile_timeout.unwrap_or(config.compile_timeout);
     config.compile_memory = manifest.host.compile_memory.unwrap_or(config.compile_memory);
     config.cache_memory = cache.memory.unwrap_or(config.cache_memory);

@@ -23,6 +23,10 @@ const EXPORT: &str = "wrt:plugin/http@0.1.0";
 /// by WASI's way, where that is wasmtime-wasi-http's default.
 const MAX_HEADER_BYTES: usize = 128 * 1024;
 
+/// Longest body that is given back whole, in bytes. It is held until the client has taken it, and
+/// the call's place is free before; the SDK gives 64 KiB back whole and streams what is longer.
+const MAX_WHOLE: usize = 256 * 1024;
+
 /// Its one function.
 pub(crate) type Handle =
     TypedFunc<(Resource<HostIncomingRequest>, Resource<HostResponseOutparam>), (Option<Answer>,)>;
@@ -82,6 +86,12 @@ impl Answer {
     ) -> Result<Response, String> {
         let Self { status, headers, body } = self;
         let length = body.len();
+        if length > MAX_WHOLE {
+            return Err(format!(
+                "host refused a body of {length} bytes that was given back whole, the limit is \
+                 {MAX_WHOLE}: stream it"
+            ));
+        }
         // The map of WASI's way: it counts what it holds, and does not panic where it is full.
         let mut fields = FieldMap::new_mutable(MAX_HEADER_BYTES);
         for (name, value) in headers {
@@ -163,6 +173,13 @@ mod tests {
         let long = "v".repeat(MAX_HEADER_BYTES);
         let too_large = "host refused header `x`: total size of fields exceeds limit";
         assert_eq!(refusal(200, &[("x", &long)]), too_large);
+        let body = vec![b'x'; MAX_WHOLE + 1];
+        let refused = Answer { status: 200, headers: Vec::new(), body }.into_response(|_| false);
+        assert_eq!(
+            refused.err().unwrap_or_default(),
+            "host refused a body of 262145 bytes that was given back whole, the limit is 262144: \
+             stream it"
+        );
         // More than an `http::HeaderMap` takes, which panics then.
         assert_eq!(refusal(200, &vec![("x", ""); 1 << 16]), too_large);
         let lengths = [("content-length", "4"); 2];

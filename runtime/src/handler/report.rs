@@ -76,8 +76,8 @@ impl CallReport {
 
     /// The call failed.
     pub(crate) fn failed(&self, failure: &CallFailure) {
-        // What the drain deadline cut is no fault of the guest's.
-        if !matches!(failure, CallFailure::Cut) {
+        // What the drain deadline cut, or the host had no memory for, is no fault of the guest's.
+        if !matches!(failure, CallFailure::Cut | CallFailure::HostMemory { .. }) {
             self.begun.tally.failed();
         }
         let error = chain(failure);

@@ -5,29 +5,36 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request,
 };
 
+use super::budget::Places;
+use super::kept::{BODY, BODY_CHUNK, HEADER};
 use crate::config::HttpOrigin;
 
 /// Bound on connecting and on each silence of an outgoing request, unless the guest asks for less:
 /// no host call waits longer than a person would. The call's own timeout usually ends it earlier.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a request that is under way takes beyond its parts: a task, a socket and its buffers.
+const CONNECTION: usize = 32 * 1024;
+
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct OutgoingHttp {
     allowed: Arc<[HttpOrigin]>,
+    places: Places,
     refuses_all: bool,
 }
 
 type Exchange = (http::Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>);
 
 impl OutgoingHttp {
-    pub(super) fn new(allowed: Arc<[HttpOrigin]>) -> Self {
-        Self { allowed, refuses_all: false }
+    pub(super) fn new(allowed: Arc<[HttpOrigin]>, places: Places) -> Self {
+        Self { allowed, places, refuses_all: false }
     }
 
     pub(super) fn refuse_all(&mut self, refuse: bool) {
@@ -44,6 +51,10 @@ impl WasiHttpHooks for OutgoingHttp {
         FORBIDDEN.contains(name)
     }
 
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -53,17 +64,39 @@ impl WasiHttpHooks for OutgoingHttp {
         // Judged on the final address, after the guest's scheme, authority and path were joined.
         let is_listed = self.allowed.iter().any(|origin| origin.allows(request.uri()));
         let allowed = is_listed && !self.refuses_all;
-        let options = Some(bounded(options));
+        let options = bounded(options);
+        let mut under_way = self.places.begin(bytes_of(&request));
         Box::new(async move {
             if !allowed {
                 return Err(Error::HttpRequestDenied);
             }
-            let (response, io) = default_send_request(request, options).await?;
+            let patience = options.connect_timeout.unwrap_or(PATIENCE);
+            let entered = tokio::time::timeout(patience, under_way.enter()).await;
+            entered.map_err(|_| Error::ConnectionLimitReached)?;
+            let (response, io) = default_send_request(request, Some(options)).await?;
+            // The place is given back with the connection.
+            let io = async move {
+                let ended = io.await;
+                drop(under_way);
+                ended
+            };
             Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Box<_>))
         })
     }
 }
 
+/// Bytes that the host keeps for `request` while it is under way.
+fn bytes_of(request: &http::Request<WasiBody>) -> usize {
+    let (uri, headers) = (request.uri(), request.headers());
+    let path = uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let authority = uri.authority().map_or(0, |authority| authority.as_str().len());
+    let method = request.method().as_str().len();
+    let entries = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER);
+    let body = if request.body().is_end_stream() { 0 } else { BODY };
+    CONNECTION + body + method + path + authority + entries.sum::<usize>()
+}
+
+/// `options` with every wait bounded by [`PATIENCE`].
 fn bounded(options: Option<RequestOptions>) -> RequestOptions {
     let at_most = |wanted: Option<Duration>| Some(wanted.map_or(PATIENCE, |it| it.min(PATIENCE)));
     let wanted = options.unwrap_or(RequestOptions {

@@ -1,6 +1,8 @@
 //! What guests may import: one capability per file, linked once, granted per handler.
 
+mod budget;
 mod http;
+mod kept;
 mod limits;
 mod log;
 mod offered;
@@ -9,6 +11,7 @@ mod state;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::config::RuntimeConfig;
+pub(crate) use budget::{Budget, GuestMemoryExceeded};
 pub(crate) use limits::MemoryExceeded;
 pub(crate) use log::LogSink;
 pub(crate) use offered::{Offer, WASI_02_VERSION, WASI_03_VERSION, offer_for};
@@ -38,6 +41,7 @@ pub(crate) fn link<H: Send + 'static>(
 ) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    kept::link(linker)?;
     wasmtime_wasi_config::add_to_linker(linker, HostState::config)?;
     bindings::wasi::logging::logging::add_to_linker::<_, HasSelf<LogSink>>(
         linker,

@@ -7,14 +7,17 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_config::{WasiConfig, WasiConfigVariables};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::budget::{Budget, GuestMemory, Outgoing};
 use super::http::OutgoingHttp;
+use super::kept::MAX_FIELDS;
 use super::limits::Limits;
 use super::log::{LineStream, LogSink};
 use crate::config::{HandlerConfig, HttpOrigin};
 
-/// Host-side resources (bodies, streams, fields) one store may hold. A handler uses a few dozen;
-/// wasmtime's default of a million would let a guest fill the host instead of its own memory.
-const MAX_RESOURCES: usize = 10_000;
+/// Host-side resources (bodies, streams, fields, pollables) one store may hold. A handler uses a few
+/// dozen. What can be large of them is charged to the memory limit; the others take some hundred bytes
+/// each, of which this many fit [`FREE`](super::limits::FREE) about.
+pub(super) const MAX_RESOURCES: usize = 4096;
 
 /// Bytes of random data in one call; what a guest keeps is its own memory, but the host makes it
 /// at once.
@@ -26,16 +29,20 @@ pub(crate) struct Grants {
     memory: u64,
     config: Arc<WasiConfigVariables>,
     allowed_http: Arc<[HttpOrigin]>,
+    outgoing: Outgoing,
+    everyone: Arc<GuestMemory>,
 }
 
 impl Grants {
-    pub(crate) fn of(config: &HandlerConfig) -> Self {
+    pub(crate) fn of(config: &HandlerConfig, budget: &Budget) -> Self {
         let pairs = config.config.iter();
         let config_pairs = pairs.map(|(key, value)| (key.clone(), value.expose().to_owned()));
         Self {
             memory: config.memory,
             config: Arc::new(config_pairs.collect()),
             allowed_http: config.allow.http.as_slice().into(),
+            outgoing: Outgoing::new(budget, config),
+            everyone: Arc::clone(budget.memory()),
         }
     }
 }
@@ -43,12 +50,12 @@ impl Grants {
 /// What the host keeps for one store. `H` is the embedder's own part, `()` without one.
 pub struct HostState<H = ()> {
     wasi: WasiCtx,
-    table: ResourceTable,
+    pub(super) table: ResourceTable,
     http: WasiHttpCtx,
     outgoing: OutgoingHttp,
     config: Arc<WasiConfigVariables>,
     log: LogSink,
-    limits: Limits,
+    pub(super) limits: Limits,
     /// Counts the store as alive; opaque here, since who counts is a layer above.
     _alive: Box<dyn Send>,
     /// The embedder's own data.
@@ -67,14 +74,17 @@ impl<H> HostState<H> {
             .allow_tcp(false)
             .allow_udp(false)
             .build();
+        let places = grants.outgoing.of_store();
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(MAX_FIELDS);
         Self {
             wasi,
             table,
-            http: WasiHttpCtx::new(),
-            outgoing: OutgoingHttp::new(Arc::clone(&grants.allowed_http)),
+            http,
+            outgoing: OutgoingHttp::new(Arc::clone(&grants.allowed_http), places.clone()),
             config: Arc::clone(&grants.config),
             log: log.clone(),
-            limits: Limits::new(grants.memory),
+            limits: Limits::new(grants.memory, places, Arc::clone(&grants.everyone)),
             _alive: Box::new(alive),
             host,
         }

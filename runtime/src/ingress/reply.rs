@@ -72,7 +72,7 @@ pub(super) fn failed(
 ) -> Response<Body> {
     let status = match failure {
         CallFailure::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
-        CallFailure::Cut => StatusCode::SERVICE_UNAVAILABLE,
+        CallFailure::Cut | CallFailure::HostMemory { .. } => StatusCode::SERVICE_UNAVAILABLE,
         CallFailure::Trap { .. }
         | CallFailure::Memory { .. }
         | CallFailure::Guest { .. }
@@ -176,6 +176,7 @@ mod tests {
             (CallFailure::Deadline { timeout }, 504),
             (CallFailure::Memory { wanted: 2, limit: 1 }, 500),
             (CallFailure::Guest { reason: "secret".to_owned() }, 500),
+            (CallFailure::HostMemory { limit: 1 }, 503),
             (CallFailure::Cut, 503),
         ] {
             let (status, body) = shown(failed(&name, &failure, None)).await;

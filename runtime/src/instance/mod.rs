@@ -16,7 +16,7 @@ use wasmtime::Store;
 use crate::config::HandlerConfig;
 use crate::engine::Engine;
 use crate::events::EventBus;
-use crate::host::{Grants, HostState, LogSink};
+use crate::host::{Budget, Grants, HostState, LogSink};
 use crate::id::GenerationNumber;
 pub(crate) use outcome::failure;
 pub(crate) use served::{Served, ServedKind, handle_event};
@@ -81,14 +81,14 @@ impl<H: Send + 'static> StoreFactory<H> {
     pub(crate) fn new(
         engine: &Engine,
         config: &HandlerConfig,
-        bus: &EventBus,
+        (bus, budget): (&EventBus, &Budget),
         generation: GenerationNumber,
         make_host: Arc<dyn Fn() -> H + Send + Sync>,
         live: &StoreCount,
     ) -> Self {
         Self {
             engine: engine.clone(),
-            grants: Grants::of(config),
+            grants: Grants::of(config, budget),
             log: LogSink::new(bus.clone(), config.name.clone(), generation),
             make_host,
             live: live.clone(),

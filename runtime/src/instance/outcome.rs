@@ -5,12 +5,15 @@ use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPan
 
 use crate::error::{CallFailure, chain};
 use crate::events::{MAX_TEXT, cut};
-use crate::host::MemoryExceeded;
+use crate::host::{GuestMemoryExceeded, MemoryExceeded};
 
 /// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.
 pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> CallFailure {
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
         return CallFailure::Memory { wanted: exceeded.wanted, limit: exceeded.limit };
+    }
+    if let Some(exceeded) = error.downcast_ref::<GuestMemoryExceeded>() {
+        return CallFailure::HostMemory { limit: exceeded.limit };
     }
     if error.is::<ExpirationError>() {
         return CallFailure::Deadline { timeout };
@@ -21,6 +24,9 @@ pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> C
             return match failed.error.downcast_ref::<CallFailure>() {
                 Some(CallFailure::Memory { wanted, limit }) => {
                     CallFailure::Memory { wanted: *wanted, limit: *limit }
+                }
+                Some(CallFailure::HostMemory { limit }) => {
+                    CallFailure::HostMemory { limit: *limit }
                 }
                 Some(CallFailure::Deadline { timeout }) => {
                     CallFailure::Deadline { timeout: *timeout }

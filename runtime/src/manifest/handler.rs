@@ -23,6 +23,7 @@ const KEYS: &[&str] = &[
     "timeout",
     "memory",
     "concurrency",
+    "outgoing",
     "queue",
     "queue_timeout",
     "drain",
@@ -53,6 +54,7 @@ pub(super) fn read(
     set(&mut config.timeout, reader.parsed(section, "timeout", |text| timeout("timeout", text)));
     set(&mut config.memory, reader.parsed(section, "memory", memory));
     set(&mut config.concurrency, reader.count(section, "concurrency", 1));
+    set(&mut config.outgoing, reader.count(section, "outgoing", 1));
     // A queue of none is a choice: refuse at once instead of waiting.
     set(&mut config.queue, reader.count(section, "queue", 0));
     set(&mut config.queue_timeout, reader.parsed(section, "queue_timeout", parse_duration));
@@ -130,7 +132,7 @@ fn probe(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text).map_err(|error| error.to_string())?;
     check_memory(bytes).map_err(|error| error.to_string())?;
     Ok(bytes)

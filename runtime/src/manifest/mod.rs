@@ -53,6 +53,10 @@ pub struct HostSection {
     pub expose_generation: Option<bool>,
     /// Whether handlers may use WASI 0.3.
     pub wasi03: Option<bool>,
+    /// Outgoing requests that are open at once over all handlers.
+    pub max_outgoing: Option<usize>,
+    /// Bytes of memory that all guests may use together.
+    pub guest_memory: Option<u64>,
     /// Longest time a compilation may take.
     pub compile_timeout: Option<Duration>,
     /// Bytes of memory that the compilation of one function may take.
@@ -168,6 +172,8 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         "busy_poll",
         "expose_generation",
         "wasi03",
+        "max_outgoing",
+        "guest_memory",
         "compile_timeout",
         "compile_memory",
         "state_dir",
@@ -179,6 +185,8 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         busy_poll: reader.parsed(host, "busy_poll", handler::busy_poll),
         expose_generation: reader.boolean(host, "expose_generation"),
         wasi03: reader.boolean(host, "wasi03"),
+        max_outgoing: reader.count(host, "max_outgoing", 1),
+        guest_memory: reader.parsed(host, "guest_memory", handler::memory),
         compile_timeout: reader
             .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
         compile_memory: reader.parsed(host, "compile_memory", parse_size),

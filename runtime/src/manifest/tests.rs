@@ -46,6 +46,8 @@ listen = "127.0.0.1:3000"
 busy_poll = "1ms"
 expose_generation = true
 wasi03 = false
+max_outgoing = 7
+guest_memory = "2GiB"
 
 [cache]
 memory = "256MiB"
@@ -87,6 +89,8 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
     assert_eq!(manifest.host.listen.unwrap().as_str(), "127.0.0.1:3000");
     assert_eq!(manifest.host.busy_poll.unwrap().as_millis(), 1);
     assert_eq!((manifest.host.expose_generation, manifest.host.wasi03), (Some(true), Some(false)));
+    let HostSection { max_outgoing, guest_memory, .. } = manifest.host;
+    assert_eq!((max_outgoing, guest_memory), (Some(7), Some(2 << 30)));
     assert_eq!(manifest.cache.memory, Some(256 << 20));
 
     let [orders, hello] = manifest.handlers.as_slice() else { panic!("expected two handlers") };
@@ -140,8 +144,8 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
     check(
         "[host]\ncolour = 1",
         "4:1: unknown key `colour` in `[host]` (the known keys are `listen`, \
-         `busy_poll`, `expose_generation`, `wasi03`, `compile_timeout`, `compile_memory`, `state_dir`, \
-         `pre_stop`)",
+         `busy_poll`, `expose_generation`, `wasi03`, `max_outgoing`, `guest_memory`, \
+         `compile_timeout`, `compile_memory`, `state_dir`, `pre_stop`)",
     );
     check(
         "[host]\nbusy_poll = '2s'",

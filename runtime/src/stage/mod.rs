@@ -17,7 +17,7 @@ use crate::contract::{self, Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, Tier};
-use crate::host::HostState;
+use crate::host::{Budget, HostState};
 use crate::id::GenerationNumber;
 use crate::instance::keeper::Keeper;
 use crate::instance::live::{Allowance, Identity, MakeError, Maker};
@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) engines: Engines,
     pub(crate) artifacts: Artifacts,
     pub(crate) bus: EventBus,
+    pub(crate) budget: Budget,
     pub(crate) stores: StoreCount,
 }
 
@@ -70,10 +71,11 @@ impl Shared {
         make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
     ) -> Result<Arc<Keeper<C>>, ContractError> {
         let Plan { artifact, config, number } = plan;
-        let (bus, stores) = (&self.bus, &self.stores);
-        let factory = StoreFactory::new(artifact.engine(), config, bus, number, make_host, stores);
+        let (shared, stores) = ((&self.bus, &self.budget), &self.stores);
+        let engine = artifact.engine();
+        let factory = StoreFactory::new(engine, config, shared, number, make_host, stores);
         let identity =
-            Identity { handler: config.name.clone(), generation: number, bus: bus.clone() };
+            Identity { handler: config.name.clone(), generation: number, bus: self.bus.clone() };
         let allowance = Allowance {
             start: config.timeout,
             hand_over: config.hand_over,

@@ -14,6 +14,7 @@ pub const NAMES: &[&str] = &[
     "event_trap",
     "event_work",
     "grow_memory",
+    "hostile",
     "http03",
     "log_noise",
     "loop_forever",

@@ -39,7 +39,11 @@ enum Happened {
 pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen(settings.has_manifest)?;
     limits::raise();
-    let runtime = Runtime::new(settings.runtime.clone())?;
+    let mut config = settings.runtime.clone();
+    if settings.project.manifest.host.guest_memory.is_none() {
+        config.guest_memory = limits::guest_memory().unwrap_or(config.guest_memory);
+    }
+    let runtime = Runtime::new(config)?;
     let mut events = runtime.events();
     let handlers = add_handlers(&settings, &runtime)?;
     output.align_to(handlers.keys());
