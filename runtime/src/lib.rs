@@ -25,6 +25,22 @@
 //! overflow-checks = false
 //! ```
 //!
+//! # Beside guests that compute
+//!
+//! A guest that computes yields every 10 ms. A request or an event that computes for longer goes on
+//! aside, on threads with low priority. Until then, and for a call of [`Plugin::call`] as long as it
+//! lasts, it occupies a thread of the embedder's async runtime, which looks for what has arrived on its
+//! sockets after 61 polls of tasks: with tokio's default, others may wait for half a second. So build
+//! the runtime with a smaller number, as the program `wrt` does:
+//!
+//! ```
+//! let runtime = tokio::runtime::Builder::new_multi_thread()
+//!     .event_interval(8)
+//!     .enable_all()
+//!     .build();
+//! # drop(runtime);
+//! ```
+//!
 //! # Features
 //!
 //! - `admin`: the module `admin`, a control plane to be served or mounted in an axum router.

@@ -59,8 +59,13 @@ pub(crate) fn run(
     }
 }
 
+/// Tasks that a thread polls before it looks for what has arrived. A guest may compute for 10 ms and
+/// more before it yields or goes aside, so tokio's 61 would let others wait for half a second.
+const EVENT_INTERVAL: u32 = 8;
+
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .event_interval(EVENT_INTERVAL)
         .enable_all()
         .build()
         .context("failed to start the async runtime")?;

@@ -1,6 +1,5 @@
 //! Component bytes to executable code, on threads of the compiler's own.
 
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -11,17 +10,13 @@ use wasmtime::component::Component;
 
 use super::survey::{self, Exceeded, Survey};
 use super::{Candidate, Goal, blocking, estimate, kind};
-use crate::engine::Engine;
+use crate::engine::{Engine, give_way};
 use crate::error::StageError;
 use crate::events::CompiledBy;
 
 /// Largest component that is compiled. A script engine with its library has some 20 MiB; ten times
 /// that keeps a mistake (a disk image, say) from occupying the compiler for minutes.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
-
-/// How much less than others threads of the compiler get when all want to run, where somebody else
-/// is served meanwhile: a tenth, so that answers come first, and a compilation still ends.
-const NICE: i32 = 10;
 
 /// The compiler's threads, bounded however many components wait.
 #[derive(Debug)]
@@ -156,7 +151,7 @@ impl Pool {
                 .num_threads(self.threads)
                 .thread_name(|n| format!("wrt-compile-{n}"))
                 .start_handler(move |_| {
-                    if is_nice && let Err(error) = be_nice() {
+                    if is_nice && let Err(error) = give_way() {
                         tracing::debug!(%error, "the compiler runs at normal priority");
                     }
                 });
@@ -169,18 +164,6 @@ impl Pool {
         };
         self.pool.get_or_init(start).as_ref()
     }
-}
-
-/// Lowers the priority of this thread alone, which Linux allows and other systems do not.
-#[cfg(target_os = "linux")]
-fn be_nice() -> io::Result<()> {
-    let thread = rustix::thread::gettid();
-    Ok(rustix::process::setpriority_process(Some(thread), NICE)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn be_nice() -> io::Result<()> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Why the compiler refused `candidate`, as far as more than its own words can be said.

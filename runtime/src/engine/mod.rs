@@ -4,6 +4,7 @@
 mod compat;
 mod epoch;
 mod functions;
+mod nice;
 mod pooling;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::events::Tier;
 use epoch::EpochTicker;
 pub(crate) use epoch::TICK;
 pub(crate) use functions::{FunctionCache, KeyedCode};
+pub(crate) use nice::give_way;
 
 /// Stack of one guest call. wasmtime's default, named because the async stack has to exceed it.
 const WASM_STACK: usize = 512 * 1024;

@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
+use super::aside::Computing;
 use super::live::{Age, Live, MakeError, Maker};
 use crate::config::InstanceMode;
 use crate::contract::Contract;
@@ -31,6 +32,8 @@ pub(crate) struct Keeper<C: Contract> {
     back: Notify,
     /// Instances that are told of their end, aside.
     ending: TaskTracker,
+    /// Calls that compute for long.
+    computing: Computing,
 }
 
 struct Shelf<C: Contract> {
@@ -108,7 +111,13 @@ impl<C: Contract> Keeper<C> {
         let shelf = Shelf { idle: VecDeque::new(), n_lent: 0, is_closed: false, has_lost: false };
         let shelf = Mutex::new(shelf);
         let (maker, back, ending) = (Arc::new(maker), Notify::new(), TaskTracker::new());
-        Arc::new(Self { maker, mode, shelf, back, ending })
+        let computing = Computing::default();
+        Arc::new(Self { maker, mode, shelf, back, ending, computing })
+    }
+
+    /// The count of this generation's calls that compute for long.
+    pub(super) fn computing(&self) -> &Computing {
+        &self.computing
     }
 
     /// What is kept from call to call.

@@ -1,5 +1,6 @@
 //! Instances: the one constructor of stores with all their limits, and what uses the stores.
 
+mod aside;
 mod bounded;
 pub(crate) mod http;
 pub(crate) mod keeper;
@@ -11,7 +12,7 @@ mod typed;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use wasmtime::Store;
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::config::HandlerConfig;
 use crate::engine::Engine;
@@ -103,8 +104,12 @@ impl<H: Send + 'static> StoreFactory<H> {
         store.set_hostcall_fuel(HOSTCALL_BYTES);
         store.set_max_component_handles(MAX_HANDLES);
         // A guest that computes yields at each tick, so that the call's timeout, which is a timer
-        // of the async runtime, can end it, and other calls of the thread go on meanwhile.
-        store.epoch_deadline_async_yield_and_update(1);
+        // of the async runtime, can end it, and other calls of the thread go on meanwhile. One that
+        // computes on goes aside.
+        store.epoch_deadline_callback(|_| {
+            aside::ticked();
+            Ok(UpdateDeadline::Yield(1))
+        });
         store.set_epoch_deadline(1);
         store
     }

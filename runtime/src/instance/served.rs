@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use wasmtime::Store;
 
+use super::aside::{Computing, Movable};
 use super::bounded::Outlive;
 use super::http::HttpInstances;
 use super::typed::{Bounds, Instances};
@@ -65,14 +66,32 @@ where
         ServedKind::Http(_) => false,
     };
     let event = event::to_guest(event);
+    let computing = match &entered.as_ref().kind {
+        ServedKind::Event(events) => events.keeper().computing().clone(),
+        ServedKind::Http(_) => Computing::default(),
+    };
     if outlives_caller {
-        Outlive::new(async move { answer(entered.as_ref(), timeout, &event).await }).await
+        let work = Box::pin(answer_with(entered, timeout, event));
+        Outlive::new(Movable::new(work, &computing)).await
     } else {
         // In a box, as it is large, and would be moved with every future around it; and made there:
         // `Box::pin` would make it first, and copy all of it.
         let place = Box::new_uninit();
-        Box::into_pin(Box::write(place, answer(entered.as_ref(), timeout, &event))).await
+        let work = Box::into_pin(Box::write(place, answer_with(entered, timeout, event)));
+        Movable::new(work, &computing).await
     }
+}
+
+/// [`answer`] that owns what it needs, so that it may go on elsewhere.
+async fn answer_with<E>(
+    entered: E,
+    timeout: Duration,
+    event: GuestEvent,
+) -> Result<EventAnswer, CallFailure>
+where
+    E: AsRef<Pass<Served>> + Send + Sync + 'static,
+{
+    answer(entered.as_ref(), timeout, &event).await
 }
 
 /// In one piece, with the event by reference: each layer of futures moves what is in it twice, which

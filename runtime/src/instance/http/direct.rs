@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use super::call::{Call, Clock};
 use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
 use crate::events::cut;
+use crate::instance::aside::Movable;
 use crate::instance::bounded::{Outlive, within};
 use crate::instance::failure;
 use crate::instance::keeper::Keeper;
@@ -31,7 +32,23 @@ type Answer = Result<Response, ErrorCode>;
 type End = Result<Option<Response>, CallFailure>;
 
 /// A guest's work for one call, to its end.
-type Run = Pin<Box<dyn Future<Output = End> + Send>>;
+enum Run {
+    /// Ends with its caller.
+    Callers(Movable<End>),
+    /// Goes on when its caller leaves.
+    Outlives(Outlive<End>),
+}
+
+impl Future for Run {
+    type Output = End;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<End> {
+        match self.get_mut() {
+            Self::Callers(run) => Pin::new(run).poll(cx),
+            Self::Outlives(run) => Pin::new(run).poll(cx),
+        }
+    }
+}
 
 /// The instances of one generation, each lent to one call at a time.
 pub(super) struct Direct {
@@ -53,10 +70,11 @@ impl Direct {
         // The memory of a singleton is not its client's, so its call outlives a client that leaves,
         // and goes on by itself from wherever that leaves it.
         let outlives_caller = self.keeper.keeps() != Keeps::Nothing;
-        let mut run: Run = if outlives_caller {
-            Box::pin(Outlive::new(self.bounded(call, false, Box::pin(run))))
+        let run = Movable::new(Box::pin(run), self.keeper.computing());
+        let mut run = if outlives_caller {
+            Run::Outlives(Outlive::new(self.bounded(call, false, Run::Callers(run))))
         } else {
-            Box::pin(run)
+            Run::Callers(run)
         };
         let begun = within(self.timeout, begin(&mut run, answered)).await;
         match begun.ok_or(CallFailure::Deadline { timeout: self.timeout })? {
@@ -152,7 +170,7 @@ async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun 
     let mut is_awaited = true;
     poll_fn(|cx| {
         // The guest first, as it makes the answer.
-        let end = match run.as_mut().poll(cx) {
+        let end = match Pin::new(&mut *run).poll(cx) {
             Poll::Ready(Ok(Some(whole))) => {
                 return Poll::Ready(Begun { answer: Some(Ok(whole)), end: Some(Ok(())) });
             }
