@@ -109,6 +109,8 @@ enum Scenario {
     Memory(scenarios::memory::Args),
     /// How do a swap, a call and memory grow with the number of handlers?
     Handlers(scenarios::handlers::Args),
+    /// What does a hostile guest cost its neighbour, and the host?
+    Hostile(scenarios::hostile::Args),
     /// What does a chain of five plugin calls with 50 KiB of JSON cost?
     Workflow(scenarios::workflow::Args),
     /// All of the above with their defaults, into `docs/benchmarks.md` and `benchmarks.json`.
@@ -137,6 +139,7 @@ impl Scenario {
             Self::Start(Default::default()),
             Self::Memory(Default::default()),
             Self::Handlers(Default::default()),
+            Self::Hostile(Default::default()),
             Self::Workflow(Default::default()),
         ]
     }
@@ -173,6 +176,7 @@ impl Scenario {
             Self::Scale(args) => Ok(scenarios::scale::run(args)?.with_settings(args)),
             Self::Flight(args) => Ok(scenarios::flight::run(args)?.with_settings(args)),
             Self::Corruption(args) => Ok(scenarios::corruption::run(args)?.with_settings(args)),
+            Self::Hostile(args) => Ok(scenarios::hostile::run(args)?.with_settings(args)),
             Self::Workflow(args) => Ok(scenarios::workflow::run(args)?.with_settings(args)),
             Self::ReloadPart(args, part) => args.run(*part, tools),
             Self::StatePart(args, part) => args.run(*part),

@@ -7,6 +7,7 @@ pub(crate) mod corruption;
 pub(crate) mod flight;
 pub(crate) mod growth;
 pub(crate) mod handlers;
+pub(crate) mod hostile;
 pub(crate) mod large;
 pub(crate) mod latency;
 pub(crate) mod memory;
