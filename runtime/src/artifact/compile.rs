@@ -86,6 +86,39 @@ impl Compilers {
         }
     }
 
+    /// The bytes of `candidate` and the names in them, or `None` where only the compiler can say what is
+    /// wrong with them. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError`] when the bytes cannot be read, are too many, are not a component, or are one that
+    /// may exhaust the compiler's memory by what it consists of or by one function.
+    pub(super) fn inspect(
+        &self,
+        candidate: &Candidate,
+    ) -> Result<(Bytes, Option<Survey>), StageError> {
+        if candidate.size > MAX_BYTES {
+            return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
+        }
+        let bytes = candidate.bytes()?;
+        if let Some(found) = kind::not_a_component(&bytes) {
+            return Err(StageError::NotAComponent { found });
+        }
+        let survey = survey::survey(&bytes).map_err(|exceeded| {
+            let Exceeded { what, found, limit } = exceeded;
+            StageError::TooComplex { what, found, limit }
+        })?;
+        if let Some(heaviest) = estimate::above(self.limits.memory, &bytes) {
+            return Err(StageError::CompileMemory {
+                digest: candidate.digest.short(),
+                function: heaviest.function,
+                bytes: heaviest.memory,
+                limit: self.limits.memory,
+            });
+        }
+        Ok((bytes, survey))
+    }
+
     fn pool(&self, goal: Goal) -> &Pool {
         match goal {
             Goal::Soon | Goal::BestSoon => &self.awaited,
@@ -99,15 +132,7 @@ impl Compilers {
         candidate: &Candidate,
         goal: Goal,
     ) -> Result<Compiled, StageError> {
-        let (bytes, survey) = inspect(candidate)?;
-        if let Some(heaviest) = estimate::above(self.limits.memory, &bytes) {
-            return Err(StageError::CompileMemory {
-                digest: candidate.digest.short(),
-                function: heaviest.function,
-                bytes: heaviest.memory,
-                limit: self.limits.memory,
-            });
-        }
+        let (bytes, survey) = self.inspect(candidate)?;
         let lookups = || engine.functions().map(|functions| functions.lookups());
         if let Some(functions) = engine.functions() {
             functions.begin_compilation();
@@ -180,26 +205,5 @@ fn refusal(
         None => {
             StageError::Compile { digest: candidate.digest.short(), bytes: candidate.size, source }
         }
-    }
-}
-
-/// The bytes of `candidate` and the names in them, or `None` where only the compiler can say what is
-/// wrong with them. Blocks.
-///
-/// # Errors
-///
-/// [`StageError`] when the bytes cannot be read, are too many, are not a component, or are one that
-/// may exhaust the compiler's memory by what it consists of.
-pub(super) fn inspect(candidate: &Candidate) -> Result<(Bytes, Option<Survey>), StageError> {
-    if candidate.size > MAX_BYTES {
-        return Err(StageError::TooLarge { bytes: candidate.size, limit: MAX_BYTES });
-    }
-    let bytes = candidate.bytes()?;
-    if let Some(found) = kind::not_a_component(&bytes) {
-        return Err(StageError::NotAComponent { found });
-    }
-    match survey::survey(&bytes) {
-        Ok(survey) => Ok((bytes, survey)),
-        Err(Exceeded { what, found, limit }) => Err(StageError::TooComplex { what, found, limit }),
     }
 }

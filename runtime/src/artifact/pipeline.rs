@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
-use super::compile::{self, Compilers, Limits};
+use super::compile::{Compilers, Limits};
 use super::disk::{Bucket, DiskCache, EntryKind, EntryName};
 use super::fingerprint::Fingerprint;
 use super::flight::Flights;
@@ -129,7 +129,7 @@ impl Artifacts {
             if inner.is_at_hand(&candidate.digest) {
                 return Ok(None);
             }
-            compile::inspect(&candidate).map(|(_, survey)| survey)
+            inner.compilers.inspect(&candidate).map(|(_, survey)| survey)
         };
         blocking(look).await
     }

@@ -245,11 +245,12 @@ fn refusal(wanted: &str, wasi03: bool) -> Option<RefusedImport> {
     Some(RefusedImport { wanted: wanted.to_owned(), offered })
 }
 
-/// Whether `name` itself is in the linker. There is no way to ask, but to define it again fails.
+/// Whether `name` itself is in the linker. There is no way to ask, but to define it as something else
+/// fails; an instance may be defined again, and would not tell.
 fn is_linked<H: 'static>(linker: &Linker<HostState<H>>, name: &str) -> bool {
     let mut copy = linker.clone();
     copy.allow_shadowing(false);
-    copy.root().instance(name).is_err()
+    copy.root().func_wrap(name, |_, ()| Ok(())).is_err()
 }
 
 /// Whether an import of the version in `wanted` is satisfied by `offered`, as the linker sees it:
@@ -329,6 +330,23 @@ mod tests {
         ] {
             assert!(said.contains(part), "`{part}` is not in `{said}`");
         }
+    }
+
+    #[test]
+    fn what_an_embedder_links_is_not_blamed_for_another_import() {
+        let config = RuntimeConfig::default();
+        let engine = Engines::new(&config).unwrap().optimized;
+        let mut linker = Linker::<HostState>::new(engine.wasmtime());
+        crate::host::link(&mut linker, &config).unwrap();
+        linker.instance("acme:db/rows@1.2.0").unwrap().func_wrap("get", |_, ()| Ok(())).unwrap();
+        let text = r#"(component
+            (import "acme:db/rows@1.2.0" (instance (export "get" (func))))
+            (import "acme:db/more@1.2.0" (instance (export "get" (func)))))"#;
+        let component = Component::new(engine.wasmtime(), text).unwrap();
+        let refused = link(&linker, &component, "w", false).err().expect("one is not offered");
+        let ContractError::Imports { imports, .. } = refused else { panic!("{refused}") };
+        let wanted: Vec<_> = imports.iter().map(|import| import.wanted.as_str()).collect();
+        assert_eq!(wanted, ["acme:db/more@1.2.0"]);
     }
 
     #[test]
