@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use wrt::{Digest, EventKind, HandlerHandle, Source, Swap};
+use wrt::{Digest, EventKind, HandlerHandle, Source, Swap, SwapRequest};
 use wrt_test_support::guests;
 use wrt_test_support::history::{History, Milestone};
 use wrt_test_support::load::{Load, LoadPlan, Shape};
@@ -171,13 +171,15 @@ async fn http_component_gives_way_to_an_event_component_and_back() {
     let mut client = fixture.client().await;
     assert_eq!(client.get("/").await.text(), "ok");
 
-    swapped(handler.swap(bytes(&event), "it takes events now").await);
+    let to_events = SwapRequest::new(bytes(&event), "it takes events now").as_other_kind();
+    swapped(handler.request_swap(to_events).await);
     let answer = client.event("ping").await;
     assert_eq!((answer.status, answer.header("ce-type")), (200, Some("ping.seen")));
     let refused = client.get("/").await;
     assert!((400..500).contains(&refused.status), "a request without an event: {refused:?}");
 
-    swapped(handler.swap(bytes(&http), "and requests again").await);
+    let to_http = SwapRequest::new(bytes(&http), "and requests again").as_other_kind();
+    swapped(handler.request_swap(to_http).await);
     assert_eq!(client.get("/").await.text(), "ok");
 }
 
