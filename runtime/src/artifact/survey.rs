@@ -97,15 +97,17 @@ const TABLES: Bound = Bound::new(1_000, "tables");
 /// more than 100,000 cannot be instantiated.
 const TABLE_PLACES: Bound = Bound::new(2_000_000, "places in tables");
 
-/// Up to 100 bytes each. A function that can be called through a table is named there once.
-const ELEMENTS: Bound = Bound::new(1_000_000, "functions named in element segments");
+/// Up to 750 bytes each, as expressions. A function that can be called through a table is named there
+/// once, and a table that can be instantiated has 100,000 places.
+const ELEMENTS: Bound = Bound::new(300_000, "functions named in element segments");
 
 /// Some 100 bytes each. A compiler writes a handful; a snapshot of a script engine has thousands.
 const SEGMENTS: Bound = Bound::new(100_000, "data and element segments");
 
 /// Of a memory whose data lie far apart, the compiler makes an image with the gaps, of 16 MiB at most
-/// ([`LARGEST_IMAGE`]). Compilers put data side by side, so this is room for 16 odd memories.
-const GAPS: Bound = Bound::new(256 * 1024 * 1024, "bytes in the memories' initial images");
+/// ([`LARGEST_IMAGE`]), and holds it four times. Compilers put data side by side, so this is room for
+/// eight odd memories; a few hundred bytes could ask for any number of them.
+const GAPS: Bound = Bound::new(128 * 1024 * 1024, "bytes in the memories' initial images");
 
 /// The size of a table up to which the compiler writes down what is in it.
 const LARGEST_TABLE: u64 = 1024 * 1024;
@@ -608,13 +610,13 @@ mod tests {
     fn images_with_gaps_are_bounded_and_dense_ones_are_not() {
         let sparse = r#"(core module (memory 256)
             (data (i32.const 0) "a") (data (i32.const 16000000) "b"))"#;
-        passes(&format!("(component {})", sparse.repeat(16)));
-        refused(&format!("(component {})", sparse.repeat(17)), &GAPS);
+        passes(&format!("(component {})", sparse.repeat(8)));
+        refused(&format!("(component {})", sparse.repeat(9)), &GAPS);
         // Two 64-bit memories in one module count both.
         let two = r#"(core module (memory 256) (memory i64 256)
             (data (memory 0) (i32.const 9) "a") (data (memory 0) (i32.const 16000000) "b")
             (data (memory 1) (i64.const 9) "a") (data (memory 1) (i64.const 16000000) "b"))"#;
-        refused(&format!("(component {})", two.repeat(9)), &GAPS);
+        refused(&format!("(component {})", two.repeat(5)), &GAPS);
         let data = "d".repeat(100_000);
         let dense = format!(
             r#"(core module (memory 256) (data (i32.const 0) "{data}") (data (i32.const 150000) "{data}"))"#
