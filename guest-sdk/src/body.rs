@@ -41,7 +41,8 @@ impl Body {
     /// A body that `producer` writes while it is sent.
     ///
     /// The producer waits in [`Sender::send`] until the host has taken the chunk, so a slow client
-    /// slows it down and nothing piles up. If it fails, the response is cut off where it is.
+    /// slows it down and nothing piles up. If it fails, or panics, the response is broken off where it is:
+    /// the client sees that it did not get all of it, and the host counts the call as failed.
     ///
     /// ```
     /// use std::time::Duration;

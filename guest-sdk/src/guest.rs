@@ -51,6 +51,14 @@ fn keep_component_type() {
     bindings::sdk::__link_custom_section_describing_imports();
 }
 
+/// An error of the host's in its own words, where it has any.
+fn words(code: wasip2::http::types::ErrorCode) -> Error {
+    match code {
+        wasip2::http::types::ErrorCode::InternalError(Some(text)) => text.into(),
+        other => other.into(),
+    }
+}
+
 /// Tells of what nobody is left to be told of as an error.
 #[allow(clippy::print_stderr, reason = "the host captures it, and no other way is left")]
 fn report(what: &str, error: &Error) {

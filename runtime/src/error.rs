@@ -3,6 +3,7 @@
 //! Each message describes its own level; the cause is its source, and what the reader can do is in
 //! [`Hint::hints`], apart from the text.
 
+mod call;
 mod hand_over;
 mod panics;
 
@@ -11,7 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cloudevent::InvalidEvent;
+pub use call::{CallError, CallFailure};
+
 use crate::contract::ContractError;
 use crate::events::{Serving, Stage, cut};
 use crate::id::{GenerationNumber, HandlerName};
@@ -378,164 +380,6 @@ pub struct Rejected {
     pub serving: Option<Serving>,
     /// Why.
     pub source: StageError,
-}
-
-/// How one call went wrong. Its store is gone; other calls go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallFailure {
-    /// The guest trapped; a Rust panic is a trap too.
-    #[error("the guest trapped")]
-    Trap {
-        /// The trap and its backtrace.
-        source: wasmtime::Error,
-    },
-    /// The call took longer than the handler's timeout.
-    #[error("the guest did not answer within {timeout:?}")]
-    Deadline {
-        /// The handler's timeout.
-        timeout: Duration,
-    },
-    /// The guest asked for more memory than its limit.
-    #[error("the guest wanted {wanted} bytes of memory, more than its limit of {limit}")]
-    Memory {
-        /// What it wanted.
-        wanted: u64,
-        /// What it may have.
-        limit: u64,
-    },
-    /// The guest asked for memory that the host has no more of.
-    #[error("all guests together use the {limit} bytes of memory that they may have")]
-    HostMemory {
-        /// What all guests may have together.
-        limit: u64,
-    },
-    /// The guest ended the call without an answer, or with an error of its contract.
-    #[error("the guest did not answer: {reason}")]
-    Guest {
-        /// In the guest's words or about its conduct.
-        reason: String,
-    },
-    /// No instance could be made.
-    #[error("failed to make an instance")]
-    Instantiate {
-        /// Why.
-        source: wasmtime::Error,
-    },
-    /// A new instance refused to start.
-    #[error("the guest's `init` refused to start: {reason}")]
-    Init {
-        /// In the guest's words.
-        reason: String,
-    },
-    /// The drain deadline of a replaced generation ended the call.
-    #[error("the call outlived its generation's drain deadline")]
-    Cut,
-}
-
-impl CallFailure {
-    /// The word for it in events.
-    #[must_use]
-    pub fn outcome(&self) -> &'static str {
-        match self {
-            Self::Trap { .. } => "trap",
-            Self::Deadline { .. } => "deadline",
-            Self::Memory { .. } => "memory",
-            Self::HostMemory { .. } => "host-memory",
-            Self::Guest { .. } => "guest",
-            Self::Instantiate { .. } => "instantiate",
-            Self::Init { .. } => "init",
-            Self::Cut => "cut",
-        }
-    }
-}
-
-impl Hint for CallFailure {
-    fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Deadline { .. } => {
-                vec![
-                    "if it needs longer, raise `timeout` of the handler in the manifest".to_owned(),
-                ]
-            }
-            Self::Memory { .. } => {
-                vec!["if it needs more, raise `memory` of the handler in the manifest".to_owned()]
-            }
-            Self::HostMemory { .. } => {
-                vec![
-                    "lower `concurrency` or `memory` of the handlers that need most".to_owned(),
-                    "or raise `guest_memory` of `[host]` in the manifest".to_owned(),
-                ]
-            }
-            Self::Cut => {
-                vec!["raise `drain` of the handler if such calls should finish".to_owned()]
-            }
-            Self::Trap { .. }
-            | Self::Guest { .. }
-            | Self::Instantiate { .. }
-            | Self::Init { .. } => Vec::new(),
-        }
-    }
-}
-
-/// Why a call has no result.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// It was not let in: the handler is at its limits.
-    #[error("handler `{handler}` is at its limit of concurrent calls: {reason}")]
-    Saturated {
-        /// The handler.
-        handler: HandlerName,
-        /// Which limit.
-        reason: String,
-    },
-    /// The code had left memory and could not be loaded again.
-    #[error("failed to load the code of handler `{handler}` again")]
-    NotLoaded {
-        /// The handler.
-        handler: HandlerName,
-        /// Why not.
-        source: Arc<StageError>,
-    },
-    /// It was not let in: nothing is active.
-    #[error("handler `{handler}` has no active generation")]
-    NothingActive {
-        /// The handler.
-        handler: HandlerName,
-    },
-    /// The event is not a CloudEvent; no guest saw it.
-    #[error("the event is not valid")]
-    InvalidEvent {
-        /// What is wrong with it.
-        source: InvalidEvent,
-    },
-    /// The handler does not answer this kind of call.
-    #[error("handler `{handler}` {problem}")]
-    WrongKind {
-        /// The handler.
-        handler: HandlerName,
-        /// What it is instead.
-        problem: &'static str,
-    },
-    /// The guest says that the event itself is at fault; sending it again cannot help.
-    #[error("handler `{handler}` rejected the event: {reason}")]
-    Declined {
-        /// The handler.
-        handler: HandlerName,
-        /// In the guest's words.
-        reason: String,
-    },
-    /// It ran and failed.
-    #[error("a call of `{handler}` failed on generation {generation}", generation = serving.generation)]
-    Failed {
-        /// The handler.
-        handler: HandlerName,
-        /// The generation it ran on.
-        serving: Serving,
-        /// How.
-        source: CallFailure,
-    },
 }
 
 /// The messages of `error` and all its sources, outermost first, joined by `: `; cut to

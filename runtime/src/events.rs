@@ -192,9 +192,15 @@ pub enum EventKind {
     CallFailed {
         /// The generation that served it.
         generation: GenerationNumber,
-        /// How it ended: `trap`, `deadline`, `memory`, `host-memory`, `refused`, `guest`; `load` when the code of an
-        /// idle handler could not be had again.
+        /// How it ended: `trap`, `deadline`, `memory`, `guest` (no answer, a broken one, or the handler's own
+        /// error), `client` (the client did not send its request to the end), `cut` (by the drain
+        /// deadline), `host-memory` (all guests together had too much), `instantiate`, `init`, `shutdown`;
+        /// `load` when the code of an idle handler could not be had again. `client`, `cut` and
+        /// `host-memory` do not count against the version that serves.
         outcome: &'static str,
+        /// Whether the head of the answer was out: the client then got a broken answer, or a whole one
+        /// after which the guest failed. Otherwise it got a status that tells of the failure.
+        answered: bool,
         /// What the guest or the host said.
         error: String,
         /// Milliseconds from admission to the end.

@@ -11,17 +11,30 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
 use crate::fixture::limited;
 
 type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
 
+/// The version of HTTP that a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// Without TLS and without an upgrade.
+    Http2,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
 /// One kept-alive connection.
 pub(crate) struct Client {
-    sender: SendRequest<RequestBody>,
+    sender: Sender,
     connection: tokio::task::JoinHandle<()>,
 }
 
@@ -44,12 +57,27 @@ pub(crate) struct Feed(mpsc::UnboundedSender<Bytes>);
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::connect_by(Protocol::Http1, address).await
+    }
+
+    pub(crate) async fn connect_by(protocol: Protocol, address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let stream = TokioIo::new(stream);
         // How a connection ends is seen by the request that it breaks.
-        let connection = tokio::spawn(async move { drop(connection.await) });
-        Self { sender, connection }
+        match protocol {
+            Protocol::Http1 => {
+                let (sender, connection) = http1::handshake(stream).await.unwrap();
+                let connection = tokio::spawn(async move { drop(connection.await) });
+                Self { sender: Sender::Http1(sender), connection }
+            }
+            Protocol::Http2 => {
+                let handshake = http2::handshake(TokioExecutor::new(), stream);
+                let (sender, connection) = handshake.await.unwrap();
+                let connection = tokio::spawn(async move { drop(connection.await) });
+                Self { sender: Sender::Http2(sender), connection }
+            }
+        }
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> Answer {
@@ -129,10 +157,23 @@ impl Client {
         host: &'static str,
         mut request: Request<RequestBody>,
     ) -> hyper::Result<Response<Incoming>> {
-        request.headers_mut().insert(http::header::HOST, http::HeaderValue::from_static(host));
         limited("a response", async {
-            self.sender.ready().await?;
-            self.sender.send_request(request).await
+            match &mut self.sender {
+                Sender::Http1(sender) => {
+                    let host = http::HeaderValue::from_static(host);
+                    request.headers_mut().insert(http::header::HOST, host);
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+                Sender::Http2(sender) => {
+                    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+                    uri.scheme = Some(http::uri::Scheme::HTTP);
+                    uri.authority = Some(http::uri::Authority::from_static(host));
+                    *request.uri_mut() = http::Uri::from_parts(uri).unwrap();
+                    sender.ready().await?;
+                    sender.send_request(request).await
+                }
+            }
         })
         .await
     }
@@ -167,6 +208,11 @@ impl Streamed {
             read += std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
         }
         read
+    }
+
+    /// The status of the answer.
+    pub(crate) fn status(&self) -> u16 {
+        self.head.status.as_u16()
     }
 
     /// Reads the rest.

@@ -183,6 +183,25 @@ pub(crate) async fn next_failure(events: &mut EventReceiver) -> (u64, &'static s
     .await
 }
 
+/// How the next call that failed is told.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) outcome: &'static str,
+    pub(crate) answered: bool,
+    pub(crate) error: String,
+}
+
+/// What is told of the next call that failed.
+pub(crate) async fn next_failed(events: &mut Receiver<Event>) -> Failed {
+    next_event(events, "a failed call", |event| match event {
+        EventKind::CallFailed { outcome, answered, error, .. } => {
+            Some(Failed { outcome, answered, error })
+        }
+        _ => None,
+    })
+    .await
+}
+
 /// How many calls were cut when the next generation was drained.
 pub(crate) async fn next_drained(events: &mut EventReceiver) -> (u64, usize) {
     next_event(events, "a drained generation", |event| match event {

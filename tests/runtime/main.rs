@@ -3,8 +3,10 @@
 
 #[cfg(feature = "admin")]
 mod admin;
+mod answers;
 mod cache;
 mod client;
+mod clients;
 mod contract;
 mod costs;
 mod embedding;

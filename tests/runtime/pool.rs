@@ -195,6 +195,57 @@ async fn typed_instance_that_traps_is_not_called_again() {
     assert_eq!(transform(&filter, "again").await.unwrap(), "AGAIN!");
 }
 
+#[derive(Debug, PartialEq, Eq)]
+struct OwnError(u32);
+
+impl std::fmt::Display for OwnError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "own error {}", self.0)
+    }
+}
+
+impl std::error::Error for OwnError {}
+
+#[tokio::test]
+async fn error_of_the_callers_own_comes_back_typed_and_nobody_pays_for_it() {
+    for mode in [InstanceMode::Fresh, InstanceMode::pooled(), InstanceMode::Singleton] {
+        let fixture = Fixture::start().await;
+        let settings = Arc::new(HashMap::from([("suffix".to_owned(), "!".to_owned())]));
+        let config = config().with_instances(mode).with_probation(LONG, 1);
+        let make_host = move || Settings(Arc::clone(&settings));
+        let filter = fixture.runtime.add_plugin::<Filters>(config, make_host).unwrap();
+        let component = guest("own_world");
+        swapped(filter.load(bytes(&component)).await);
+        filter.confirm().await;
+        let second = swapped(filter.swap(variant(&component, 2), "on probation").await);
+        transform(&filter, "hello").await.unwrap();
+        let mut events = fixture.runtime.events();
+        for number in 0..3 {
+            let failed = filter.call(async |filter, store| {
+                filter.call_transform(store, "hello").await?.unwrap();
+                Err::<(), _>(wrt::wasmtime::Error::new(OwnError(number)))
+            });
+            match limited("a typed call", failed).await {
+                Err(CallError::Caller { source, .. }) => {
+                    assert_eq!(source.downcast::<OwnError>().unwrap(), OwnError(number));
+                }
+                other => panic!("expected the caller's error, found {other:?}"),
+            }
+        }
+        assert_eq!(filter.serving(), Some(second), "it was taken back");
+        if mode != InstanceMode::Fresh {
+            assert_eq!(count(&filter).await, 4, "the instance is another");
+        }
+        let failed = |event: &wrt::Event| matches!(event.kind, EventKind::CallFailed { .. });
+        assert!(!std::iter::from_fn(|| events.try_recv().ok()).any(|event| failed(&event)));
+        // A trap inside of such a call is the guest's all the same.
+        match transform(&filter, "trap").await {
+            Err(CallError::Failed { source, .. }) => assert_eq!(source.outcome(), "trap"),
+            other => panic!("expected a trap, found {other:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn typed_calls_at_the_same_time_have_an_instance_each() {
     let (fixture, filter) = filter(at_most(1000)).await;

@@ -60,10 +60,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
-    (
-        "ingress",
-        &["cloudevent", "config", "contract", "error", "events", "handler", "id", "instance"],
-    ),
+    ("ingress", &["cloudevent", "config", "error", "events", "handler", "id", "instance"]),
     ("dev", &["events", "id"]),
     (
         "runtime",

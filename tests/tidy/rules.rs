@@ -47,9 +47,9 @@ const BORDERS: &[Border] = &[
             "lib.rs",
             // As the source of an error.
             "error.rs",
+            "error/call.rs",
             // The body type of a guest's response.
             "ingress/body.rs",
-            "ingress/dispatch.rs",
         ],
     },
     Border { needle: "hyper::", within: "runtime/src/", rooms: &["ingress/accept"] },

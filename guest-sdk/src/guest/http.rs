@@ -5,7 +5,7 @@ pub use wasip2::exports::http::incoming_handler::{Guest, IncomingRequest, Respon
 
 mod incoming;
 
-use super::report;
+use super::{report, words};
 use crate::http_handler::error_response;
 use crate::state::slot::Slot;
 use crate::{Body, Error, HttpHandler, Needs, Request, Response, Result, StatefulHttpHandler};
@@ -196,7 +196,7 @@ async fn send(mut body: Body, sink: OutgoingBody) {
         }
     }
     let finished = match trailers.as_ref().map(fields).transpose() {
-        Ok(trailers) => OutgoingBody::finish(sink, trailers).map_err(Error::from),
+        Ok(trailers) => OutgoingBody::finish(sink, trailers).map_err(words),
         Err(error) => Err(error),
     };
     if let Err(error) = finished {

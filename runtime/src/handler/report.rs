@@ -1,6 +1,7 @@
 //! The report of a failed call: one event and one log line, whoever made the call.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
@@ -43,7 +44,8 @@ impl Begun {
         handler: &HandlerName,
         request: Option<RequestId>,
     ) -> CallReport {
-        CallReport { bus: bus.clone(), handler: handler.clone(), begun: self, request }
+        let (bus, handler, is_told) = (bus.clone(), handler.clone(), AtomicBool::new(false));
+        CallReport { bus, handler, begun: self, request, is_told }
     }
 }
 
@@ -55,6 +57,9 @@ pub(crate) struct CallReport {
     begun: Begun,
     /// `None` for a call that no request caused.
     request: Option<RequestId>,
+    /// Whether the failure was told. Several may see it: whoever runs the guest, and whoever sends its
+    /// answer; the first tells.
+    is_told: AtomicBool,
 }
 
 impl CallReport {
@@ -63,21 +68,26 @@ impl CallReport {
         self.begun.answered(Some(status));
     }
 
-    /// [`failed`](Self::failed), for a caller who hears of it when this is ready: then it has been
-    /// judged whether the generation is taken back. The call has left it.
+    /// Tells that the call failed before its client got anything of an answer. Ready when it has been
+    /// judged whether the generation is taken back: the client that hears of the failure may call
+    /// again at once. The call has left the generation.
     ///
     /// # Cancel safety
     ///
     /// The call is told of at once.
     pub(crate) async fn failed_before_answer(&self, failure: &CallFailure) {
-        self.failed(failure);
+        self.failed(failure, false);
         self.begun.tally.judged().await;
     }
 
-    /// The call failed.
-    pub(crate) fn failed(&self, failure: &CallFailure) {
-        // What the drain deadline cut, or the host had no memory for, is no fault of the guest's.
-        if !matches!(failure, CallFailure::Cut | CallFailure::HostMemory { .. }) {
+    /// Tells that the call failed, and counts it if the guest is at fault; only the first time.
+    /// `answered` says whether the head of an answer was out.
+    pub(crate) fn failed(&self, failure: &CallFailure, answered: bool) {
+        // Ordering: who comes second has nothing to read of who came first.
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if failure.is_the_guests() {
             self.begun.tally.failed();
         }
         let error = chain(failure);
@@ -88,6 +98,7 @@ impl CallReport {
             EventKind::CallFailed {
                 generation: self.begun.serving.generation,
                 outcome: failure.outcome(),
+                answered,
                 error,
                 elapsed_ms: self.begun.at.elapsed().as_secs_f64() * 1e3,
                 request_id: self.request,
@@ -104,6 +115,7 @@ impl EnterError {
         let kind = EventKind::CallFailed {
             generation: serving.generation,
             outcome: "load",
+            answered: false,
             error: chain(&**source),
             elapsed_ms: waited.as_secs_f64() * 1e3,
             request_id: None,

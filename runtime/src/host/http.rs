@@ -1,11 +1,14 @@
 //! Outgoing HTTP of a guest: denied unless the final address is on the handler's list.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderName;
-use http_body::Body as _;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttpHooks, default_send_request,
@@ -13,6 +16,7 @@ use wasmtime_wasi_http::{
 
 use super::budget::Places;
 use super::kept::{BODY, BODY_CHUNK, HEADER};
+use super::overrides::is_end;
 use crate::config::HttpOrigin;
 
 /// Bound on connecting and on each silence of an outgoing request, unless the guest asks for less:
@@ -73,6 +77,7 @@ impl WasiHttpHooks for OutgoingHttp {
             let patience = options.connect_timeout.unwrap_or(PATIENCE);
             let entered = tokio::time::timeout(patience, under_way.enter()).await;
             entered.map_err(|_| Error::ConnectionLimitReached)?;
+            let request = request.map(|body| Outgoing(body).boxed_unsync());
             let (response, io) = default_send_request(request, Some(options)).await?;
             // The place is given back with the connection.
             let io = async move {
@@ -82,6 +87,33 @@ impl WasiHttpHooks for OutgoingHttp {
             };
             Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Box<_>))
         })
+    }
+}
+
+/// A request's body without the mark of its [end](is_end), which is not for others.
+struct Outgoing(WasiBody);
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.0).poll_frame(cx));
+        let is_mark = |frame: &Result<Frame<Bytes>, Error>| {
+            frame.as_ref().is_ok_and(|frame| frame.trailers_ref().is_some_and(is_end))
+        };
+        Poll::Ready(frame.filter(|frame| !is_mark(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
     }
 }
 

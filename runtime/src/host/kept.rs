@@ -17,8 +17,8 @@ use wasmtime_wasi_http::p2::types::{
 use wasmtime_wasi_http::p2::{HeaderResult, HttpResult};
 use wasmtime_wasi_http::{FieldMap, RequestOptions, WasiHttpCtxView, WasiHttpView as _};
 
-use super::HostState;
 use super::state::MAX_RESOURCES;
+use super::{HostState, overrides};
 
 /// The interfaces, in the version that wasmtime-wasi-http and wasmtime-wasi implement.
 const TYPES: &str = "wasi:http/types@0.2.12";
@@ -238,14 +238,11 @@ fn link_fields<H: Send + 'static>(linker: &mut Linker<HostState<H>>) -> wasmtime
         "[static]outgoing-body.finish",
         |mut cx: Cx<'_, H>, (body, trailers): (Resource<HostOutgoingBody>, Option<Fields>)| {
             // They are part of what the body was charged for.
-            let finish = |http: &mut WasiHttpCtxView<'_>, trailers| {
-                types::HostOutgoingBody::finish(http, body, trailers)
-            };
             answered(match trailers {
-                Some(fields) => {
-                    cx.data_mut().change(fields, |http, fields| finish(http, Some(fields)))?
-                }
-                None => finish(&mut cx.data_mut().http(), None),
+                Some(fields) => cx.data_mut().change(fields, |http, fields| {
+                    types::HostOutgoingBody::finish(http, body, Some(fields))
+                })?,
+                None => overrides::finish(&mut cx.data_mut().http(), body),
             })
         },
     )

@@ -6,6 +6,7 @@ mod kept;
 mod limits;
 mod log;
 mod offered;
+mod overrides;
 mod state;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -15,6 +16,7 @@ pub(crate) use budget::{Budget, GuestMemoryExceeded};
 pub(crate) use limits::MemoryExceeded;
 pub(crate) use log::LogSink;
 pub(crate) use offered::{Offer, WASI_02_VERSION, WASI_03_VERSION, offer_for};
+pub(crate) use overrides::is_end;
 pub(crate) use state::Grants;
 pub use state::HostState;
 
@@ -47,6 +49,7 @@ pub(crate) fn link<H: Send + 'static>(
         linker,
         HostState::log_sink,
     )?;
+    overrides::link(linker)?;
     if config.wasi03 {
         wasmtime_wasi::p3::add_to_linker(linker)?;
         wasmtime_wasi_http::p3::add_to_linker(linker)?;

@@ -61,7 +61,7 @@ pub(crate) async fn serve(
     let respond = service_fn(move |request| {
         let (service, answered) = (service.clone(), answered.clone());
         async move {
-            let response = service.respond(request).await;
+            let response = service.respond_to_client(request).await;
             if let Some(answered) = answered {
                 answered.notify_one();
             }

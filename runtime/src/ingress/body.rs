@@ -1,7 +1,8 @@
 //! The body of a response: bytes at hand, or what a guest streams.
 
 use std::collections::VecDeque;
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -13,10 +14,13 @@ use wasmtime_wasi_http::WasiBody;
 use crate::error::CallFailure;
 use crate::handler::{CallReport, Entered};
 use crate::instance::Served;
-use crate::instance::http::Call;
+use crate::instance::http::{Call, is_end};
 
 /// Frames without content that are skipped in one go before other tasks get their turn.
 const MAX_EMPTY_FRAMES: usize = 32;
+
+/// What a guest did that gave no reason for a body without an end.
+const UNFINISHED: &str = "it returned without having finished the body of its answer";
 
 /// A response body of the data plane.
 #[derive(Debug)]
@@ -37,13 +41,17 @@ pub struct BodyError(String);
 /// What a guest streams, with everything that has to live as long as that.
 pub(super) struct GuestBody {
     /// Frames that were taken out of `inner` already.
-    ahead: VecDeque<WasiFrame>,
+    ahead: VecDeque<Frame<Bytes>>,
     inner: WasiBody,
     call: Call,
+    /// Whether the guest's word that the body is whole comes as trailers, if only as empty ones.
+    marks_end: bool,
     /// Waited for as soon as the guest lets itself be waited for, or has handed on a frame.
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     report: Arc<CallReport>,
-    /// Whether the last frame was handed on.
+    /// Whether the guest said that the body is whole.
+    finished: bool,
+    /// Whether the last frame, or an error, was handed on.
     ended: bool,
     /// Bytes still to come by the response's `Content-Length`. A server stops asking for frames
     /// when it has them all.
@@ -68,56 +76,111 @@ impl Body {
     /// What a guest answers with, of the length that it states, if it does.
     ///
     /// A body that is there as a whole already is taken from the guest: its length is known then, and
-    /// nothing has to live as long as it takes to send it.
+    /// nothing has to live as long as it takes to send it. `marks_end` says whether bodies of this guest
+    /// tell with trailers, if with empty ones, that they are whole.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no whole answer, where that is known before any of it was sent.
     pub(super) fn guest(
         mut inner: WasiBody,
         call: Call,
         report: Arc<CallReport>,
         entered: Entered<Served>,
+        marks_end: bool,
         length: Option<u64>,
-    ) -> Self {
-        let mut ahead = VecDeque::new();
-        if call.has_ended() {
-            match gathered(&mut inner) {
-                Ok(bytes) => return Self::full(bytes),
-                Err(frames) => ahead = frames,
+    ) -> Result<Self, CallFailure> {
+        let (mut ahead, mut finished) = (VecDeque::new(), false);
+        // The host's own bodies, one that came back whole and the lack of one, have a known size.
+        let is_hosts = marks_end && inner.size_hint().exact().is_some();
+        if is_hosts && length.is_some_and(|length| inner.size_hint().exact() != Some(length)) {
+            let reason = "the length that it states is not that of its body".to_owned();
+            return Err(CallFailure::Guest { reason });
+        }
+        let marks_end = marks_end && !is_hosts;
+        if let Some(ended) = call.send_head() {
+            match gathered(&mut inner, marks_end) {
+                Ok(frames) => {
+                    if let Err(failure) = ended {
+                        report.failed(&call.blamed(failure), true);
+                    }
+                    ahead = frames;
+                }
+                Err(defect) => {
+                    let defect = || CallFailure::Guest { reason: defect };
+                    return Err(call.blamed(ended.err().unwrap_or_else(defect)));
+                }
+            }
+            match in_one_piece(ahead) {
+                Ok(bytes) => return Ok(Self::full(bytes)),
+                Err(frames) => (ahead, finished) = (frames, true),
             }
         }
-        Self(Kind::Guest(Box::new(GuestBody {
+        Ok(Self(Kind::Guest(Box::new(GuestBody {
             ahead,
             inner,
             call,
+            marks_end,
             cut: None,
             report,
+            finished,
             ended: false,
             remaining: length,
             entered,
-        })))
+        }))))
     }
 }
 
-/// All of `body` if it is there and is one piece, else the frames that had to be taken to see that.
-fn gathered(body: &mut WasiBody) -> Result<Bytes, VecDeque<WasiFrame>> {
+/// All frames with content of a `body` whose guest does nothing more.
+///
+/// # Errors
+///
+/// What is wrong with a body that is not whole.
+fn gathered(body: &mut WasiBody, marks_end: bool) -> Result<VecDeque<Frame<Bytes>>, String> {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut whole = None;
+    let mut frames = VecDeque::new();
+    let mut finished = !marks_end;
     loop {
-        match Pin::new(&mut *body).poll_frame(&mut cx) {
-            Poll::Ready(None) => return Ok(whole.unwrap_or_default()),
-            Poll::Ready(Some(Ok(frame))) => match (frame.into_data(), &whole) {
-                (Ok(bytes), _) if bytes.is_empty() => {}
-                (Ok(bytes), None) => whole = Some(bytes),
-                (Ok(bytes), Some(_)) => return Err(after(whole, Some(Ok(Frame::data(bytes))))),
-                (Err(frame), _) => return Err(after(whole, Some(Ok(frame)))),
-            },
-            Poll::Ready(Some(Err(error))) => return Err(after(whole, Some(Err(error)))),
-            // Asked again, with a waker, when the frames so far are sent.
-            Poll::Pending => return Err(after(whole, None)),
+        match poll_unbudgeted(body, &mut cx) {
+            Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
+            Poll::Ready(Some(Ok(frame))) => {
+                finished |= frame.is_trailers();
+                if !frame.trailers_ref().is_some_and(is_end) {
+                    frames.push_back(frame);
+                }
+            }
+            Poll::Ready(None) if finished => return Ok(frames),
+            Poll::Ready(Some(Err(error))) => return Err(given_up(&error)),
+            Poll::Ready(None) | Poll::Pending => return Err(UNFINISHED.to_owned()),
         }
     }
 }
 
-fn after(first: Option<Bytes>, next: Option<WasiFrame>) -> VecDeque<WasiFrame> {
-    first.map(|bytes| Ok(Frame::data(bytes))).into_iter().chain(next).collect()
+/// What `body` has, whatever else this task did in its turn: its channel would look empty to a task that
+/// has used up tokio's budget.
+fn poll_unbudgeted(body: &mut WasiBody, cx: &mut Context<'_>) -> Poll<Option<WasiFrame>> {
+    let look = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
+    pin!(tokio::task::unconstrained(look)).poll(cx)
+}
+
+/// The bytes of `frames` if they are one piece of data at most.
+fn in_one_piece(mut frames: VecDeque<Frame<Bytes>>) -> Result<Bytes, VecDeque<Frame<Bytes>>> {
+    if frames.len() > 1 || frames.iter().any(Frame::is_trailers) {
+        return Err(frames);
+    }
+    let data = frames.pop_front().and_then(|frame| frame.into_data().ok());
+    Ok(data.unwrap_or_default())
+}
+
+/// What a guest did whose body ended with `error`.
+fn given_up(error: &wasmtime_wasi_http::Error) -> String {
+    match error {
+        // It dropped the body, or wrote another number of bytes than it had stated.
+        wasmtime_wasi_http::Error::HttpProtocolError => {
+            "it gave up the body of its answer".to_owned()
+        }
+        error => format!("it gave up the body of its answer: {error}"),
+    }
 }
 
 impl http_body::Body for Body {
@@ -163,34 +226,42 @@ impl GuestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         // Before the guest's frames: one that always has a next one must not outlive the cut.
         if self.is_cut(cx) {
-            return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
+            return Poll::Ready(Some(Err(self.failed(CallFailure::Cut))));
         }
         for _ in 0..MAX_EMPTY_FRAMES {
-            let next = match self.ahead.pop_front() {
-                Some(frame) => Poll::Ready(Some(frame)),
-                None => Pin::new(&mut self.inner).poll_frame(cx),
-            };
-            match next {
+            match self.poll_next(cx) {
                 Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
                 Poll::Ready(Some(Ok(frame))) => {
                     self.call.progress();
+                    self.finished |= frame.is_trailers();
+                    if frame.trailers_ref().is_some_and(is_end) {
+                        continue;
+                    }
                     let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    self.remaining = self.remaining.map(|bytes| bytes.saturating_sub(sent));
+                    if self.remaining.is_some_and(|bytes| sent > bytes) {
+                        let reason = "its body is longer than the length that it states".to_owned();
+                        return Poll::Ready(Some(Err(self.failed(CallFailure::Guest { reason }))));
+                    }
+                    self.remaining = self.remaining.map(|bytes| bytes - sent);
                     self.begin_cut();
+                    self.call.guest_is_awaited(false);
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let failure = CallFailure::Guest { reason: error.to_string() };
-                    return Poll::Ready(Some(Err(self.failed(&failure))));
+                    let failure = CallFailure::Guest { reason: given_up(&error) };
+                    return Poll::Ready(Some(Err(self.failed(failure))));
                 }
                 Poll::Ready(None) => {
+                    let broken = self.broken();
                     self.ended = true;
-                    return Poll::Ready(None);
+                    self.call.guest_is_awaited(true);
+                    return Poll::Ready(broken.map(Err));
                 }
                 Poll::Pending => {
+                    self.call.guest_is_awaited(true);
                     self.begin_cut();
                     if self.is_cut(cx) {
-                        return Poll::Ready(Some(Err(self.failed(&CallFailure::Cut))));
+                        return Poll::Ready(Some(Err(self.failed(CallFailure::Cut))));
                     }
                     return Poll::Pending;
                 }
@@ -202,8 +273,47 @@ impl GuestBody {
         Poll::Pending
     }
 
+    /// What comes next, if only that there is nothing more.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<WasiFrame>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        if self.finished || self.ended {
+            return Poll::Ready(None);
+        }
+        let next = Pin::new(&mut self.inner).poll_frame(cx);
+        if next.is_ready() || self.call.poll_ended(cx).is_pending() {
+            return next;
+        }
+        // A guest that does nothing more sends nothing more. Its instance may live on, and the channel
+        // with it.
+        match poll_unbudgeted(&mut self.inner, cx) {
+            Poll::Pending => Poll::Ready(None),
+            next => next,
+        }
+    }
+
+    /// Why the body is not whole although nothing more comes, if so. Whoever ran the guest tells of a
+    /// failure that this does not know.
+    fn broken(&mut self) -> Option<BodyError> {
+        if self.finished || self.ended {
+            return None;
+        }
+        if let Some(failure) = self.call.broken_by() {
+            return Some(self.failed(failure));
+        }
+        if !self.marks_end {
+            return None;
+        }
+        if self.call.has_returned() {
+            return Some(self.failed(CallFailure::Guest { reason: UNFINISHED.to_owned() }));
+        }
+        Some(BodyError("its guest failed".to_owned()))
+    }
+
     fn is_end_stream(&self) -> bool {
-        self.ahead.is_empty() && self.inner.is_end_stream()
+        let is_whole = || !self.marks_end && self.inner.is_end_stream();
+        self.ahead.is_empty() && (self.finished || is_whole())
     }
 
     /// Whether the drain deadline has passed, if that is waited for.
@@ -217,15 +327,18 @@ impl GuestBody {
         self.cut.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
     }
 
-    fn failed(&mut self, failure: &CallFailure) -> BodyError {
+    fn failed(&mut self, failure: CallFailure) -> BodyError {
         self.ended = true;
-        self.report.failed(failure);
-        BodyError(crate::error::chain(failure))
+        let failure = self.call.blamed(failure);
+        self.report.failed(&failure, true);
+        BodyError(crate::error::chain(&failure))
     }
 }
 
 impl Drop for GuestBody {
     fn drop(&mut self) {
+        // Nobody is left for the guest to wait for.
+        self.call.guest_is_awaited(true);
         if !self.ended && self.remaining != Some(0) && !self.is_end_stream() {
             // The client has gone, or wants no body.
             self.call.abandon();
@@ -266,34 +379,51 @@ mod tests {
         Ok(Frame::data(Bytes::from_static(text.as_bytes())))
     }
 
-    #[test]
-    fn body_in_one_piece_is_taken_whole() {
-        let whole = |frames: Vec<_>| gathered(&mut body(frames, true)).expect("it is one piece");
-        assert_eq!(whole(vec![data("abc")]), "abc");
-        assert_eq!(whole(vec![data(""), data("abc"), data("")]), "abc");
-        assert_eq!(whole(vec![]), "");
+    fn end() -> WasiFrame {
+        Ok(Frame::trailers(http::HeaderMap::new()))
+    }
+
+    fn trailers() -> WasiFrame {
+        let name = http::HeaderName::from_static("x-sum");
+        Ok(Frame::trailers([(name, http::HeaderValue::from_static("5"))].into_iter().collect()))
     }
 
     #[test]
-    fn other_bodies_lose_no_frame_of_what_was_looked_at() {
-        let ahead = |frames: Vec<_>, ends| {
-            let mut rest = body(frames, ends);
-            let ahead = gathered(&mut rest).expect_err("it is not one whole piece");
-            let shown = ahead.into_iter().map(|frame| match frame.map(Frame::into_data) {
-                Ok(Ok(bytes)) => String::from_utf8(bytes.into()).unwrap(),
-                Ok(Err(_)) => "trailers".to_owned(),
-                Err(_) => "error".to_owned(),
+    fn body_in_one_piece_is_taken_whole() {
+        let whole = |frames: Vec<_>, marks_end| {
+            let frames = gathered(&mut body(frames, true), marks_end).expect("it is whole");
+            in_one_piece(frames).expect("it is one piece")
+        };
+        assert_eq!(whole(vec![data("abc")], false), "abc");
+        assert_eq!(whole(vec![], false), "");
+        assert_eq!(whole(vec![data(""), data("abc"), data(""), end()], true), "abc");
+        assert_eq!(whole(vec![end()], true), "");
+    }
+
+    #[test]
+    fn whole_bodies_of_several_frames_lose_none_of_them() {
+        let ahead = |frames: Vec<_>| {
+            let frames = gathered(&mut body(frames, true), true).expect("it is whole");
+            let frames = in_one_piece(frames).expect_err("it is more than one piece");
+            let shown = frames.into_iter().map(|frame| match frame.into_data() {
+                Ok(bytes) => String::from_utf8(bytes.into()).unwrap(),
+                Err(_) => "trailers".to_owned(),
             });
             shown.collect::<Vec<_>>()
         };
-        let trailers = || Ok(Frame::trailers(http::HeaderMap::new()));
-        let error = || Err(wasmtime_wasi_http::Error::InternalError(None));
-        assert_eq!(ahead(vec![data("a"), data("b"), data("c")], true), ["a", "b"]);
-        assert_eq!(ahead(vec![data("a"), trailers()], true), ["a", "trailers"]);
-        assert_eq!(ahead(vec![data("a"), error()], true), ["a", "error"]);
-        assert_eq!(ahead(vec![error()], true), ["error"]);
-        assert_eq!(ahead(vec![data("a")], false), ["a"]);
-        assert!(ahead(vec![], false).is_empty());
+        assert_eq!(ahead(vec![data("a"), data("b"), data("c"), end()]), ["a", "b", "c"]);
+        assert_eq!(ahead(vec![data("a"), trailers()]), ["a", "trailers"]);
+        assert_eq!(ahead(vec![trailers()]), ["trailers"]);
+    }
+
+    #[test]
+    fn bodies_that_their_guest_did_not_finish_are_not_whole() {
+        let defect = |frames: Vec<_>, ends| gathered(&mut body(frames, ends), true).unwrap_err();
+        assert_eq!(defect(vec![data("a")], true), UNFINISHED);
+        assert_eq!(defect(vec![], true), UNFINISHED);
+        assert_eq!(defect(vec![data("a")], false), UNFINISHED);
+        let error = || Err(wasmtime_wasi_http::Error::HttpProtocolError);
+        assert_eq!(defect(vec![data("a"), error()], true), "it gave up the body of its answer");
     }
 
     #[tokio::test]

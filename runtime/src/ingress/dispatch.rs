@@ -5,25 +5,29 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, header};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
 
+use super::authority::{self, Origin};
 use super::body::Body;
 use super::cloudevents;
 use super::reply::{self, Refusal};
 use crate::cloudevent::CloudEvent;
 use crate::config::RuntimeConfig;
-use crate::contract::event::EventError;
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
 use crate::handler::{Begun, CallReport, Entered, Handler, RequestIds};
-use crate::instance::http::Call;
+use crate::instance::http::{Call, Witness, upload};
 use crate::instance::{Served, ServedKind, handle_event};
 
 /// Largest event accepted over HTTP, in bytes: it is held in memory whole. The CloudEvents
 /// documents ask for 64 KiB at least; brokers stop at a few MiB.
 const MAX_EVENT: usize = 8 * 1024 * 1024;
+
+/// Characters of a request's method and path in a message; the rest of a path identifies nothing more.
+const MAX_NAMED: usize = 200;
 
 /// Headers that belong to one connection: never from the guest, since the framing is the host's.
 static HOP_BY_HOP: [HeaderName; 6] = [
@@ -55,11 +59,14 @@ impl std::fmt::Debug for Served {
 
 impl DataPlane {
     /// Answers one request; a failure of any kind is a response too.
-    pub(crate) async fn respond<B>(&self, request: Request<B>) -> Response<Body>
+    pub(super) async fn respond<B>(&self, mut request: Request<B>, origin: Origin) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
+        if let Err(error) = authority::judge(&mut request, origin) {
+            return reply::refused(&Refusal::BadAuthority(error));
+        }
         let routes = self.routes.load();
         let Some(handler) = routes.find(request.uri().path()).map(Arc::clone) else {
             return reply::refused(&Refusal::NoRoute { path: request.uri().path() });
@@ -126,23 +133,47 @@ where
         return Err(CallFailure::Guest { reason: "it takes events, not requests".to_owned() });
     };
     keep_end_to_end(request.headers_mut());
-    let request = request.map(|body| {
-        body.map_err(|error| wasmtime_wasi_http::Error::InternalError(Some(error.to_string())))
-            .boxed_unsync()
-    });
-    let call = Call::default();
+    let is_head = request.method() == Method::HEAD;
+    // Told only with a failure, when the request is the guest's.
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let call = Call::new(Arc::clone(&report) as Arc<dyn Witness>);
+    let request = request.map(|body| upload(body, &call));
     let cut = entered.pass.cut();
     // Cancel-safe: a response that loses against the cut is dropped with its call.
     let response = tokio::select! {
         biased; // Most calls are answered before anybody has to be asked to tell of the cut.
-        response = instances.call(call.clone(), request) => response?,
+        response = instances.call(call.clone(), request) => response,
         () = cut.cancelled() => return Err(CallFailure::Cut),
     };
+    let response = response.map_err(|failure| match call.blamed(failure) {
+        CallFailure::Handler { reason, .. } => {
+            CallFailure::Handler { call: named(&method, &uri).into(), reason }
+        }
+        other => other,
+    })?;
     let (mut parts, body) = response.into_parts();
     keep_end_to_end(&mut parts.headers);
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok(Response::from_parts(parts, Body::guest(body, call, report, entered, length)))
+    // Where no body is sent, the length is that of another answer's.
+    let length = length.filter(|_| !is_head && parts.status != StatusCode::NOT_MODIFIED);
+    let marks_end = instances.marks_ends();
+    let body = Body::guest(body, call, report, entered, marks_end, length)?;
+    Ok(Response::from_parts(parts, body))
+}
+
+/// A request in a message: its method and its path, as far as they identify it.
+fn named(method: &Method, uri: &Uri) -> String {
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let request = format!("{method} {path}");
+    let cut: String = request.escape_debug().take(MAX_NAMED).collect();
+    format!("`{cut}`")
+}
+
+impl Witness for CallReport {
+    fn failed(&self, failure: &CallFailure, answered: bool) {
+        self.failed(failure, answered);
+    }
 }
 
 /// Takes [`HOP_BY_HOP`] out of `headers`.
@@ -174,8 +205,7 @@ where
             Err(error) => return Err(CallFailure::Guest { reason: chain(&error) }),
         },
         Ok(None) => reply::no_content(),
-        Err(EventError::Rejected(reason)) => reply::refused(&Refusal::RejectedEvent { reason }),
-        Err(EventError::Failed(reason)) => return Err(CallFailure::Guest { reason }),
+        Err(reason) => reply::refused(&Refusal::RejectedEvent { reason }),
     })
 }
 
@@ -197,7 +227,8 @@ where
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             return Err(Refusal::EventTooLarge { limit: MAX_EVENT });
         }
-        Ok(Err(_)) | Err(_) => return Err(Refusal::IncompleteEvent),
+        Ok(Err(_)) => return Err(Refusal::IncompleteEvent),
+        Err(_) => return Err(Refusal::LateEvent),
     };
     let event = cloudevents::decode(&parts, body).map_err(Refusal::BadEvent)?;
     if !handler.config().accepts_type(&event.event_type) {

@@ -2,6 +2,7 @@
 //! the handlers; it works with their supervisors gone.
 
 mod accept;
+mod authority;
 mod body;
 pub(crate) mod cloudevents;
 mod dispatch;

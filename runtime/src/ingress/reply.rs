@@ -3,6 +3,7 @@
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::authority::BadAuthority;
 use super::body::Body;
 use super::cloudevents::DecodeError;
 use crate::error::{CallFailure, Hint as _, chain};
@@ -16,10 +17,12 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// A request that no guest saw, or that a guest sent back as the client's fault.
 #[derive(Debug)]
 pub(super) enum Refusal<'a> {
+    BadAuthority(BadAuthority),
     NoRoute { path: &'a str },
     NotEntered(&'a EnterError),
     EventTooLarge { limit: usize },
     IncompleteEvent,
+    LateEvent,
     BadEvent(DecodeError),
     WrongType { event_type: String },
     RejectedEvent { reason: String },
@@ -35,6 +38,7 @@ pub(super) struct Details {
 /// The response to a request that was not served.
 pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
     let (status, message) = match refusal {
+        Refusal::BadAuthority(error) => (StatusCode::BAD_REQUEST, error.to_string()),
         Refusal::NoRoute { path } => {
             (StatusCode::NOT_FOUND, format!("no handler has a route for `{}`", path.escape_debug()))
         }
@@ -44,6 +48,9 @@ pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
         }
         Refusal::IncompleteEvent => {
             (StatusCode::BAD_REQUEST, "the event did not arrive whole".to_owned())
+        }
+        Refusal::LateEvent => {
+            (StatusCode::REQUEST_TIMEOUT, "the event did not arrive in time".to_owned())
         }
         Refusal::BadEvent(error) => {
             let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));
@@ -73,13 +80,19 @@ pub(super) fn failed(
     let status = match failure {
         CallFailure::Deadline { .. } => StatusCode::GATEWAY_TIMEOUT,
         CallFailure::Cut | CallFailure::HostMemory { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        CallFailure::Client { late: true, .. } => StatusCode::REQUEST_TIMEOUT,
+        CallFailure::Client { late: false, .. } => StatusCode::BAD_REQUEST,
         CallFailure::Trap { .. }
         | CallFailure::Memory { .. }
         | CallFailure::Guest { .. }
+        | CallFailure::Handler { .. }
         | CallFailure::Init { .. }
         | CallFailure::Instantiate { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let mut response = match details {
+        None if matches!(failure, CallFailure::Client { .. }) => {
+            text(status, "the request did not arrive whole")
+        }
         None => text(status, format!("handler `{handler}` failed")),
         Some(details) => explained(status, handler, failure, details),
     };
@@ -110,9 +123,11 @@ fn explained(
 ) -> Response<Body> {
     let (number, digest) = (serving.generation, serving.digest.short());
     let error = match failure {
-        // The alternate form of wasmtime's error is the trap with its backtrace.
+        // The guest's backtrace is one of the causes. The host's own, which the error's `Debug` would
+        // add, is nobody's business here.
         CallFailure::Trap { source } | CallFailure::Instantiate { source } => {
-            format!("{failure}\n{source:?}")
+            let causes = source.chain().map(|cause| format!("\n{cause}"));
+            causes.fold(failure.to_string(), |text, cause| text + &cause)
         }
         other => chain(other),
     };

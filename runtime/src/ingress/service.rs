@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 
+use super::authority::Origin;
 use super::body::Body;
 use super::dispatch::DataPlane;
 
@@ -25,7 +26,9 @@ impl HttpService {
         Self { plane }
     }
 
-    /// Answers one request. Failures are responses: 404, 500, 503, 504.
+    /// Answers one request. Failures are responses: 400, 404, 408, 500, 503, 504.
+    ///
+    /// The request names its host, in its URI or in its `Host` header; 400 says that it does not.
     ///
     /// # Cancel safety
     ///
@@ -36,7 +39,16 @@ impl HttpService {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        self.plane.respond(request).await
+        self.plane.respond(request, Origin::Embedder).await
+    }
+
+    /// [`respond`](Self::respond) to a request as it came from a client.
+    pub(super) async fn respond_to_client<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        self.plane.respond(request, Origin::Client).await
     }
 }
 

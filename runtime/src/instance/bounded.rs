@@ -30,36 +30,75 @@ pub(crate) async fn at_once<F: Future>(mut work: Pin<&mut F>) -> Option<F::Outpu
     .await
 }
 
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// Work that goes on in a task when its caller leaves.
-pub(crate) struct Outlive<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+pub(crate) struct Outlive<T, A = fn(T)>
+where
+    T: Send + 'static,
+    A: FnOnce(T) + Send + 'static,
+{
+    /// The work and what follows it in a task. `None` when the work is done.
+    rest: Option<(Work<T>, A)>,
+}
 
 impl<T: Send + 'static> Outlive<T> {
+    /// `work`, whose result is nobody's when its caller has left.
     pub(crate) fn new(work: impl Future<Output = T> + Send + 'static) -> Self {
-        Self(Some(Box::pin(work)))
+        Self::then(work, drop)
     }
 }
 
-impl<T: Send + 'static> Future for Outlive<T> {
+impl<T, A> Outlive<T, A>
+where
+    T: Send + 'static,
+    A: FnOnce(T) + Send + 'static,
+{
+    /// `work`, whose result `after` takes when its caller has left.
+    pub(crate) fn then(work: impl Future<Output = T> + Send + 'static, after: A) -> Self {
+        Self { rest: Some((Box::pin(work), after)) }
+    }
+}
+
+// Nothing is pinned in place: the work is in a box.
+impl<T, A> Unpin for Outlive<T, A>
+where
+    T: Send + 'static,
+    A: FnOnce(T) + Send + 'static,
+{
+}
+
+impl<T, A> Future for Outlive<T, A>
+where
+    T: Send + 'static,
+    A: FnOnce(T) + Send + 'static,
+{
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         // Without it the work is done, and nobody polls that again.
-        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let Some((work, _)) = &mut self.rest else { return Poll::Pending };
         let done = ready!(work.as_mut().poll(cx));
-        self.0 = None;
+        self.rest = None;
         Poll::Ready(done)
     }
 }
 
-impl<T: Send + 'static> Drop for Outlive<T> {
+impl<T, A> Drop for Outlive<T, A>
+where
+    T: Send + 'static,
+    A: FnOnce(T) + Send + 'static,
+{
     fn drop(&mut self) {
         // A panic ends the work, which must not be polled again.
         if std::thread::panicking() {
             return;
         }
         // Without a runtime nothing can go on.
-        if let (Some(rest), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            runtime.spawn(rest);
+        if let (Some((work, after)), Ok(runtime)) =
+            (self.rest.take(), tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async move { after(work.await) });
         }
     }
 }
@@ -83,10 +122,11 @@ mod tests {
     async fn work_goes_on_without_its_caller() {
         let (go, gone) = oneshot::channel::<()>();
         let (tell, told) = oneshot::channel();
-        let mut work = Outlive::new(async {
+        let work = async {
             let _ = gone.await;
-            let _ = tell.send(7);
-        });
+            7
+        };
+        let mut work = Outlive::then(work, |done| tell.send(done).unwrap());
         assert!(at_once(Pin::new(&mut work)).await.is_none());
         drop(work);
         go.send(()).unwrap();

@@ -3,11 +3,15 @@
 
 mod call;
 mod direct;
+mod upload;
 mod worker;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::{Authority, Scheme};
+use http::{StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use wasmtime_wasi_http::handler::{ProxyHandler, Request, Response};
 
@@ -17,9 +21,12 @@ use crate::config::InstanceMode;
 use crate::contract::served::Http;
 use crate::engine::TICK;
 use crate::error::{CallFailure, ProbeError};
+use crate::events::cut;
 use crate::generation::Retirement;
-pub(crate) use call::Call;
+pub(crate) use crate::host::is_end;
+pub(crate) use call::{Call, Witness};
 use direct::Direct;
+pub(crate) use upload::upload;
 use worker::Workers;
 
 /// Calls that one WASI 0.3 instance serves at once when it is pooled; a trap fails all of them, so
@@ -100,11 +107,42 @@ impl HttpInstances {
     /// Dropping the future ends the guest, unless its instance serves other calls too or is a
     /// singleton: whose client left goes on, as its memory is not the client's.
     pub(crate) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
-        match &self.0 {
+        let response = match &self.0 {
             Way::Direct(direct) => direct.call(&call, request).await,
             Way::Workers(proxy) => handle(proxy, call, request).await,
-        }
+        }?;
+        let status = response.status();
+        if is_final(status) { Ok(response) } else { Err(not_final(status)) }
     }
+
+    /// Whether bodies of answers end with trailers, if with none in them, when the guest has finished
+    /// them. Those of WASI 0.3 end with the guest's word, or with their worker.
+    pub(crate) fn marks_ends(&self) -> bool {
+        matches!(self.0, Way::Direct(_))
+    }
+}
+
+/// Whether an answer may have this status: interim ones are no answers, and `101` would hand the
+/// connection over.
+fn is_final(status: StatusCode) -> bool {
+    (200..600).contains(&status.as_u16())
+}
+
+fn not_final(status: StatusCode) -> CallFailure {
+    let status = status.as_u16();
+    let reason =
+        format!("host refused status `{status}`: an answer has one of 200 to 599 (RFC 9110, 15)");
+    CallFailure::Guest { reason }
+}
+
+/// What a handler said in place of an answer.
+pub(super) fn handler_error(error: wasmtime_wasi_http::Error) -> CallFailure {
+    let reason = match error {
+        wasmtime_wasi_http::Error::InternalError(Some(text)) => text,
+        other => other.to_string(),
+    };
+    // Who made the call knows more of it.
+    CallFailure::Handler { call: "a call".into(), reason: cut(reason) }
 }
 
 async fn handle(
@@ -114,7 +152,13 @@ async fn handle(
 ) -> Result<Response, CallFailure> {
     let timeout = proxy.state().timeout;
     let unanswered = AbandonOnDrop(Some(&call));
-    let answer = tokio::time::timeout(timeout, proxy.handle(call.clone(), request)).await;
+    let mut handled = pin!(proxy.handle(call.clone(), with_address(request)));
+    let mut answer = tokio::time::timeout(timeout, &mut handled).await;
+    if answer.is_err() && call.give_up_on_upload() {
+        // The guest waited for its client. Now it has its own time to say something to that.
+        call.progress();
+        answer = tokio::time::timeout(timeout, handled).await;
+    }
     unanswered.disarm();
     match answer {
         Ok(Ok(response)) => {
@@ -124,8 +168,7 @@ async fn handle(
         Ok(Err(error)) => Err(match failure(error, timeout) {
             // A trap reaches the worker alone; the call hears only that its answer is lost.
             lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
-                let error = call.worker_error().await;
-                error.map_or(lost, |error| failure(error, timeout))
+                call.worker_failure().await.unwrap_or(lost)
             }
             other => other,
         }),
@@ -134,6 +177,23 @@ async fn handle(
             Err(CallFailure::Deadline { timeout })
         }
     }
+}
+
+/// `request` with scheme and authority in its URI, where handlers of WASI 0.3 look for them.
+fn with_address(request: Request) -> Request {
+    let (mut head, body) = request.into_parts();
+    let mut uri = std::mem::take(&mut head.uri).into_parts();
+    if uri.authority.is_none() {
+        let host = head.headers.get(http::header::HOST);
+        uri.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    }
+    // A URI of an authority alone, as `CONNECT` has it, takes no scheme.
+    if uri.authority.is_some() && uri.path_and_query.is_some() {
+        uri.scheme = Some(Scheme::HTTP);
+    }
+    // It cannot fail: there are either all three parts, or those that were there before.
+    head.uri = Uri::from_parts(uri).unwrap_or_default();
+    Request::from_parts(head, body)
 }
 
 /// Abandons its call unless that was answered first.

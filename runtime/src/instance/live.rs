@@ -247,6 +247,7 @@ impl<C: Contract> Maker<C> {
             let kind = EventKind::CallFailed {
                 generation: self.identity.generation,
                 outcome: "shutdown",
+                answered: false,
                 error: chain(&failure),
                 elapsed_ms: started.elapsed().as_secs_f64() * 1e3,
                 request_id: None,

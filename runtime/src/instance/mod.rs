@@ -21,7 +21,7 @@ use crate::host::{Budget, Grants, HostState, LogSink};
 use crate::id::GenerationNumber;
 pub(crate) use outcome::failure;
 pub(crate) use served::{Served, ServedKind, handle_event};
-pub(crate) use typed::{Bounds, Instances};
+pub(crate) use typed::{Bounds, Instances, TypedFailure};
 
 /// Bytes that one call may copy between guest and host at once through lists and strings.
 const HOSTCALL_BYTES: usize = 32 * 1024 * 1024;

@@ -2,10 +2,20 @@
 
 use wasmtime::Trap;
 use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
+use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
-use crate::error::{CallFailure, chain};
+use crate::error::CallFailure;
 use crate::events::{MAX_TEXT, cut};
 use crate::host::{GuestMemoryExceeded, MemoryExceeded};
+
+/// Whether `error` of code that calls guests came out of a guest: whatever ends a guest carries the trap,
+/// or the backtrace that it had at that point.
+pub(crate) fn is_of_guest(error: &wasmtime::Error) -> bool {
+    error.is::<Trap>()
+        || error.is::<wasmtime::WasmBacktrace>()
+        || error.is::<MemoryExceeded>()
+        || error.is::<GuestMemoryExceeded>()
+}
 
 /// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.
 pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> CallFailure {
@@ -18,22 +28,15 @@ pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> C
     if error.is::<ExpirationError>() {
         return CallFailure::Deadline { timeout };
     }
+    let error = match error.downcast::<p3::ErrorCode>() {
+        Ok(code) => return super::http::handler_error(code.into()),
+        Err(error) => error,
+    };
     let error = match error.downcast::<InstantiationError<super::http::Call>>() {
         // Shared with the other calls that waited for the same instance.
         Ok(failed) => {
             return match failed.error.downcast_ref::<CallFailure>() {
-                Some(CallFailure::Memory { wanted, limit }) => {
-                    CallFailure::Memory { wanted: *wanted, limit: *limit }
-                }
-                Some(CallFailure::HostMemory { limit }) => {
-                    CallFailure::HostMemory { limit: *limit }
-                }
-                Some(CallFailure::Deadline { timeout }) => {
-                    CallFailure::Deadline { timeout: *timeout }
-                }
-                Some(CallFailure::Init { reason }) => CallFailure::Init { reason: reason.clone() },
-                Some(CallFailure::Instantiate { source }) => instantiate(format!("{source:#}")),
-                Some(other) => instantiate(chain(other)),
+                Some(failure) => failure.again(),
                 None => instantiate(format!("{:#}", failed.error)),
             };
         }
@@ -68,6 +71,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::error::chain;
 
     #[test]
     fn a_backtrace_with_very_long_names_is_cut_and_the_trap_is_known_still() {

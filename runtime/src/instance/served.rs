@@ -8,8 +8,8 @@ use wasmtime::Store;
 use super::aside::{Computing, Movable};
 use super::bounded::Outlive;
 use super::http::HttpInstances;
-use super::typed::{Bounds, Instances};
-use crate::cloudevent::CloudEvent;
+use super::typed::{Bounds, Instances, TypedFailure};
+use crate::cloudevent::{CloudEvent, excerpt};
 use crate::contract::event::{self, EventError, EventWorld, Events, GuestEvent};
 use crate::error::CallFailure;
 use crate::events::{Serving, cut};
@@ -40,8 +40,9 @@ impl Served {
     }
 }
 
-/// What an event handler says to an event; in a box, as it goes through many hands.
-pub(crate) type EventAnswer = Result<Option<Box<CloudEvent>>, EventError>;
+/// What an event handler says to an event, in a box, as it goes through many hands; or why it rejects
+/// the event as the sender's fault.
+pub(crate) type EventAnswer = Result<Option<Box<CloudEvent>>, String>;
 
 /// Hands `event` to the guest of a call that was let in.
 ///
@@ -112,5 +113,18 @@ async fn answer(
         });
         Ok(answer.map(|event| event.map(|event| Box::new(event::from_guest(event)))))
     };
-    events.call(Bounds { timeout, since: pass.since(), cut: pass.cut() }, call).await
+    let (since, cut) = (pass.since(), pass.cut());
+    match events.call(Bounds { timeout, since, cut, has_own_errors: false }, call).await {
+        Ok(Ok(answer)) => Ok(Ok(answer)),
+        Ok(Err(EventError::Rejected(reason))) => Ok(Err(reason)),
+        Ok(Err(EventError::Failed(reason))) => {
+            let call = format!("event `{}`", excerpt(&event.type_)).into();
+            Err(CallFailure::Handler { call, reason })
+        }
+        Err(TypedFailure::Guest(failure)) => Err(failure),
+        // Ruled out above.
+        Err(TypedFailure::Caller(error)) => {
+            Err(CallFailure::Guest { reason: format!("{error:#}") })
+        }
+    }
 }

@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
 use super::bounded::at_once;
-use super::failure;
 use super::keeper::Keeper;
 use super::live::Live;
+use super::outcome::{failure, is_of_guest};
 use crate::contract::Contract;
 use crate::error::CallFailure;
 use crate::host::HostState;
@@ -24,6 +24,22 @@ pub(crate) struct Bounds<'a> {
     pub(crate) since: Instant,
     /// Cancelled at the drain deadline of the call's generation.
     pub(crate) cut: &'a CancellationToken,
+    /// Whether the code that calls the guest has errors of its own.
+    pub(crate) has_own_errors: bool,
+}
+
+/// How a typed call went wrong.
+pub(crate) enum TypedFailure {
+    /// The call failed, and its instance is gone.
+    Guest(CallFailure),
+    /// The closure's own error, which no guest caused.
+    Caller(wasmtime::Error),
+}
+
+impl From<CallFailure> for TypedFailure {
+    fn from(failure: CallFailure) -> Self {
+        Self::Guest(failure)
+    }
 }
 
 /// The instances of one generation, for typed calls under contract `C`.
@@ -44,22 +60,29 @@ impl<C: Contract> Instances<C> {
     ///
     /// # Errors
     ///
-    /// [`CallFailure`]; the instance is then gone, whatever state it was in.
+    /// [`TypedFailure::Guest`]; the instance is then gone, whatever state it was in. After
+    /// [`TypedFailure::Caller`] it is kept.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future ends the guest at its next await or epoch tick and drops its store.
-    pub(crate) async fn call<R, F>(&self, bounds: Bounds<'_>, call: F) -> Result<R, CallFailure>
+    pub(crate) async fn call<R, F>(&self, bounds: Bounds<'_>, call: F) -> Result<R, TypedFailure>
     where
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
-        let Bounds { timeout, since, cut } = bounds;
+        let Bounds { timeout, since, cut, has_own_errors } = bounds;
         let mut run = std::pin::pin!(async {
             let (mut live, lent) = self.keeper.take(since).await?;
             let Live { exports, store, .. } = &mut *live;
-            let result = call(exports, store).await.map_err(|error| failure(error, timeout))?;
+            let result = call(exports, store).await;
+            let result = match result {
+                Err(error) if !has_own_errors || is_of_guest(&error) => {
+                    return Err(failure(error, timeout).into());
+                }
+                result => result.map_err(TypedFailure::Caller),
+            };
             lent.give_back(live);
-            Ok(result)
+            result
         });
         // Most calls end before they wait for anything, so nothing that ends one is set up before.
         if let Some(done) = at_once(run.as_mut()).await {
@@ -68,9 +91,9 @@ impl<C: Contract> Instances<C> {
         // Cancel-safe: whichever loses is dropped, and with it the store it may own.
         tokio::select! {
             done = tokio::time::timeout(timeout, run) => {
-                done.unwrap_or(Err(CallFailure::Deadline { timeout }))
+                done.unwrap_or(Err(CallFailure::Deadline { timeout }.into()))
             }
-            () = cut.cancelled() => Err(CallFailure::Cut),
+            () = cut.cancelled() => Err(CallFailure::Cut.into()),
         }
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use super::control::LazyMark;
 use crate::artifact::Source;
 use crate::cloudevent::CloudEvent;
-use crate::contract::event::EventError;
-use crate::error::{CallError, CallFailure, Rejected};
+use crate::error::{CallError, Rejected};
 use crate::events::{EventBus, Serving};
 use crate::handler::{Begun, EnterError, Handler};
 use crate::id::{GenerationNumber, HandlerName};
@@ -195,11 +194,10 @@ impl HandlerHandle {
                 begun.answered(None);
                 return Ok(answer.map(|event| *event));
             }
-            Ok(Err(EventError::Rejected(reason))) => {
+            Ok(Err(reason)) => {
                 begun.answered(None);
                 return Err(CallError::Declined { handler: self.name().clone(), reason });
             }
-            Ok(Err(EventError::Failed(reason))) => CallFailure::Guest { reason },
             Err(failure) => failure,
         };
         let report = begun.report(&self.bus, self.name(), None);

@@ -11,7 +11,7 @@ use crate::events::{EventBus, Serving};
 use crate::handler::{Begun, Handler};
 use crate::host::HostState;
 use crate::id::{GenerationNumber, HandlerName};
-use crate::instance::{Bounds, Instances};
+use crate::instance::{Bounds, Instances, TypedFailure};
 use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
 
 /// A handler under the embedder's own [`Contract`]. Cheap to clone; dropping it changes nothing.
@@ -138,8 +138,10 @@ impl<C: Contract> Plugin<C> {
     ///
     /// # Errors
     ///
-    /// [`CallError`] when the call was not let in, or failed: an error from `call` counts as the
-    /// guest's, and its instance is gone. A guest's own `result` is part of `R`.
+    /// [`CallError`] when the call was not let in, or failed: after [`CallError::Failed`] the guest is at
+    /// fault, and its instance is gone. An error of `call`'s own comes back as it is in
+    /// [`CallError::Caller`]; the instance is kept, and nothing is counted against the plugin. A guest's
+    /// own `result` is part of `R`.
     ///
     /// # Cancel safety
     ///
@@ -151,14 +153,18 @@ impl<C: Contract> Plugin<C> {
     {
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
         let (timeout, pass) = (self.handler.config().timeout, &entered.pass);
-        let bounds = Bounds { timeout, since: pass.since(), cut: pass.cut() };
+        let (since, cut) = (pass.since(), pass.cut());
+        let bounds = Bounds { timeout, since, cut, has_own_errors: true };
         let begun = Begun::of(&entered);
         let source = match pass.call(bounds, call).await {
             Ok(result) => {
                 begun.answered(None);
                 return Ok(result);
             }
-            Err(failure) => failure,
+            Err(TypedFailure::Caller(source)) => {
+                return Err(CallError::Caller { handler: self.name().clone(), source });
+            }
+            Err(TypedFailure::Guest(failure)) => failure,
         };
         let (handler, serving) = (self.name().clone(), pass.serving());
         drop(entered);

@@ -1,5 +1,6 @@
 //! A request as the host gives it: its head at once, its body when that is first read.
 
+use crate::guest::words;
 use crate::stream::Sender;
 use crate::{Body, Error, Needs, Request, Result};
 use http::header::CONTENT_LENGTH;
@@ -126,7 +127,7 @@ async fn read(incoming: IncomingRequest, mut out: Sender) -> Result<()> {
             None => AsyncPollable::new(trailers.subscribe()).wait_for().await,
         }
     };
-    if let Some(fields) = received? {
+    if let Some(fields) = received.map_err(words)? {
         out.send_frame(Frame::trailers(headers(fields)?)).await;
     }
     Ok(())

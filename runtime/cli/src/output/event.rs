@@ -195,7 +195,9 @@ impl EventRenderer {
                 );
                 self.lines(event, &text)
             }
-            EventKind::CallFailed { generation, outcome, error, elapsed_ms, request_id } => {
+            EventKind::CallFailed {
+                generation, outcome, error, elapsed_ms, request_id, ..
+            } => {
                 let warning = self.style.warning("warning:");
                 let elapsed = milliseconds(*elapsed_ms);
                 let error = block(error, "  ");

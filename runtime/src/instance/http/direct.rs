@@ -2,7 +2,7 @@
 //! goes on in a task.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,11 +14,10 @@ use wasmtime_wasi_http::WasiHttpView as _;
 use wasmtime_wasi_http::handler::{Proxy, Request, Response};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
-use super::GRACE;
 use super::call::{Call, Clock};
+use super::{GRACE, handler_error};
 use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
-use crate::events::cut;
 use crate::instance::aside::Movable;
 use crate::instance::bounded::{Outlive, within};
 use crate::instance::failure;
@@ -31,12 +30,15 @@ type Answer = Result<Response, ErrorCode>;
 /// How a guest's work for one call ended; with its answer, if it gave that back.
 type End = Result<Option<Response>, CallFailure>;
 
+/// What follows a guest's work whose caller has left.
+type After = Box<dyn FnOnce(End) + Send>;
+
 /// A guest's work for one call, to its end.
 enum Run {
     /// Ends with its caller.
     Callers(Movable<End>),
     /// Goes on when its caller leaves.
-    Outlives(Outlive<End>),
+    Outlives(Outlive<End, After>),
 }
 
 impl Future for Run {
@@ -66,39 +68,40 @@ impl Direct {
         request: Request,
     ) -> Result<Response, CallFailure> {
         let (answer, answered) = oneshot::channel();
-        let run = run(Arc::clone(&self.keeper), request, answer, self.timeout);
+        let run = run(Arc::clone(&self.keeper), request, call.clone(), answer, self.timeout);
         // The memory of a singleton is not its client's, so its call outlives a client that leaves,
         // and goes on by itself from wherever that leaves it.
         let outlives_caller = self.keeper.keeps() != Keeps::Nothing;
         let run = Movable::new(Box::pin(run), self.keeper.computing());
         let mut run = if outlives_caller {
-            Run::Outlives(Outlive::new(self.bounded(call, false, Run::Callers(run))))
+            let (work, call) = (self.bounded(call, false, Run::Callers(run)), call.clone());
+            Run::Outlives(Outlive::then(work, Box::new(move |end: End| call.end(end.map(drop)))))
         } else {
             Run::Callers(run)
         };
-        let begun = within(self.timeout, begin(&mut run, answered)).await;
+        let caller = LeaveOnDrop(outlives_caller.then_some(call));
+        let mut answered = Some(answered);
+        let mut begun = within(self.timeout, begin(&mut run, &mut answered)).await;
+        if begun.is_none() && call.give_up_on_upload() {
+            // The guest waited for its client. Now it has its own time to say something to that.
+            call.progress();
+            begun = within(self.timeout, begin(&mut run, &mut answered)).await;
+        }
+        caller.stays();
         match begun.ok_or(CallFailure::Deadline { timeout: self.timeout })? {
             Begun { answer: Some(answer), end } => {
                 match end {
-                    Some(Ok(())) => call.end(),
-                    Some(Err(failure)) => ended_early(&failure),
+                    Some(end) => call.end(end),
                     None if outlives_caller => drop(run),
                     None => {
-                        let rest = self.bounded(call, true, run);
-                        tokio::spawn(async {
-                            if let Err(failure) = rest.await {
-                                ended_early(&failure);
-                            }
-                        });
+                        let (rest, end) = (self.bounded(call, true, run), EndOnDrop(call.clone()));
+                        tokio::spawn(async move { end.with(rest.await.map(drop)) });
                     }
                 }
-                answer.map_err(|code| CallFailure::Guest { reason: cut(code.to_string()) })
+                answer.map_err(|code| handler_error(code.into()))
             }
             Begun { answer: None, end: Some(Err(failure)) } => Err(failure),
-            Begun { answer: None, .. } => {
-                let reason = "guest never invoked `response-outparam::set` method".to_owned();
-                Err(CallFailure::Guest { reason })
-            }
+            Begun { answer: None, .. } => Err(unanswered()),
         }
     }
 
@@ -112,16 +115,61 @@ impl Direct {
         let (timeout, cut) = (self.timeout, self.cut.clone());
         let clock = Arc::new(Clock::start(may_be_abandoned));
         call.taken_by(&clock);
+        let call = call.clone();
         async move {
+            let stands_still = async {
+                loop {
+                    clock.expired(timeout.saturating_add(GRACE)).await;
+                    if !call.client_is_late() {
+                        return;
+                    }
+                    // A client that takes nothing is ended by whoever sends to it.
+                    clock.touch();
+                }
+            };
             // Cancel-safe: whichever loses is dropped, and with it the store that it may own.
             tokio::select! {
                 ended = run => ended,
-                () = clock.expired(timeout.saturating_add(GRACE)) => {
-                    Err(CallFailure::Deadline { timeout })
-                }
+                () = stands_still => Err(CallFailure::Deadline { timeout }),
                 () = poll_fn(|cx| clock.poll_abandoned(cx)) => Ok(None),
                 () = cut.cancelled() => Err(CallFailure::Cut),
             }
+        }
+    }
+}
+
+/// Ends its call as one that failed when it is dropped before [`with`](Self::with): a panic of the host's
+/// ends the task, and the store with it.
+struct EndOnDrop(Call);
+
+impl EndOnDrop {
+    fn with(self, ended: Result<(), CallFailure>) {
+        self.0.end(ended);
+    }
+}
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        if !self.0.has_ended() {
+            let reason = "the host gave up the task that ran it".to_owned();
+            self.0.end(Err(CallFailure::Guest { reason }));
+        }
+    }
+}
+
+/// Says that the caller has left when it is dropped before [`stays`](Self::stays).
+struct LeaveOnDrop<'a>(Option<&'a Call>);
+
+impl LeaveOnDrop<'_> {
+    fn stays(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for LeaveOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0 {
+            call.leave();
         }
     }
 }
@@ -130,6 +178,7 @@ impl Direct {
 async fn run(
     keeper: Arc<Keeper<Http>>,
     request: Request,
+    call: Call,
     answer: oneshot::Sender<Answer>,
     timeout: Duration,
 ) -> End {
@@ -137,7 +186,12 @@ async fn run(
     let called = async {
         let mut http = live.store.data_mut().http();
         let request = http.new_incoming_request(Scheme::Http, request)?;
-        let answer = http.new_response_outparam(answer)?;
+        let sets = call.clone();
+        let answer = http.new_response_outparam_from_callback(move |value| {
+            sets.answers();
+            // Without a receiver the caller has left.
+            let _ = answer.send(value);
+        })?;
         match &live.exports {
             HttpExports::Whole(handle) => {
                 let (whole,) = handle.call_async(&mut live.store, (request, answer)).await?;
@@ -151,12 +205,26 @@ async fn run(
             HttpExports::Proxy(Proxy::P3(_)) => wasmtime::bail!("it is a handler of WASI 0.3"),
         }
     };
+    let mut called = pin!(called);
+    let called = poll_fn(|cx| {
+        call.guest_runs();
+        called.as_mut().poll(cx)
+    });
     let whole = called.await.map_err(|error| failure(error, timeout))?;
+    if whole.is_none() && !call.has_answered() {
+        // Whatever made it forget its answer may be with the instance for good, so that goes.
+        return Err(unanswered());
+    }
+    call.returned();
     let hooks = live.store.data_mut().http().hooks;
     let response = whole.map(|whole| whole.into_response(|name| hooks.is_forbidden_header(name)));
-    let response = response.transpose().map_err(|reason| CallFailure::Guest { reason })?;
+    // An answer that cannot be sent is no reason to end the instance, whose memory may be of worth.
     lent.give_back(live);
-    Ok(response)
+    response.transpose().map_err(|reason| CallFailure::Guest { reason })
+}
+
+fn unanswered() -> CallFailure {
+    CallFailure::Guest { reason: "it returned without having set a response".to_owned() }
 }
 
 /// How far a guest came: it has answered, ended, or both.
@@ -165,9 +233,8 @@ struct Begun {
     end: Option<Result<(), CallFailure>>,
 }
 
-/// Runs the guest until its answer is there, or cannot come any more.
-async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun {
-    let mut is_awaited = true;
+/// Runs the guest until its answer is there, or cannot come any more; then `answered` is none.
+async fn begin(run: &mut Run, answered: &mut Option<oneshot::Receiver<Answer>>) -> Begun {
     poll_fn(|cx| {
         // The guest first, as it makes the answer.
         let end = match Pin::new(&mut *run).poll(cx) {
@@ -177,20 +244,18 @@ async fn begin(run: &mut Run, mut answered: oneshot::Receiver<Answer>) -> Begun 
             Poll::Ready(end) => Some(end.map(drop)),
             Poll::Pending => None,
         };
-        if is_awaited {
-            match Pin::new(&mut answered).poll(cx) {
-                Poll::Ready(Ok(answer)) => {
-                    return Poll::Ready(Begun { answer: Some(answer), end });
+        if let Some(receiver) = answered {
+            match Pin::new(receiver).poll(cx) {
+                Poll::Ready(answer) => {
+                    *answered = None;
+                    if let Ok(answer) = answer {
+                        return Poll::Ready(Begun { answer: Some(answer), end });
+                    }
                 }
-                Poll::Ready(Err(_)) => is_awaited = false,
                 Poll::Pending => {}
             }
         }
         if end.is_some() { Poll::Ready(Begun { answer: None, end }) } else { Poll::Pending }
     })
     .await
-}
-
-fn ended_early(failure: &CallFailure) {
-    tracing::debug!("a guest ended after its answer had begun: {}", crate::error::chain(failure));
 }

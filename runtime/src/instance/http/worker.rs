@@ -16,11 +16,13 @@ use wasmtime_wasi_http::handler::{
 };
 
 use super::GRACE;
-use super::call::{Call, Clock};
+use super::call::{Call, Clock, Expired};
 use crate::config::InstanceMode;
 use crate::contract::served::{Http, HttpExports};
+use crate::error::CallFailure;
 use crate::generation::Retirement;
 use crate::host::HostState;
+use crate::instance::failure;
 use crate::instance::keeper::{Keeper, Lent, has_grown};
 use crate::instance::live::Age;
 
@@ -77,6 +79,7 @@ impl HandlerState for Workers {
                 clock,
                 is_single,
                 lent: Mutex::new(Some((lent, live.instance, live.age))),
+                latest: Mutex::new(None),
             },
             store: live.store,
             proxy,
@@ -99,6 +102,26 @@ pub(super) struct Worker {
     is_single: bool,
     /// The right to the instance, and the instance, until the worker ends.
     lent: Mutex<Option<(Lent<Http>, Handle, Age)>>,
+    /// The call that was taken last, which is told of the worker's end.
+    latest: Mutex<Option<Call>>,
+}
+
+impl Worker {
+    /// What ended the worker early, if that is a failure.
+    fn failure(&self, error: wasmtime::Error, latest: Option<&Call>) -> Option<CallFailure> {
+        let timeout = self.timeout;
+        match self.clock.expired_by() {
+            None => Some(failure(error, timeout)),
+            Some(Expired::Deadline) if latest.is_some_and(Call::client_is_late) => {
+                let reason = "nothing moved for it".to_owned();
+                Some(CallFailure::Client { late: true, reason })
+            }
+            Some(Expired::Deadline) => Some(CallFailure::Deadline { timeout }),
+            Some(Expired::Cut) => Some(CallFailure::Cut),
+            // Nobody wanted the rest.
+            Some(Expired::Abandoned) => None,
+        }
+    }
 }
 
 impl WorkerState for Worker {
@@ -132,6 +155,8 @@ impl WorkerState for Worker {
         self.has_grown.store(has_grown(store.data()), Ordering::Relaxed);
         self.clock.touch();
         call.taken_by(&self.clock);
+        // The value is replaced whole, so a panic elsewhere leaves it sound.
+        *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = Some(call);
         let (timeout, clock) = (self.timeout, Arc::clone(&self.clock));
         // The head of a response is timed by the caller; this one ends a response whose body stands
         // still, whoever is at fault.
@@ -139,24 +164,36 @@ impl WorkerState for Worker {
     }
 
     fn drop(&self, store: Store<HostState>, result: wasmtime::Result<()>) {
-        // The value is taken whole, so a panic elsewhere leaves it sound.
+        // The values are taken whole, so a panic elsewhere leaves them sound.
         let lent = self.lent.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (&result, lent) {
-            (Ok(()), Some((lent, instance, age))) if self.is_single => {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let is_well = result.is_ok();
+        if let Err(error) = &result {
+            tracing::debug!("a worker ended early: {error:#}");
+        }
+        // Before the store goes: its bodies end with it, and must not look whole.
+        let failed = result.err().and_then(|error| self.failure(error, latest.as_ref()));
+        let failed = failed.map(|failure| {
+            let again = failure.again();
+            self.clock.breaks(failure);
+            again
+        });
+        match lent {
+            Some((lent, instance, age)) if is_well && self.is_single => {
                 lent.give_back_parts(store, instance, age);
             }
-            (Ok(()), Some((lent, instance, age))) if self.max_calls > 1 => {
+            Some((lent, instance, age)) if is_well && self.max_calls > 1 => {
                 lent.retire_parts(store, instance, age);
             }
-            (_, lent) => {
+            lent => {
                 drop(store);
                 drop(lent);
             }
         }
-        if let Err(error) = &result {
-            tracing::debug!("a worker ended early: {error:#}");
+        self.clock.end();
+        if let (Some(latest), Some(failure)) = (latest, failed) {
+            latest.end(Err(failure));
         }
-        self.clock.end(result.err());
     }
 }
 
@@ -179,7 +216,12 @@ impl WorkerExpiration for Expiration {
     ) -> Poll<()> {
         // Polled even when idle: this registers the waker that ends the idle workers of a retired
         // generation, which nobody asks anything again.
-        if self.cut.as_mut().poll(cx).is_ready() || self.clock.poll_abandoned(cx).is_ready() {
+        if self.cut.as_mut().poll(cx).is_ready() {
+            self.clock.expires(Expired::Cut);
+            return Poll::Ready(());
+        }
+        if self.clock.poll_abandoned(cx).is_ready() {
+            self.clock.expires(Expired::Abandoned);
             return Poll::Ready(());
         }
         let deadline = match status {
@@ -199,6 +241,10 @@ impl WorkerExpiration for Expiration {
         if sleep.deadline() != deadline {
             sleep.as_mut().reset(deadline);
         }
-        sleep.as_mut().poll(cx)
+        let expired = sleep.as_mut().poll(cx);
+        if expired.is_ready() {
+            self.clock.expires(Expired::Deadline);
+        }
+        expired
     }
 }
