@@ -6,6 +6,7 @@
 mod allowance;
 mod bus;
 mod counts;
+mod folded;
 mod rings;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -21,6 +22,7 @@ pub(crate) use allowance::{LogAllowance, MAX_LINES, MAX_LOG_BYTES, Verdict, WIND
 pub use bus::{EventBus, EventReceiver, Missed, RecvError, TryRecvError};
 #[cfg(feature = "admin")]
 pub(crate) use counts::HandlerCounts;
+pub(crate) use folded::Folded;
 #[cfg(feature = "admin")]
 pub(crate) use rings::{Numbered, Rings};
 pub use text::MAX_TEXT;

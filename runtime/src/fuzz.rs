@@ -21,6 +21,7 @@ use crate::contract::whole;
 use crate::history::{HandlerHistory, MAX_RECORDS};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::ingress;
+use crate::ingress::cloudevents::Sent;
 use crate::manifest::{Manifest, Surroundings};
 use crate::runtime::{HandlerHandle, Runtime};
 
@@ -73,19 +74,27 @@ pub fn cloudevents(bytes: &[u8]) {
     let (headers, body) = head_and_body(bytes);
     let Some(request) = request(Method::POST, "/", &headers, ()) else { return };
     let (parts, ()) = request.into_parts();
-    let Ok(event) = ingress::cloudevents::decode(&parts, Bytes::copy_from_slice(body)) else {
+    let Ok(sent) = ingress::cloudevents::decode(&parts, Bytes::copy_from_slice(body)) else {
         return;
     };
-    assert!(event.validate().is_ok(), "an event was accepted that is not valid");
-    let Ok(encoded) = ingress::cloudevents::encode(&event) else { return };
-    let (answer, body) = encoded.into_parts();
-    let mut again = Request::new(()).into_parts().0;
-    again.headers = answer.headers;
-    let again = ingress::cloudevents::decode(&again, body).expect("an event that was written");
-    // HTTP does not tell an empty body from none.
-    let mut event = event;
-    event.data = event.data.filter(|data| !data.is_empty());
-    assert_eq!(again, event, "an event came back as another");
+    let events = match sent {
+        Sent::Event(event) => vec![*event],
+        Sent::Batch(events) => events,
+    };
+    for event in &events {
+        assert!(event.validate().is_ok(), "an event was accepted that is not valid");
+        assert!(ingress::cloudevents::json::structured(event).is_ok());
+        let Ok(encoded) = ingress::cloudevents::encode(event) else { continue };
+        let (answer, body) = encoded.into_parts();
+        let mut again = Request::new(()).into_parts().0;
+        again.headers = answer.headers;
+        let again = ingress::cloudevents::decode(&again, body).expect("an event that was written");
+        // HTTP does not tell an empty body from none.
+        let mut event = event.clone();
+        event.data = event.data.filter(|data| !data.is_empty());
+        assert_eq!(again, Sent::Event(Box::new(event)), "an event came back as another");
+    }
+    assert!(ingress::cloudevents::json::batch(&events).is_ok());
 }
 
 /// A component: what is looked at before it is compiled, and then staging it.

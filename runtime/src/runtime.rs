@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,7 +25,7 @@ use crate::engine::{EngineError, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
-use crate::handler::{Handler, RequestIds};
+use crate::handler::{Everywhere, Handler, RequestIds};
 use crate::history::{HistoryStore, HistoryUnavailable, Usage};
 use crate::host::{self, Budget, HostState};
 use crate::id::HandlerName;
@@ -90,7 +89,7 @@ struct Inner {
     linkers: Arc<Linkers<HostState>>,
     plane: Arc<DataPlane>,
     /// Calls that may run at once over all handlers.
-    everywhere: Arc<Semaphore>,
+    everywhere: Everywhere,
     /// Locked for looking up and registration only, never by a call.
     handlers: Mutex<BTreeMap<HandlerName, Arc<Controlled>>>,
     tasks: TaskTracker,
@@ -186,13 +185,15 @@ impl Runtime {
         };
         let history_usage = history.as_ref().map(HistoryStore::usage);
         let artifacts = Artifacts::new(engines.clone(), disk, &config);
-        let everywhere = Arc::new(Semaphore::new(config.max_concurrent_calls));
+        let everywhere = Everywhere::new(config.max_concurrent_calls);
         let (config, bus) = (Arc::new(config), EventBus::new());
         let plane = Arc::new(DataPlane {
             routes: ArcSwap::from_pointee(RouteTable::empty()),
             config: Arc::clone(&config),
             bus: bus.clone(),
             request_ids: RequestIds::default(),
+            uploads: ingress::uploads_budget(),
+            answers: ingress::answers_budget(),
         });
         let (budget, stores) = (Budget::new(&config), StoreCount::default());
         let shared = Shared { config, engines, artifacts, bus, budget, stores };
@@ -463,7 +464,7 @@ impl Runtime {
             if known.contains_key(&name) || !names.insert(name.clone()) {
                 return Err(TableError::SameName { name }.into());
             }
-            let everywhere = Arc::clone(&inner.everywhere);
+            let everywhere = inner.everywhere.clone();
             handlers.push(Arc::new(Handler::new(config, everywhere, first_timeout)));
             waiting.push(guest);
         }

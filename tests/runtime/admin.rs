@@ -509,3 +509,27 @@ async fn answers_say_that_a_restart_would_not_know_of_them() {
     assert!(metrics.text().contains("wrt_history_not_kept{handler=\"h\"} 1"), "{}", metrics.text());
     fixture.stop().await;
 }
+
+/// Connections without a token that a stranger opens: more than the control plane has places for.
+const STRANGERS: usize = 600;
+
+#[tokio::test]
+async fn strangers_keep_nobody_out_who_has_the_token() {
+    let component = guest("counter");
+    let (fixture, handler) = Fixture::serving(&component).await;
+    let admin = Admin::start(&fixture.runtime).await;
+    let (_client, mut events) = admin.events(None).await;
+    // What HTTP/2 begins with, and settings: connections that live as long as they answer pings.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let mut strangers = Vec::new();
+    for _ in 0..STRANGERS {
+        let mut stranger = tokio::net::TcpStream::connect(admin.address).await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stranger, hello).await.unwrap();
+        strangers.push(stranger);
+    }
+    assert_eq!(admin.get("/v1/handlers").await.status, 200);
+    assert_eq!(admin.ask(Request::get("/healthz"), "").await.status, 200);
+    // Who has shown the token is not displaced.
+    swapped(handler.swap(variant(&component, 1), "next").await);
+    events.read_until("event: swapped").await;
+}

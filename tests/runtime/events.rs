@@ -121,3 +121,76 @@ async fn http_handler_refuses_a_call_with_an_event() {
     let error = handler.call(CloudEvent::new("1", "/test", "ping")).await.unwrap_err();
     assert!(matches!(error, CallError::WrongKind { .. }), "{error:?}");
 }
+
+/// The answer to a batch of events of `types`, in JSON.
+async fn batch(fixture: &Fixture, types: &[&str]) -> crate::client::Answer {
+    let event = |event_type| {
+        format!(
+            r#"{{"specversion":"1.0","id":"{event_type}","source":"/t","type":"{event_type}"}}"#
+        )
+    };
+    let events: Vec<_> = types.iter().map(event).collect();
+    let request = Request::post("/").header("content-type", "application/cloudevents-batch+json");
+    fixture.client().await.send(request, format!("[{}]", events.join(",")).into()).await
+}
+
+#[tokio::test]
+async fn each_event_of_a_batch_is_handled_in_order_and_a_batch_is_answered() {
+    let (fixture, _) = Fixture::serving(&guest("event_rejects")).await;
+    let answer = batch(&fixture, &["a", "ignore", "b"]).await;
+    assert_eq!(answer.status, 200);
+    let media_type = answer.header("content-type");
+    assert_eq!(media_type, Some("application/cloudevents-batch+json; charset=utf-8"));
+    assert_eq!(
+        answer.text(),
+        r#"[{"specversion":"1.0","id":"a","source":"/t","type":"a"},{"specversion":"1.0","id":"b","source":"/t","type":"b"}]"#
+    );
+    for types in [&[][..], &["ignore", "ignore"]] {
+        let answer = batch(&fixture, types).await;
+        assert_eq!((answer.status, answer.text()), (204, ""));
+    }
+}
+
+#[tokio::test]
+async fn batch_ends_with_its_first_failure_and_says_how_many_were_handled() {
+    let (fixture, _) = Fixture::serving(&guest("event_rejects")).await;
+    let answer = batch(&fixture, &["a", "b", "fail", "c"]).await;
+    let rest = "the 2 before it were handled, it and those after it were not";
+    let expected = format!("event 3 of 4 in the batch failed; {rest}");
+    assert_eq!((answer.status, answer.text()), (500, expected.as_str()));
+    let answer = batch(&fixture, &["a", "b", "reject", "c"]).await;
+    let expected = format!("event 3 of 4 in the batch was rejected; {rest}");
+    assert_eq!((answer.status, answer.text()), (400, expected.as_str()));
+    // No word of a first event's failure either, as for an event of its own.
+    let answer = batch(&fixture, &["fail"]).await;
+    assert_eq!((answer.status, answer.text()), (500, "handler `h` failed"));
+}
+
+#[tokio::test]
+async fn nothing_of_a_batch_is_handled_that_has_a_wrong_event() {
+    let config = config().with_types(["a".parse::<EventTypePattern>().unwrap()]);
+    let (fixture, _) = Fixture::serving_as(config, &guest("event_trap")).await;
+    let answer = batch(&fixture, &["a", "trap"]).await;
+    assert_eq!(answer.text(), "events of type `trap` are not accepted here");
+    assert_eq!(answer.status, 400);
+}
+
+#[tokio::test]
+async fn answer_is_in_structured_mode_where_that_is_asked_for() {
+    let (fixture, _) = Fixture::serving(&guest("event_echo")).await;
+    let request = Request::post("/")
+        .header("ce-specversion", "1.0")
+        .header("ce-id", "1")
+        .header("ce-source", "/t")
+        .header("ce-type", "a")
+        .header("content-type", "application/json")
+        .header("accept", "application/cloudevents+json");
+    let answer = fixture.client().await.send(request, "[1]".into()).await;
+    assert_eq!(answer.status, 200);
+    let media_type = answer.header("content-type");
+    assert_eq!(media_type, Some("application/cloudevents+json; charset=utf-8"));
+    assert_eq!(
+        answer.text(),
+        r#"{"specversion":"1.0","id":"1","source":"/t","type":"a.seen","datacontenttype":"application/json","data":[1]}"#
+    );
+}

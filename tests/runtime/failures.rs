@@ -168,7 +168,11 @@ async fn call_beyond_the_limit_waits_and_one_beyond_the_queue_is_refused() {
     };
     assert_eq!(refused.status, 503);
     assert!(refused.header("retry-after").is_some());
-    assert!(refused.text().contains("at its limit of concurrent calls"), "{}", refused.text());
+    assert!(
+        refused.text().contains("handler `h` is at its limit: its `queue` of 1"),
+        "{}",
+        refused.text()
+    );
 
     drop(feed);
     held.whole().await.unwrap();

@@ -17,6 +17,7 @@ mod fixture;
 mod history;
 mod host;
 mod leaks;
+mod places;
 mod pool;
 mod read;
 mod sdk;

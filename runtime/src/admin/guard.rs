@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::Shared;
 use super::problem::Problem;
+use crate::ingress::Stranger;
 
 /// Refuses requests that a page of somebody else's could have made.
 pub(super) async fn origin(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -24,6 +25,10 @@ pub(super) async fn origin(State(shared): State<Shared>, request: Request, next:
 pub(super) async fn token(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     let shown = request.headers().get(AUTHORIZATION).and_then(|value| bearer(value.as_bytes()));
     if shown.is_some_and(|shown| shared.config.token.is(shown)) {
+        // There is none when the router is mounted in a server of the embedder's.
+        if let Some(connection) = request.extensions().get::<Stranger>() {
+            connection.shows_token();
+        }
         next.run(request).await
     } else {
         Problem::no_token().into_response()

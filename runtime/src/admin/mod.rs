@@ -56,9 +56,6 @@ pub use token::{Token, TokenError};
 /// Bytes that a component in a request may have: twice the largest debug build that was seen.
 const MAX_COMPONENT: usize = 64 * 1024 * 1024;
 
-/// Connections that are open at once: people, scripts and probes, and some that leak.
-const MAX_CONNECTIONS: usize = 256;
-
 /// Time that answers under way get when serving ends. Short, because streams of events have no end
 /// of their own, and swaps stand whether their answers arrive or not.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -172,6 +169,9 @@ pub fn router_until(
 /// Serves a [`router`] on `listener` until `stop` is ready, then gives answers under way a moment to
 /// finish. Returns how many connections had to be cut, streams of events among them.
 ///
+/// 128 connections that have not shown the token are open at once, each for 30 seconds at most; a further
+/// one ends the oldest of them. So nobody without the token keeps those with it out.
+///
 /// # Cancel safety
 ///
 /// Dropping the future closes the listener and every connection at once.
@@ -180,5 +180,5 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
         stop.await;
         DRAIN
     };
-    ingress::serve_tower(listener, router, MAX_CONNECTIONS, stop).await
+    ingress::serve_strangers(listener, router, stop).await
 }

@@ -154,12 +154,12 @@ impl Hint for CallFailure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
-    /// It was not let in: the handler is at its limits.
-    #[error("handler `{handler}` is at its limit of concurrent calls: {reason}")]
+    /// The call found no place: the handler or the host is at a limit.
+    #[error("{reason}")]
     Saturated {
         /// The handler.
         handler: HandlerName,
-        /// Which limit.
+        /// What is at which limit, as clients are told.
         reason: String,
     },
     /// The code had left memory and could not be loaded again.

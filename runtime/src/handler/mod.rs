@@ -3,13 +3,12 @@
 mod active;
 mod admission;
 mod report;
+mod stays;
 pub(crate) mod table;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Semaphore;
 
 use crate::config::HandlerConfig;
 use crate::error::StageError;
@@ -18,8 +17,9 @@ use crate::generation::{Pass, Place};
 use crate::id::{HandlerName, RequestId};
 pub(crate) use active::{ActiveCell, Hold};
 use admission::Admission;
-pub(crate) use admission::{Admitted, Refused};
+pub(crate) use admission::{Admitted, Everywhere, Refused};
 pub(crate) use report::{Begun, CallReport};
+pub(crate) use stays::Staying;
 
 /// See the [module](self). Shared by the data plane, which enters calls, and by the handler's
 /// supervisor, which publishes generations.
@@ -52,22 +52,30 @@ impl<R> AsRef<Pass<R>> for Entered<R> {
 /// Why a call did not get to run.
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum EnterError {
-    #[error("handler `{handler}` is at its limit of concurrent calls")]
-    Saturated { handler: HandlerName, source: Refused },
+    #[error("{}", saturated(handler, limit))]
+    Saturated { handler: HandlerName, limit: Refused },
     #[error("handler `{handler}` has no active generation yet")]
     NothingActive { handler: HandlerName },
     #[error("failed to load the code of handler `{handler}` again")]
     NotLoaded { handler: HandlerName, serving: Serving, waited: Duration, source: Arc<StageError> },
 }
 
+/// What is said, wherever it is said, of a call that found no place.
+fn saturated(handler: &HandlerName, limit: &Refused) -> String {
+    if limit.is_of_host() {
+        format!("the host is at its limit, so handler `{handler}` took no call: {limit}")
+    } else {
+        format!("handler `{handler}` is at its limit: {limit}")
+    }
+}
+
 impl<R> Handler<R> {
     pub(crate) fn new(
         config: HandlerConfig,
-        everywhere: Arc<Semaphore>,
+        everywhere: Everywhere,
         first_timeout: Duration,
     ) -> Self {
-        let admission =
-            Admission::new(config.places(), config.queue, config.queue_timeout, everywhere);
+        let admission = Admission::new(&config, everywhere);
         let (active, ending_since) = (ActiveCell::new(), OnceLock::new());
         Self { active, admission, config, first_timeout, ending_since }
     }
@@ -94,6 +102,12 @@ impl<R> Handler<R> {
     /// The swap point, for the supervisor.
     pub(crate) fn active(&self) -> &ActiveCell<R> {
         &self.active
+    }
+
+    /// A call that was let in, and that may have to give way to those that wait: it streams its answer, or
+    /// waits for its client's body.
+    pub(crate) fn stay(&self, streams: bool) -> Staying {
+        self.admission.stay(streams)
     }
 
     /// What is active now, for messages.
@@ -131,7 +145,7 @@ impl<R: Send + Sync + 'static> Handler<R> {
 
     async fn wait_for_turn(&self) -> Result<Admitted, EnterError> {
         let admitted = self.admission.admit().await;
-        admitted.map_err(|source| EnterError::Saturated { handler: self.name().clone(), source })
+        admitted.map_err(|limit| EnterError::Saturated { handler: self.name().clone(), limit })
     }
 
     async fn enter_first(&self) -> Result<Place<R>, EnterError> {

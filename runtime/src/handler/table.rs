@@ -111,17 +111,16 @@ impl<R> RouteTable<R> {
 mod tests {
     use std::time::Duration;
 
-    use tokio::sync::Semaphore;
-
     use super::*;
     use crate::config::HandlerConfig;
+    use crate::handler::Everywhere;
 
     fn table(entries: &[(&str, &str)]) -> Result<RouteTable<()>, TableError> {
         entries.iter().try_fold(RouteTable::empty(), |table, (name, route)| {
             let config = HandlerConfig::new(HandlerName::new(name).unwrap())
                 .with_route(Route::parse(route).unwrap())
                 .with_timeout(Duration::from_secs(1));
-            let everywhere = Arc::new(Semaphore::new(1));
+            let everywhere = Everywhere::new(1);
             table.with([&Arc::new(Handler::new(config, everywhere, Duration::ZERO))])
         })
     }

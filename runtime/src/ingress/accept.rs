@@ -3,36 +3,39 @@
 //! The data plane and the control plane differ in the service only.
 
 mod awake;
+mod descriptors;
+mod door;
+mod strangers;
 mod stream;
+mod streams;
 mod timer;
 
 use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::service::HttpService;
 use awake::Awake;
+use door::{Door, Held};
 use stream::BoundedStream;
+use streams::{Streams, Watched};
 use timer::ConnectionTimer;
 
-/// Pause after an accept that failed for want of file descriptors or memory: connections that end
-/// meanwhile give some back, and the loop must not spin until then.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+#[cfg(feature = "admin")]
+pub(crate) use strangers::Stranger;
 
 /// Longest time a client may take for its first bytes and for each request's head, so that a slow one
 /// does not hold its connection's place for ever; after as long, one of HTTP/2 is asked whether it is
@@ -42,6 +45,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time for which a client may take nothing of an answer that is there for it. That of nginx,
 /// with which players and downloads that are paused have learned to live.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests that an HTTP/2 connection has under way at once. Fewer than the places of a handler (100 by
+/// default), so that no connection takes all of them. Browsers have some ten under way.
+const MAX_STREAMS: u32 = 64;
 
 /// Serves `listener` until `stop` is ready, then lets open connections finish for the time that `stop`
 /// gives.
@@ -65,130 +72,118 @@ pub(crate) async fn serve(
             if let Some(answered) = answered {
                 answered.notify_one();
             }
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(response.map(Watched::new))
         }
     });
-    serve_any(listener, respond, max_connections, stop).await
+    let door = Door::with_places(listener, max_connections);
+    serve_any(door, |_| respond.clone(), stop).await
 }
 
-/// [`serve`] for a `tower` service.
+/// [`serve`] for a `tower` service whose connections are [`Stranger`]s until they show a token.
 #[cfg(feature = "admin")]
-pub(crate) async fn serve_tower<S, B>(
+pub(crate) async fn serve_strangers<S, B>(
     listener: TcpListener,
     service: S,
-    max_connections: usize,
     stop: impl Future<Output = Duration>,
 ) -> usize
 where
     S: tower_service::Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let service = hyper_util::service::TowerToHyperService::new(service);
-    serve_any(listener, service, max_connections, stop).await
+    let serve_connection = |held: &Held| {
+        let (service, held) = (service.clone(), held.stranger());
+        service_fn(move |mut request: Request<Incoming>| {
+            if let Some(stranger) = &held {
+                request.extensions_mut().insert(stranger.clone());
+            }
+            let answering = service.call(request);
+            async { Ok::<_, Infallible>(answering.await?.map(Watched::new)) }
+        })
+    };
+    serve_any(Door::for_strangers(listener), serve_connection, stop).await
 }
 
 async fn serve_any<S, B>(
-    listener: TcpListener,
-    service: S,
-    max_connections: usize,
+    mut door: Door,
+    make_service: impl Fn(&Held) -> S,
     stop: impl Future<Output = Duration>,
 ) -> usize
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Watched<B>>, Error = Infallible>,
+    S: Send + 'static,
     S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let places = Arc::new(Semaphore::new(max_connections));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     let drain = loop {
-        // Cancel-safe: a permit or connection that loses is dropped before a byte was read.
+        // Cancel-safe: the door keeps a connection that waits.
         tokio::select! {
             drain = &mut stop => break drain,
-            accepted = accept(&listener, &places) => {
-                if let Some((stream, place)) = accepted {
-                    connections.spawn(connection(stream, place, service.clone(), &graceful));
-                }
+            (stream, held) = door.next() => {
+                let service = make_service(&held);
+                connections.spawn(connection(stream, held, service, &graceful));
             }
             // Reaped as they end, so that the set holds open connections only.
             Some(_) = connections.join_next() => {}
         }
     };
-    drop(listener);
+    drop(door);
     let finished = tokio::time::timeout(drain, graceful.shutdown()).await.is_ok();
     let cut = if finished { 0 } else { connections.len() };
     connections.shutdown().await;
     cut
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    // The semaphore is never closed.
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((stream, _)) => {
-            // Small chunks of a streamed response must not wait for each other; a failure to set it
-            // only makes them slower.
-            let _ = stream.set_nodelay(true);
-            Some((stream, place))
-        }
-        Err(error) => {
-            // Errors of a single connection are noise; the others pass with time.
-            tracing::debug!(%error, "failed to accept a connection");
-            if !is_of_one_connection(&error) {
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
-            }
-            None
-        }
-    }
-}
-
-fn is_of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
-}
-
 fn connection<I, S, B>(
     stream: I,
-    place: OwnedSemaphorePermit,
+    held: Held,
     service: S,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<Watched<B>>, Error = Infallible>,
     S: Send + 'static,
     S::Future: Send + 'static,
-    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let watcher = graceful.watcher();
     async move {
-        let _place = place;
-        let mut builder = Builder::new(TokioExecutor::new());
+        let mut builder = Builder::new(Streams { limit: SEND_TIMEOUT });
         builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT);
         // An HTTP/2 client may be silent for long, but not be gone without a word.
-        builder.http2().timer(TokioTimer::new()).keep_alive_interval(HEAD_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(HEAD_TIMEOUT)
+            .max_concurrent_streams(MAX_STREAMS);
         let stream = BoundedStream::new(TokioIo::new(stream), HEAD_TIMEOUT, SEND_TIMEOUT);
         let connection = builder.serve_connection(stream, service).into_owned();
-        if let Err(error) = watcher.watch(connection).await {
-            tracing::debug!(error, "a connection ended early");
+        tokio::select! {
+            biased; // Most connections are asked to leave by nobody.
+            ended = watcher.watch(connection) => if let Err(error) = ended {
+                tracing::debug!(error, "a connection ended early");
+            },
+            () = held.must_leave() => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::Full;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::sync::Semaphore;
 
     use super::stream::PREFACE;
     use super::*;
@@ -205,12 +200,12 @@ mod tests {
         let (client, server) = tokio::io::duplex(BUFFER);
         let answer = Full::new(Bytes::from_static(answer));
         let respond = service_fn(move |_| {
-            let answer = Response::new(answer.clone());
+            let answer = Response::new(Watched::new(answer.clone()));
             async { Ok::<_, Infallible>(answer) }
         });
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let graceful = GracefulShutdown::new();
-        let connection = connection(server, place, respond, &graceful);
+        let connection = connection(server, Held::Place { _place: place }, respond, &graceful);
         tokio::spawn(async move {
             connection.await;
             // Not before, as that would end the connection.
@@ -280,6 +275,70 @@ mod tests {
             client.read_exact(&mut read).await.unwrap();
         }
         assert!(until_cut(&mut client).await.len() >= read.len());
+    }
+
+    /// A frame of HTTP/2: type, flags, stream, content.
+    fn frame(kind: u8, flags: u8, stream: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).expect("the frames of tests are short");
+        [&[0, 0, length, kind, flags, 0, 0, 0, stream], content].concat()
+    }
+
+    /// Reads frames, and answers pings and settings, until one is of type `wanted`; returns its stream and
+    /// content.
+    async fn until_frame(client: &mut DuplexStream, wanted: u8) -> (u8, Vec<u8>) {
+        loop {
+            let mut head = [0; 9];
+            client.read_exact(&mut head).await.expect("the server has ended the connection");
+            let [_, high, low, kind, flags, .., stream] = head;
+            let mut content = vec![0; usize::from(u16::from_be_bytes([high, low]))];
+            client.read_exact(&mut content).await.unwrap();
+            if kind == wanted {
+                return (stream, content);
+            }
+            if let (4, 0) | (6, 0) = (kind, flags) {
+                let content = if kind == 6 { &content[..] } else { &[] };
+                client.write_all(&frame(kind, 1, 0, content)).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_of_which_nothing_is_taken_is_reset_and_the_others_go_on() {
+        let mut client = connected_to(LARGE).await;
+        // No window for streams; two requests for `/`: GET, http, / of the static table.
+        let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        let request = |stream| frame(1, 5, stream, &[0x82, 0x86, 0x84]);
+        let sent = [&PREFACE[..], &settings, &request(1), &request(3)].concat();
+        client.write_all(&sent).await.unwrap();
+        let start = tokio::time::Instant::now();
+        // The second client takes some of its answer, in time.
+        tokio::time::sleep(SEND_TIMEOUT / 2).await;
+        client.write_all(&frame(8, 0, 3, &[0, 0, 0, 1])).await.unwrap();
+        let (stream, code) = until_frame(&mut client, 3).await;
+        assert_eq!((stream, &code[..]), (1, &[0, 0, 0, 8][..]), "it is not cancelled");
+        assert_eq!(start.elapsed(), SEND_TIMEOUT);
+        // All of it.
+        client.write_all(&frame(8, 0, 3, &[0, 1, 0, 0])).await.unwrap();
+        let mut n = 0;
+        while n < LARGE.len() {
+            let (stream, data) = until_frame(&mut client, 0).await;
+            assert_eq!(stream, 3);
+            n += data.len();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answer_of_a_stream_that_waits_for_its_handler_has_no_bound() {
+        let mut client = connected_to(b"whole").await;
+        let settings = frame(4, 0, 0, &[]);
+        client.write_all(&[&PREFACE[..], &settings].concat()).await.unwrap();
+        // Long after the bound for an answer, the connection is in order.
+        for stream in [1, 3] {
+            client.write_all(&frame(1, 5, stream, &[0x82, 0x86, 0x84])).await.unwrap();
+            assert_eq!(until_frame(&mut client, 0).await, (stream, b"whole".to_vec()));
+            let idle = tokio::time::timeout(3 * SEND_TIMEOUT, until_frame(&mut client, 7)).await;
+            assert!(idle.is_err(), "the connection is closed");
+        }
     }
 
     #[tokio::test(start_paused = true)]

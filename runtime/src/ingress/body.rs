@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
 use http_body::{Body as _, Frame, SizeHint};
+use tokio::sync::Semaphore;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wasmtime_wasi_http::WasiBody;
 
+use super::ahead::Ahead;
 use crate::error::CallFailure;
-use crate::handler::{CallReport, Entered};
+use crate::handler::{CallReport, Entered, Staying};
 use crate::instance::Served;
 use crate::instance::http::{Call, is_end};
 
@@ -31,12 +34,20 @@ enum Kind {
     /// `None` once it was read.
     Full(Option<Bytes>),
     Guest(Box<GuestBody>),
+    /// What a guest streams, in a task that runs ahead of the client.
+    Ahead(Box<Ahead>),
 }
 
 /// A response body ended before its end; the client sees an incomplete response.
 #[derive(Debug, thiserror::Error)]
 #[error("the response ended early: {0}")]
 pub struct BodyError(String);
+
+impl BodyError {
+    pub(super) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
 
 /// What a guest streams, with everything that has to live as long as that.
 pub(super) struct GuestBody {
@@ -129,6 +140,31 @@ impl Body {
             entered,
         }))))
     }
+
+    /// The names of the trailers, where the guest has ended with some. Over HTTP/1.1, trailers are only sent
+    /// that the head has announced.
+    pub(super) fn trailers(&self) -> Option<HeaderValue> {
+        let Kind::Guest(guest) = &self.0 else { return None };
+        let trailers = guest.ahead.iter().find_map(Frame::trailers_ref)?;
+        let names: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        HeaderValue::try_from(names.join(", ")).ok()
+    }
+
+    /// This body, taken off its guest's hands if one still streams it. `stay` says that the call waits for
+    /// its client; `budget` has the bytes that may be kept.
+    pub(super) fn ahead(
+        self,
+        stay: impl FnOnce() -> Staying,
+        is_single: bool,
+        budget: &Arc<Semaphore>,
+    ) -> Self {
+        match self.0 {
+            Kind::Guest(_) => {
+                Self(Kind::Ahead(Box::new(Ahead::of(self, stay(), is_single, budget))))
+            }
+            Kind::Full(_) | Kind::Ahead(_) => self,
+        }
+    }
 }
 
 /// All frames with content of a `body` whose guest does nothing more.
@@ -197,6 +233,7 @@ impl http_body::Body for Body {
                 Poll::Ready(bytes.map(|bytes| Ok(Frame::data(bytes))))
             }
             Kind::Guest(guest) => guest.poll_frame(cx),
+            Kind::Ahead(ahead) => Pin::new(ahead).poll_frame(cx),
         }
     }
 
@@ -204,6 +241,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Full(bytes) => bytes.as_ref().is_none_or(Bytes::is_empty),
             Kind::Guest(guest) => guest.is_end_stream(),
+            Kind::Ahead(ahead) => ahead.is_end_stream(),
         }
     }
 
@@ -215,6 +253,7 @@ impl http_body::Body for Body {
             // What is ahead of the rest is not in the rest's hint.
             Kind::Guest(guest) if guest.ahead.is_empty() => guest.inner.size_hint(),
             Kind::Guest(_) => SizeHint::default(),
+            Kind::Ahead(ahead) => ahead.size_hint(),
         }
     }
 }

@@ -3,16 +3,18 @@
 //! It is pure, so that it can be tested without a connection. The caller bounds the size of the
 //! body; the number and size of attributes is bounded here, by [`CloudEvent::validate`].
 
+pub(crate) mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode, request};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::cloudevent::{CloudEvent, InvalidEvent, MAX_EXTENSIONS, RESERVED, excerpt};
@@ -28,11 +30,14 @@ const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 const PREFIX: &str = "ce-";
 
 /// What the media types of events as a whole begin with.
-const EVENT_MEDIA_TYPE: &str = "application/cloudevents";
+pub(super) const EVENT_MEDIA_TYPE: &str = "application/cloudevents";
 
 /// Members of a JSON event: eight attributes, two names of the data, and the extensions. Members
 /// are counted while they are read, so that a body of many tiny ones is not multiplied in memory.
 const MAX_MEMBERS: usize = 10 + MAX_EXTENSIONS;
+
+/// Events that one batch may have. Each is a call, so a batch may keep its sender waiting for as many.
+pub(super) const MAX_BATCH: usize = 1000;
 
 /// What a header's value does not carry as it is; all that is not ASCII is encoded in any case.
 const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
@@ -42,15 +47,31 @@ const EXAMPLE: &str = "send one with `curl -H 'ce-specversion: 1.0' -H 'ce-id: 1
      -H 'ce-source: /example' -H 'ce-type: order.created' -H 'content-type: application/json' \
      -d '{}' URL`";
 
-/// Why a request is not one event. Nothing was called.
+/// What a request carries.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Event(Box<CloudEvent>),
+    Batch(Vec<CloudEvent>),
+}
+
+/// Why a request is no event and no batch of events. Nothing was called.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum DecodeError {
-    /// Several events in one request, which CloudEvents allows only where they were asked for.
-    #[error("expected one CloudEvent, found a batch (`{found}`)")]
-    Batch { found: String },
+    /// One event of a batch is wrong, so that none of the batch is handled.
+    #[error("event {number} of {of} in the batch is wrong")]
+    InBatch { number: usize, of: usize, source: Box<Self> },
+    /// More events than are accepted at once.
+    #[error("expected at most {MAX_BATCH} events in a batch, found more")]
+    LargeBatch,
+    /// The body is not a JSON array.
+    #[error("failed to read the body as a JSON batch of events")]
+    BatchJson { source: serde_json::Error },
     /// An event in a format other than JSON.
-    #[error("unknown CloudEvents format `{found}`, expected `{EVENT_MEDIA_TYPE}+json`")]
+    #[error(
+        "unknown CloudEvents format `{found}`, expected `{EVENT_MEDIA_TYPE}+json` or \
+         `{EVENT_MEDIA_TYPE}-batch+json`"
+    )]
     Format { found: String },
     /// Required attributes are absent; all of them when the request was not meant as an event.
     #[error("expected a CloudEvent, found a request without the {}", mode.list(missing))]
@@ -86,8 +107,10 @@ impl DecodeError {
     #[must_use]
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Batch { .. } | Self::Format { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Invalid(
+            Self::InBatch { source, .. } => source.status(),
+            Self::Format { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::LargeBatch
+            | Self::Invalid(
                 InvalidEvent::TooManyExtensions { .. } | InvalidEvent::TooLarge { .. },
             ) => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
@@ -98,7 +121,8 @@ impl DecodeError {
 impl Hint for DecodeError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::Batch { .. } => vec!["send each event in a request of its own".to_owned()],
+            Self::InBatch { source, .. } => source.hints(),
+            Self::LargeBatch => vec!["send the events in several batches".to_owned()],
             Self::Missing { mode: Mode::Binary, .. } => vec![EXAMPLE.to_owned()],
             Self::Header { name, .. } if name == "ce-datacontenttype" => {
                 vec!["send the media type of the data as `content-type`".to_owned()]
@@ -118,6 +142,9 @@ pub(crate) enum EncodeError {
     /// The data is itself an event, by whose media type the receiver would take it for the answer.
     #[error("expected data that is not itself a CloudEvent, found `{datacontenttype}`")]
     Nested { datacontenttype: String },
+    /// The event cannot be written as JSON.
+    #[error("failed to write the event as JSON")]
+    Json { source: serde_json::Error },
 }
 
 /// Where a request has the attributes.
@@ -143,24 +170,55 @@ impl Mode {
 /// Attributes by their CloudEvents names, extensions and `specversion` among them.
 type Attributes = BTreeMap<String, String>;
 
-/// Reads the event that a request carries, in binary or structured mode.
+/// Reads what a request carries, in binary, structured or batched mode.
 ///
-/// In binary mode an empty body is no data, since HTTP does not tell the two apart.
+/// In binary mode an empty body is no data, since HTTP does not tell the two apart. A batch is read whole:
+/// one wrong event makes all of it wrong.
 ///
 /// # Errors
 ///
-/// [`DecodeError`] when the request is not exactly one valid event.
-pub(crate) fn decode(parts: &request::Parts, body: Bytes) -> Result<CloudEvent, DecodeError> {
+/// [`DecodeError`] when the request is neither one valid event nor a batch of them.
+pub(crate) fn decode(parts: &request::Parts, body: Bytes) -> Result<Sent, DecodeError> {
     let content_type = content_type(&parts.headers)?;
     let essence = content_type.map(essence).unwrap_or_default();
-    let Some(format) = essence.strip_prefix(EVENT_MEDIA_TYPE) else {
-        return decode_binary(&parts.headers, content_type, body);
+    let event = match essence.strip_prefix(EVENT_MEDIA_TYPE) {
+        None => decode_binary(&parts.headers, content_type, body)?,
+        Some("+json") => decode_structured(&body)?,
+        Some("-batch+json") => return decode_batch(&body).map(Sent::Batch),
+        Some(_) => return Err(DecodeError::Format { found: excerpt(&essence) }),
     };
-    match format {
-        "+json" => decode_structured(&body),
-        _ if format.starts_with("-batch") => Err(DecodeError::Batch { found: excerpt(&essence) }),
-        _ => Err(DecodeError::Format { found: excerpt(&essence) }),
+    Ok(Sent::Event(Box::new(event)))
+}
+
+/// The mode in which a client that sent these headers wants its answer. Binary is what it gets if it does
+/// not say.
+pub(crate) fn wanted(headers: &HeaderMap) -> Mode {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let names_json = values.flat_map(|value| value.split(',')).any(|range| {
+        let is_refused = range.split(';').skip(1).any(|parameter| {
+            let weight = parameter.trim().strip_prefix(['q', 'Q']);
+            let weight = weight.and_then(|rest| rest.trim_start().strip_prefix('='));
+            weight.is_some_and(|weight| weight.trim().parse::<f32>() == Ok(0.0))
+        });
+        essence(range) == "application/cloudevents+json" && !is_refused
+    });
+    if names_json { Mode::Structured } else { Mode::Binary }
+}
+
+fn decode_batch(body: &[u8]) -> Result<Vec<CloudEvent>, DecodeError> {
+    let Batch(events) =
+        serde_json::from_slice(body).map_err(|source| DecodeError::BatchJson { source })?;
+    let of = events.len();
+    if of > MAX_BATCH {
+        return Err(DecodeError::LargeBatch);
     }
+    let event = |(i, event): (usize, &RawValue)| {
+        decode_structured(event.get().as_bytes()).map_err(|source| {
+            let (number, source) = (i + 1, Box::new(source));
+            DecodeError::InBatch { number, of, source }
+        })
+    };
+    events.into_iter().enumerate().map(event).collect()
 }
 
 /// Writes an event as a response in binary mode, with status 200.
@@ -353,6 +411,36 @@ fn attribute(name: &str, value: &RawValue) -> Result<Option<String>, DecodeError
 fn string(name: &str, value: &RawValue) -> Result<Option<String>, DecodeError> {
     serde_json::from_str(value.get())
         .map_err(|_| DecodeError::Member { name: excerpt(name), expected: "a string" })
+}
+
+/// The elements of a JSON array as they were written, one more than [`MAX_BATCH`] at most.
+struct Batch<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Batch<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(BatchVisitor)
+    }
+}
+
+struct BatchVisitor;
+
+impl<'de> Visitor<'de> for BatchVisitor {
+    type Value = Batch<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("events as a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Batch<'de>, A::Error> {
+        let mut events = Vec::new();
+        while let Some(event) = seq.next_element()? {
+            // Read to its end, as what follows might be no JSON, but not kept.
+            if events.len() <= MAX_BATCH {
+                events.push(event);
+            }
+        }
+        Ok(Batch(events))
+    }
 }
 
 /// The members of a JSON object, each name once, the values as they were written.

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::Semaphore;
 
 use super::authority::{self, Origin};
+use super::batch;
 use super::body::Body;
-use super::cloudevents;
+use super::cloudevents::{self, Mode, Sent};
 use super::reply::{self, Refusal};
-use crate::cloudevent::CloudEvent;
-use crate::config::RuntimeConfig;
+use super::upload;
+use crate::config::{InstanceMode, RuntimeConfig};
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
@@ -24,18 +26,17 @@ use crate::instance::{Served, ServedKind, handle_event};
 
 /// Largest event accepted over HTTP, in bytes: it is held in memory whole. The CloudEvents
 /// documents ask for 64 KiB at least; brokers stop at a few MiB.
-const MAX_EVENT: usize = 8 * 1024 * 1024;
+pub(super) const MAX_EVENT: usize = 8 * 1024 * 1024;
 
 /// Characters of a request's method and path in a message; the rest of a path identifies nothing more.
 const MAX_NAMED: usize = 200;
 
 /// Headers that belong to one connection: never from the guest, since the framing is the host's.
-static HOP_BY_HOP: [HeaderName; 6] = [
+static HOP_BY_HOP: [HeaderName; 5] = [
     header::CONNECTION,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
     header::TE,
-    header::TRAILER,
     HeaderName::from_static("keep-alive"),
 ];
 
@@ -49,6 +50,10 @@ pub(crate) struct DataPlane {
     pub(crate) config: Arc<RuntimeConfig>,
     pub(crate) bus: EventBus,
     pub(crate) request_ids: RequestIds,
+    /// Bytes of requests' bodies that may be kept ahead of their calls.
+    pub(crate) uploads: Arc<Semaphore>,
+    /// Bytes of answers that may be kept ahead of their clients.
+    pub(crate) answers: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Served {
@@ -74,6 +79,11 @@ impl DataPlane {
         // Not held across the call: a handler that is added or removed would wait for it.
         drop(routes);
         let wants_html = reply::wants_html(request.headers());
+        let mut request = match upload::taken_ahead(handler.config(), &self.uploads, request).await
+        {
+            Ok(request) => request,
+            Err(refusal) => return reply::refused(&refusal),
+        };
         let entered = match handler.enter().await {
             Ok(entered) => entered,
             Err(error) => {
@@ -81,6 +91,7 @@ impl DataPlane {
                 return reply::refused(&Refusal::NotEntered(&error));
             }
         };
+        request.body_mut().stay(|| handler.stay(false));
         let serving = entered.pass.serving();
         let label = entered.pass.label.clone();
         let outcome = self.call(&handler, entered, request).await;
@@ -108,8 +119,14 @@ impl DataPlane {
         let report = Begun::of(&entered).report(&self.bus, handler.name(), request_id);
         let report = Arc::new(report);
         let outcome = match &entered.pass.kind {
-            ServedKind::Http(_) => http_call(entered, Arc::clone(&report), request).await,
-            ServedKind::Event(_) => event_call(handler, entered, request).await,
+            ServedKind::Http(_) => {
+                let answer = http_call(entered, Arc::clone(&report), request).await;
+                let is_single = handler.config().instances == InstanceMode::Singleton;
+                let ahead =
+                    |body: Body| body.ahead(|| handler.stay(true), is_single, &self.answers);
+                answer.map(|response| response.map(ahead))
+            }
+            ServedKind::Event(_) => self.event_call(handler, entered, request).await,
         };
         match &outcome {
             Ok(response) => report.answered(response.status().as_u16()),
@@ -117,6 +134,40 @@ impl DataPlane {
             Err(failure) => Box::pin(report.failed_before_answer(failure)).await,
         }
         outcome
+    }
+
+    async fn event_call<B>(
+        &self,
+        handler: &Handler<Served>,
+        entered: Entered<Served>,
+        request: Request<B>,
+    ) -> Result<Response<Body>, CallFailure>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let wanted = cloudevents::wanted(request.headers());
+        let event = match read_event(handler, request).await {
+            Ok(Sent::Event(event)) => *event,
+            // In a box, as it is rare, and would be moved with every event otherwise.
+            Ok(Sent::Batch(events)) => {
+                return Box::pin(batch::handle(self, handler, entered, events)).await;
+            }
+            Err(refusal) => return Ok(reply::refused(&refusal)),
+        };
+        let answer = match handle_event(entered, handler.config().timeout, event).await? {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(reply::no_content()),
+            Err(reason) => return Ok(reply::refused(&Refusal::RejectedEvent { reason })),
+        };
+        let response = match wanted {
+            Mode::Binary => cloudevents::encode(&answer),
+            Mode::Structured => cloudevents::json::structured(&answer),
+        };
+        match response {
+            Ok(response) => Ok(response.map(Body::full)),
+            Err(error) => Err(CallFailure::Guest { reason: chain(&error) }),
+        }
     }
 }
 
@@ -159,6 +210,9 @@ where
     let length = length.filter(|_| !is_head && parts.status != StatusCode::NOT_MODIFIED);
     let marks_end = instances.marks_ends();
     let body = Body::guest(body, call, report, entered, marks_end, length)?;
+    if let Some(names) = body.trailers() {
+        parts.headers.entry(header::TRAILER).or_insert(names);
+    }
     Ok(Response::from_parts(parts, body))
 }
 
@@ -178,7 +232,7 @@ impl Witness for CallReport {
 
 /// Takes [`HOP_BY_HOP`] out of `headers`.
 fn keep_end_to_end(headers: &mut HeaderMap) {
-    // Most have none of them, and a look at the names costs less than six removals.
+    // Most have none of them, and a look at the names costs less than five removals.
     if headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
         for name in &HOP_BY_HOP {
             headers.remove(name);
@@ -186,33 +240,10 @@ fn keep_end_to_end(headers: &mut HeaderMap) {
     }
 }
 
-async fn event_call<B>(
-    handler: &Handler<Served>,
-    entered: Entered<Served>,
-    request: Request<B>,
-) -> Result<Response<Body>, CallFailure>
-where
-    B: http_body::Body<Data = Bytes> + Send + 'static,
-    B::Error: std::fmt::Display,
-{
-    let event = match read_event(handler, request).await {
-        Ok(event) => event,
-        Err(refusal) => return Ok(reply::refused(&refusal)),
-    };
-    Ok(match handle_event(entered, handler.config().timeout, event).await? {
-        Ok(Some(answer)) => match cloudevents::encode(&answer) {
-            Ok(response) => response.map(Body::full),
-            Err(error) => return Err(CallFailure::Guest { reason: chain(&error) }),
-        },
-        Ok(None) => reply::no_content(),
-        Err(reason) => reply::refused(&Refusal::RejectedEvent { reason }),
-    })
-}
-
 async fn read_event<B>(
     handler: &Handler<Served>,
     request: Request<B>,
-) -> Result<CloudEvent, Refusal<'static>>
+) -> Result<Sent, Refusal<'static>>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
@@ -227,14 +258,18 @@ where
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             return Err(Refusal::EventTooLarge { limit: MAX_EVENT });
         }
-        Ok(Err(_)) => return Err(Refusal::IncompleteEvent),
-        Err(_) => return Err(Refusal::LateEvent),
+        Ok(Err(_)) => return Err(Refusal::IncompleteBody),
+        Err(_) => return Err(Refusal::LateBody { waited: handler.config().timeout }),
     };
-    let event = cloudevents::decode(&parts, body).map_err(Refusal::BadEvent)?;
-    if !handler.config().accepts_type(&event.event_type) {
-        return Err(Refusal::WrongType { event_type: event.event_type });
+    let sent = cloudevents::decode(&parts, body).map_err(Refusal::BadEvent)?;
+    let events = match &sent {
+        Sent::Event(event) => std::slice::from_ref(&**event),
+        Sent::Batch(events) => events,
+    };
+    match events.iter().find(|event| !handler.config().accepts_type(&event.event_type)) {
+        Some(event) => Err(Refusal::WrongType { event_type: event.event_type.clone() }),
+        None => Ok(sent),
     }
-    Ok(event)
 }
 
 #[cfg(test)]
@@ -252,7 +287,7 @@ mod tests {
         let mut headers = end_to_end.clone();
         keep_end_to_end(&mut headers);
         assert_eq!(headers, end_to_end);
-        for name in ["connection", "transfer-encoding", "upgrade", "te", "trailer", "keep-alive"] {
+        for name in ["connection", "transfer-encoding", "upgrade", "te", "keep-alive"] {
             headers.append(name, HeaderValue::from_static("d"));
             headers.append(name, HeaderValue::from_static("e"));
             keep_end_to_end(&mut headers);

@@ -1,5 +1,7 @@
 //! The responses that the host itself makes: the only table from outcomes to status codes.
 
+use std::time::Duration;
+
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -18,14 +20,29 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 #[derive(Debug)]
 pub(super) enum Refusal<'a> {
     BadAuthority(BadAuthority),
-    NoRoute { path: &'a str },
+    NoRoute {
+        path: &'a str,
+    },
     NotEntered(&'a EnterError),
-    EventTooLarge { limit: usize },
-    IncompleteEvent,
-    LateEvent,
+    EventTooLarge {
+        limit: usize,
+    },
+    /// The target is neither a path nor one that concerns the whole server.
+    BadTarget,
+    NotImplemented {
+        what: &'static str,
+    },
+    IncompleteBody,
+    LateBody {
+        waited: Duration,
+    },
     BadEvent(DecodeError),
-    WrongType { event_type: String },
-    RejectedEvent { reason: String },
+    WrongType {
+        event_type: String,
+    },
+    RejectedEvent {
+        reason: String,
+    },
 }
 
 /// What a developer sees beyond the status.
@@ -46,12 +63,20 @@ pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
         Refusal::EventTooLarge { limit } => {
             (StatusCode::PAYLOAD_TOO_LARGE, format!("the event has more than {limit} bytes"))
         }
-        Refusal::IncompleteEvent => {
-            (StatusCode::BAD_REQUEST, "the event did not arrive whole".to_owned())
+        Refusal::BadTarget => (
+            StatusCode::BAD_REQUEST,
+            "expected a path that begins with `/` as the request's target".to_owned(),
+        ),
+        Refusal::NotImplemented { what } => {
+            (StatusCode::NOT_IMPLEMENTED, format!("{what} is not implemented"))
         }
-        Refusal::LateEvent => {
-            (StatusCode::REQUEST_TIMEOUT, "the event did not arrive in time".to_owned())
+        Refusal::IncompleteBody => {
+            (StatusCode::BAD_REQUEST, "the request's body did not arrive whole".to_owned())
         }
+        Refusal::LateBody { waited } => (
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the request's body did not arrive within {waited:?}"),
+        ),
         Refusal::BadEvent(error) => {
             let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));
             (error.status(), hints.fold(chain(error), |text, hint| text + &hint))
@@ -100,6 +125,25 @@ pub(super) fn failed(
         response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response
+}
+
+/// The response to a batch of which event number `n_handled + 1` was answered with `response`, that of an
+/// error.
+pub(super) fn stopped(response: &Response<Body>, n_handled: usize, of: usize) -> Response<Body> {
+    let number = n_handled + 1;
+    let status = response.status();
+    let what = if status.is_client_error() { "was rejected" } else { "failed" };
+    let mut stopped = text(
+        status,
+        format!(
+            "event {number} of {of} in the batch {what}; the {n_handled} before it were handled, it and \
+             those after it were not"
+        ),
+    );
+    if let Some(when) = response.headers().get(RETRY_AFTER) {
+        stopped.headers_mut().insert(RETRY_AFTER, when.clone());
+    }
+    stopped
 }
 
 /// An empty answer to an event.
@@ -165,8 +209,6 @@ fn response(status: StatusCode, content_type: &'static str, body: String) -> Res
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use http_body_util::BodyExt as _;
 
     use super::*;

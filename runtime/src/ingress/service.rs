@@ -11,7 +11,9 @@ use http::{Request, Response};
 
 use super::authority::Origin;
 use super::body::Body;
+use super::content;
 use super::dispatch::DataPlane;
+use super::target;
 
 /// Answers requests with the handlers of one runtime, by their routes. Cheap to clone.
 ///
@@ -39,7 +41,7 @@ impl HttpService {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        self.plane.respond(request, Origin::Embedder).await
+        self.answer(request, Origin::Embedder).await
     }
 
     /// [`respond`](Self::respond) to a request as it came from a client.
@@ -48,7 +50,20 @@ impl HttpService {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        self.plane.respond(request, Origin::Client).await
+        self.answer(request, Origin::Client).await
+    }
+
+    async fn answer<B>(&self, request: Request<B>, origin: Origin) -> Response<Body>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let method = request.method().clone();
+        let response = match target::answered(&request) {
+            Some(response) => response,
+            None => self.plane.respond(request, origin).await,
+        };
+        content::allowed(&method, response)
     }
 }
 

@@ -219,8 +219,8 @@ impl std::fmt::Debug for HandlerHandle {
 impl From<EnterError> for CallError {
     fn from(error: EnterError) -> Self {
         match error {
-            EnterError::Saturated { handler, source } => {
-                Self::Saturated { handler, reason: source.to_string() }
+            EnterError::Saturated { ref handler, .. } => {
+                Self::Saturated { handler: handler.clone(), reason: error.to_string() }
             }
             EnterError::NothingActive { handler } => Self::NothingActive { handler },
             EnterError::NotLoaded { handler, source, .. } => Self::NotLoaded { handler, source },

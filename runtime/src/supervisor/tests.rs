@@ -13,6 +13,7 @@ use super::*;
 use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
 use crate::events::{CompiledBy, EventKind, EventReceiver, Stage, Tier};
+use crate::handler::Everywhere;
 
 /// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, the
 /// host panics while it stages `panic…`, and `plain…` is staged on baseline code. What is made a second
@@ -104,8 +105,7 @@ fn harness(max_draining: usize) -> Harness {
     let config = HandlerConfig::new(name)
         .with_drain(Duration::from_secs(10))
         .with_probation(Duration::from_secs(3600), 3);
-    let handler =
-        Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), Duration::from_secs(5)));
+    let handler = Arc::new(Handler::new(config, Everywhere::new(100), Duration::from_secs(5)));
     let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
     let is_broken = Arc::<AtomicBool>::default();
     let (bus, tasks, stop) =

@@ -2,6 +2,7 @@
 
 /// Every guest by name: `examples/NAME.rs`, built as `examples/NAME.wasm` in the target directory.
 pub const NAMES: &[&str] = &[
+    "asked",
     "big_headers",
     "config_reader",
     "counter",

@@ -23,7 +23,10 @@ fn request(headers: &[(&str, &[u8])], body: &[u8]) -> Result<CloudEvent, DecodeE
         request = request.header(*name, HeaderValue::from_bytes(value).unwrap());
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    decode(&parts, Bytes::copy_from_slice(body))
+    match decode(&parts, Bytes::copy_from_slice(body))? {
+        Sent::Event(event) => Ok(*event),
+        Sent::Batch(_) => panic!("it is a batch"),
+    }
 }
 
 /// A valid binary event with further headers.
@@ -184,25 +187,144 @@ fn headers_against_the_binding_are_refused() {
 }
 
 #[test]
-fn other_formats_and_batches_are_unsupported_media_types() {
-    for (media_type, message) in [
-        (
-            "application/cloudevents-batch+json; charset=utf-8",
-            "expected one CloudEvent, found a batch (`application/cloudevents-batch+json`)",
-        ),
-        (
-            "application/cloudevents+avro",
-            "unknown CloudEvents format `application/cloudevents+avro`, \
-             expected `application/cloudevents+json`",
-        ),
-        (
-            "application/cloudevents",
-            "unknown CloudEvents format `application/cloudevents`, \
-             expected `application/cloudevents+json`",
-        ),
+fn other_formats_are_unsupported_media_types() {
+    for media_type in [
+        "application/cloudevents+avro",
+        "application/cloudevents",
+        "application/cloudevents-batch",
+        "application/cloudevents-batch+avro",
     ] {
-        check_refused(binary(&[("content-type", media_type)], "[]"), 415, message);
+        let message = format!(
+            "unknown CloudEvents format `{media_type}`, expected `application/cloudevents+json` or \
+             `application/cloudevents-batch+json`"
+        );
+        check_refused(binary(&[("content-type", media_type)], "[]"), 415, &message);
     }
+}
+
+/// What a body of a batch is read as.
+fn batch(body: &str) -> Result<Vec<CloudEvent>, DecodeError> {
+    let media_type = "Application/CloudEvents-Batch+JSON; charset=utf-8";
+    let (mut parts, ()) = http::Request::new(()).into_parts();
+    parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    match decode(&parts, Bytes::copy_from_slice(body.as_bytes()))? {
+        Sent::Batch(events) => Ok(events),
+        Sent::Event(event) => panic!("it is one event: {event:?}"),
+    }
+}
+
+/// An event of a batch.
+const ELEMENT: &str = r#"{"specversion":"1.0","id":"17","source":"/shop","type":"order.created"}"#;
+
+#[test]
+fn batch_is_read_whole_and_may_be_empty() {
+    assert_eq!(batch("[]").unwrap(), []);
+    assert_eq!(batch(&format!("[{ELEMENT}, {ELEMENT}]")).unwrap(), [event(), event()]);
+}
+
+#[test]
+fn batch_with_one_wrong_event_is_wrong_and_names_it() {
+    let error = batch(&format!("[{ELEMENT}, {{}}, {ELEMENT}]")).unwrap_err();
+    assert_eq!(
+        crate::error::chain(&error),
+        "event 2 of 3 in the batch is wrong: expected a CloudEvent, found a request without the \
+         members `specversion`, `id`, `source`, `type`"
+    );
+    assert_eq!(error.status(), 400);
+    let too_large = ELEMENT.replace("order", &"o".repeat(40_000));
+    assert_eq!(batch(&format!("[{too_large}]")).unwrap_err().status(), 413);
+}
+
+#[test]
+fn batch_is_an_array_of_bounded_length() {
+    for body in ["", "{}", "null", "[", "[1", "[,]", "[] []", ELEMENT] {
+        let error = batch(body).unwrap_err();
+        assert!(matches!(error, DecodeError::BatchJson { .. }), "{body}: {error}");
+        assert_eq!(error.status(), 400);
+    }
+    let of = |n| format!("[{}]", vec![ELEMENT; n].join(","));
+    assert_eq!(batch(&of(MAX_BATCH)).unwrap().len(), MAX_BATCH);
+    let error = batch(&of(MAX_BATCH + 1)).unwrap_err();
+    assert!(matches!(error, DecodeError::LargeBatch), "{error}");
+    assert_eq!(error.status(), 413);
+}
+
+#[test]
+fn answer_is_structured_where_that_is_asked_for_by_name() {
+    let wanted = |values: &[&str]| {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT, HeaderValue::from_str(value).unwrap());
+        }
+        wanted(&headers)
+    };
+    for accept in [
+        &["application/cloudevents+json"][..],
+        &["Application/CloudEvents+JSON; charset=utf-8"],
+        &["text/html, application/cloudevents+json;q=0.5"],
+        &["*/*", "application/cloudevents+json"],
+    ] {
+        assert_eq!(wanted(accept), Mode::Structured, "{accept:?}");
+    }
+    for accept in [
+        &[][..],
+        &["*/*"],
+        &["application/*"],
+        &["application/json"],
+        &["application/cloudevents-batch+json"],
+        &["application/cloudevents+json; q=0"],
+        &["application/cloudevents+json; Q=0.000"],
+    ] {
+        assert_eq!(wanted(accept), Mode::Binary, "{accept:?}");
+    }
+}
+
+/// The data of an answer in structured mode, as it is written.
+fn written(event: &CloudEvent) -> String {
+    let response = json::structured(event).unwrap();
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/cloudevents+json; charset=utf-8");
+    String::from_utf8(response.body().to_vec()).unwrap()
+}
+
+#[test]
+fn structured_answer_has_each_attribute_and_data_by_its_kind() {
+    let written = |event: CloudEvent| {
+        let text = written(&event);
+        assert_eq!(structured(&text).unwrap(), event, "{text}");
+        text
+    };
+    let text = written(event().with_subject("a€b").with_extension("tenant", "eu"));
+    let start = r#"{"specversion":"1.0","id":"17","source":"/shop","type":"order.created""#;
+    assert_eq!(text, format!(r#"{start},"subject":"a€b","tenant":"eu"}}"#));
+    for (media_type, data, member) in [
+        ("application/json", &br#"{"n": 0.10}"#[..], r#""data":{"n": 0.10}"#),
+        ("application/problem+json", b"null", r#""data":null"#),
+        ("application/json", b"not JSON", r#""data_base64":"bm90IEpTT04=""#),
+        ("application/json", b"", r#""data_base64":"""#),
+        ("text/plain", "a\"b€".as_bytes(), r#""data":"a\"b€""#),
+        ("text/plain", b"", r#""data":"""#),
+        ("image/png", b"\x89PNG\xff", r#""data_base64":"iVBOR/8=""#),
+    ] {
+        let text = written(event().with_data(media_type, data.to_vec()));
+        assert!(text.ends_with(&format!("{member}}}")), "{text}");
+    }
+    // An event as data is no obstacle here.
+    written(event().with_data("application/cloudevents+json", "{}"));
+    // Data without a media type is JSON.
+    let mut untyped = event();
+    untyped.data = Some(Bytes::from("[1]"));
+    assert!(self::written(&untyped).ends_with(r#""data":[1]}"#));
+}
+
+#[test]
+fn batch_of_answers_is_an_array_in_their_order() {
+    let events = [event(), event().with_data("text/plain", "x")];
+    let response = json::batch(&events).unwrap();
+    let media_type = "application/cloudevents-batch+json; charset=utf-8";
+    assert_eq!(response.headers()[CONTENT_TYPE], media_type);
+    let text = std::str::from_utf8(response.body()).unwrap();
+    assert_eq!(batch(text).unwrap(), events);
+    assert!(json::batch(&[event(), CloudEvent::new("", "", "")]).is_err());
 }
 
 #[test]
@@ -405,7 +527,7 @@ proptest! {
         let (response, body) = encode(&event).unwrap().into_parts();
         let (mut parts, ()) = http::Request::new(()).into_parts();
         parts.headers = response.headers;
-        prop_assert_eq!(decode(&parts, body).unwrap(), event);
+        prop_assert_eq!(decode(&parts, body).unwrap(), Sent::Event(Box::new(event)));
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wrt_test_support::history::{ConnectionLog, End, History, Milestone, Outcome, ServedBy};
@@ -15,7 +14,7 @@ use super::Random;
 use super::guest::{Alive, Begun, Counting, Node, Plan, Turn};
 use crate::config::{HandlerConfig, InstanceMode};
 use crate::events::{EventKind, EventReceiver, StateOutcome};
-use crate::handler::Entered;
+use crate::handler::{Entered, Everywhere};
 use crate::snapshot::Keeps;
 use crate::supervisor::*;
 
@@ -179,7 +178,7 @@ impl World {
             .with_drain(DRAIN)
             .with_hand_over(HAND_OVER, 1024)
             .with_probation(probation, 2);
-        let handler = Arc::new(Handler::new(config, Arc::new(Semaphore::new(100)), FOR_EVER));
+        let handler = Arc::new(Handler::new(config, Everywhere::new(100), FOR_EVER));
         let (bus, tasks, stop) = (EventBus::new(), TaskTracker::new(), CancellationToken::new());
         let (alive, n_lost) = (Alive::default(), Arc::default());
         let model = Model {

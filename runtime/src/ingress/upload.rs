@@ -1,0 +1,298 @@
+//! The body of a request: what arrived of it before the call began, and what follows.
+//!
+//! A place of a handler is for guests that work. So a client that sends its body byte by byte waits
+//! outside until a small body is whole; a large one is streamed to the guest.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, Request};
+use http_body::{Body, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::cloudevents::EVENT_MEDIA_TYPE;
+use super::dispatch::MAX_EVENT;
+use super::reply::Refusal;
+use crate::config::{HandlerConfig, InstanceMode};
+use crate::handler::Staying;
+
+/// Bytes that all requests together may have ahead of their calls. Beyond it, a body is streamed to its
+/// guest as it arrives. A small part of what 1,000 guests may have as memory.
+const MAX_AHEAD: usize = 64 * 1024 * 1024;
+
+/// Largest body in bytes, of known length, that is waited for whatever the handler is. Forms and API calls
+/// are smaller; what is larger is a file, which a guest may want to see as it comes.
+const SMALL: u64 = 64 * 1024;
+
+/// Largest body in bytes that is taken ahead for a singleton, whose one place others wait for, and the
+/// largest event.
+const LARGE: u64 = MAX_EVENT as u64;
+
+/// Time that a body of unknown length, or of more than [`LARGE`], is waited for ahead of a singleton's
+/// call. Short, because such a body may be a conversation, in which the guest answers first.
+const OPEN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes that a client has to send of a streamed body to count as one that sends: byte by byte is as good
+/// as nothing.
+const PROGRESS: u64 = 64 * 1024;
+
+/// The bytes that the bodies of one runtime's requests may have ahead of their calls.
+pub(crate) fn budget() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(MAX_AHEAD))
+}
+
+/// The body of a request.
+pub(super) struct Upload<B> {
+    /// Frames that were taken out of `rest`.
+    ahead: VecDeque<Frame<Bytes>>,
+    /// Bytes in `ahead`.
+    bytes: u64,
+    /// `None` when all of the body is in `ahead`.
+    rest: Option<Pin<Box<B>>>,
+    /// Given back when the guest has taken all of it.
+    kept: Option<OwnedSemaphorePermit>,
+    /// Of a call that has begun without all of its body.
+    waiting: Option<Waiting>,
+}
+
+/// What a call does whose body is still on its way.
+struct Waiting {
+    staying: Staying,
+    gives_way: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Bytes that came since that was said to be progress.
+    came: u64,
+}
+
+/// Why a body ends early.
+#[derive(Debug)]
+pub(super) enum UploadError<E> {
+    /// Its client broke off, or sent nonsense.
+    Client(E),
+    /// Its client was slow, and another call waited.
+    GaveWay,
+}
+
+impl<E: fmt::Display> fmt::Display for UploadError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::GaveWay => {
+                f.write_str("the client was slow with its body while another call waited")
+            }
+        }
+    }
+}
+
+/// What is taken of a body before the call begins.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    bytes: u64,
+    /// For at most this long.
+    patience: Duration,
+    /// Whether the call does not begin without all of it.
+    is_whole: bool,
+}
+
+impl Plan {
+    /// For a request with these headers to a handler with `config`, whose body is not empty.
+    fn of(config: &HandlerConfig, headers: &HeaderMap, length: Option<u64>) -> Option<Self> {
+        let is_event = is_event(headers);
+        let is_shared = config.instances == InstanceMode::Singleton;
+        // Such a client sends its body when the guest asks for it, which it may never do.
+        let is_small = |bytes| bytes <= SMALL && !headers.contains_key(EXPECT);
+        let is_wanted = is_event || is_shared;
+        match length {
+            Some(bytes) if is_small(bytes) || is_wanted && bytes <= LARGE => {
+                Some(Self { bytes, patience: config.timeout, is_whole: true })
+            }
+            // Refused by its length when the call has begun.
+            Some(_) if is_event => None,
+            // One byte more than an event may have shows that it is too large.
+            None if is_event => {
+                Some(Self { bytes: LARGE + 1, patience: config.timeout, is_whole: true })
+            }
+            _ if is_shared => Some(Self { bytes: LARGE, patience: OPEN_PATIENCE, is_whole: false }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a request says that it is an event, whatever its handler takes.
+fn is_event(headers: &HeaderMap) -> bool {
+    headers.contains_key("ce-specversion")
+        || headers.get(CONTENT_TYPE).is_some_and(|media_type| {
+            let start = media_type.as_bytes().get(..EVENT_MEDIA_TYPE.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_MEDIA_TYPE.as_bytes()))
+        })
+}
+
+/// `request` with as much of its body as is to be there before the call of a handler with `config`
+/// begins. `budget` has the bytes that may be kept.
+///
+/// # Errors
+///
+/// [`Refusal`] when the client is too slow with its body, or breaks off.
+///
+/// # Cancel safety
+///
+/// The request is gone.
+pub(super) async fn taken_ahead<B>(
+    config: &HandlerConfig,
+    budget: &Arc<Semaphore>,
+    request: Request<B>,
+) -> Result<Request<Upload<B>>, Refusal<'static>>
+where
+    B: Body<Data = Bytes>,
+{
+    let mut request = request.map(Upload::new);
+    if request.body().rest.is_some() {
+        let length = request.body().size_hint().exact();
+        if let Some(plan) = Plan::of(config, request.headers(), length) {
+            request.body_mut().take_ahead(&plan, budget).await?;
+        }
+    }
+    Ok(request)
+}
+
+impl<B: Body<Data = Bytes>> Upload<B> {
+    fn new(body: B) -> Self {
+        // No box for the most common body, which is none.
+        let rest = (!body.is_end_stream()).then(|| Box::pin(body));
+        Self { ahead: VecDeque::new(), bytes: 0, rest, kept: None, waiting: None }
+    }
+
+    /// The call begins. When its body is still on its way, it may have to give way as `stay` says.
+    pub(super) fn stay(&mut self, stay: impl FnOnce() -> Staying) {
+        if self.rest.is_some() {
+            let staying = stay();
+            let gives_way = Box::pin(staying.gives_way().clone().cancelled_owned());
+            self.waiting = Some(Waiting { staying, gives_way, came: 0 });
+        }
+    }
+
+    async fn take_ahead(
+        &mut self,
+        plan: &Plan,
+        budget: &Arc<Semaphore>,
+    ) -> Result<(), Refusal<'static>> {
+        // Most bodies are there with the head, so that no timer is set.
+        let at_hand = self.poll_ahead(&mut Context::from_waker(Waker::noop()), plan, budget);
+        if let Poll::Ready(taken) = at_hand {
+            return taken;
+        }
+        let taking = std::future::poll_fn(|cx| self.poll_ahead(cx, plan, budget));
+        match tokio::time::timeout(plan.patience, taking).await {
+            Ok(taken) => taken,
+            Err(_) if plan.is_whole => Err(Refusal::LateBody { waited: plan.patience }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes frames until there is as much as `plan` wants, or the budget is used up.
+    fn poll_ahead(
+        &mut self,
+        cx: &mut Context<'_>,
+        plan: &Plan,
+        budget: &Arc<Semaphore>,
+    ) -> Poll<Result<(), Refusal<'static>>> {
+        while let Some(rest) = &mut self.rest
+            && self.bytes < plan.bytes
+        {
+            let frame = match rest.as_mut().poll_frame(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => {
+                    self.rest = None;
+                    break;
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Refusal::IncompleteBody)),
+                Poll::Ready(Some(Ok(frame))) => frame,
+            };
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let is_end = rest.is_end_stream();
+            self.ahead.push_back(frame);
+            self.bytes += bytes as u64;
+            if is_end {
+                self.rest = None;
+            } else if !self.keep(bytes, budget) {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Counts `bytes` against the budget; returns whether there was room for them.
+    fn keep(&mut self, bytes: usize, budget: &Arc<Semaphore>) -> bool {
+        // What one frame has fits: hyper reads at most some 400 KiB at once.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let Ok(more) = Arc::clone(budget).try_acquire_many_owned(bytes) else { return false };
+        match &mut self.kept {
+            Some(kept) => kept.merge(more),
+            None => self.kept = Some(more),
+        }
+        true
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for Upload<B> {
+    type Data = Bytes;
+    type Error = UploadError<B::Error>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UploadError<B::Error>>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            self.bytes -= frame.data_ref().map_or(0, Bytes::len) as u64;
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        self.kept = None;
+        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let next = rest.as_mut().poll_frame(cx);
+        let Some(waiting) = &mut self.waiting else {
+            return next.map_err(UploadError::Client);
+        };
+        match &next {
+            Poll::Pending => {
+                waiting.staying.waits_for_client(true);
+                if waiting.gives_way.as_mut().poll(cx).is_ready() {
+                    (self.rest, self.waiting) = (None, None);
+                    return Poll::Ready(Some(Err(UploadError::GaveWay)));
+                }
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                waiting.came += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if waiting.came >= PROGRESS {
+                    waiting.came = 0;
+                    waiting.staying.waits_for_client(false);
+                }
+            }
+            Poll::Ready(_) => self.waiting = None,
+        }
+        next.map_err(UploadError::Client)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ahead.is_empty() && self.rest.as_ref().is_none_or(|rest| rest.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.as_ref().map_or_else(|| SizeHint::with_exact(0), |it| it.size_hint());
+        let mut hint = SizeHint::new();
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(self.bytes));
+        }
+        hint.set_lower(rest.lower().saturating_add(self.bytes));
+        hint
+    }
+}
+
+#[cfg(test)]
+mod tests;

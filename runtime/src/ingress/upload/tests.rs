@@ -1,0 +1,151 @@
+//! What is taken of a body, when, and at whose cost.
+
+use std::io;
+use std::pin::pin;
+
+use futures::FutureExt as _;
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use http_body_util::{BodyExt as _, StreamBody};
+
+use super::*;
+use crate::id::HandlerName;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn config(instances: InstanceMode) -> HandlerConfig {
+    HandlerConfig::new(HandlerName::new("h").unwrap()).with_instances(instances)
+}
+
+fn headers(name: &'static str, value: &'static str) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(name, value.parse().unwrap());
+    headers
+}
+
+/// A body that the test feeds, of a length that is told or not.
+struct Fed<B> {
+    body: B,
+    length: Option<u64>,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Fed<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.length.map_or_else(SizeHint::new, SizeHint::with_exact)
+    }
+}
+
+type Sent = io::Result<Frame<Bytes>>;
+
+fn fed(length: Option<u64>) -> (UnboundedSender<Sent>, impl Body<Data = Bytes, Error = io::Error>) {
+    let (feed, frames) = unbounded::<Sent>();
+    (feed, Fed { body: StreamBody::new(frames), length })
+}
+
+fn data(bytes: impl Into<Bytes>) -> Sent {
+    Ok(Frame::data(bytes.into()))
+}
+
+fn budget(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes))
+}
+
+/// All data of what is ahead.
+fn ahead<B>(request: &Request<Upload<B>>) -> Vec<u8> {
+    let data = request.body().ahead.iter().filter_map(Frame::data_ref);
+    data.flatten().copied().collect()
+}
+
+#[test]
+fn who_waits_outside_depends_on_length_kind_and_instances() {
+    let none = HeaderMap::new();
+    let whole = |bytes| Some(Plan { bytes, patience: 30 * SECOND, is_whole: true });
+    let open = Some(Plan { bytes: LARGE, patience: OPEN_PATIENCE, is_whole: false });
+    let (fresh, single) = (config(InstanceMode::Fresh), config(InstanceMode::Singleton));
+    assert_eq!(Plan::of(&fresh, &none, Some(SMALL)), whole(SMALL));
+    assert_eq!(Plan::of(&fresh, &none, Some(SMALL + 1)), None);
+    assert_eq!(Plan::of(&fresh, &none, None), None);
+    assert_eq!(Plan::of(&fresh, &headers("expect", "100-continue"), Some(7)), None);
+    assert_eq!(Plan::of(&single, &none, Some(LARGE)), whole(LARGE));
+    assert_eq!(Plan::of(&single, &none, Some(LARGE + 1)), open);
+    assert_eq!(Plan::of(&single, &none, None), open);
+    for event in
+        [headers("ce-specversion", "1.0"), headers("content-type", "Application/CloudEvents+json")]
+    {
+        assert_eq!(Plan::of(&fresh, &event, Some(LARGE)), whole(LARGE));
+        assert_eq!(Plan::of(&fresh, &event, Some(LARGE + 1)), None);
+        assert_eq!(Plan::of(&fresh, &event, None), whole(LARGE + 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_body_is_whole_before_the_call_begins() {
+    let (feed, body) = fed(Some(4));
+    let (config, budget) = (config(InstanceMode::Fresh), budget(100));
+    let mut taken = pin!(taken_ahead(&config, &budget, Request::new(body)));
+    for byte in ["a", "b", "c", "d"] {
+        assert!(taken.as_mut().now_or_never().is_none(), "it begins before `{byte}`");
+        feed.unbounded_send(data(byte)).unwrap();
+    }
+    drop(feed);
+    let request = taken.await.unwrap();
+    assert_eq!(ahead(&request), b"abcd");
+    assert_eq!(request.body().size_hint().exact(), Some(4));
+    let body = request.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(body, "abcd");
+    assert_eq!(budget.available_permits(), 100, "the bytes are given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_or_broken_client_is_refused_without_a_call() {
+    let config = config(InstanceMode::Fresh);
+    let (feed, body) = fed(Some(4));
+    feed.unbounded_send(data("a")).unwrap();
+    let refused = taken_ahead(&config, &budget(100), Request::new(body)).await;
+    assert!(matches!(refused, Err(Refusal::LateBody { waited }) if waited == config.timeout));
+
+    let (feed, body) = fed(Some(4));
+    feed.unbounded_send(Err(io::Error::other("gone"))).unwrap();
+    let refused = taken_ahead(&config, &budget(100), Request::new(body)).await;
+    assert!(matches!(refused, Err(Refusal::IncompleteBody)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_body_of_a_singleton_is_streamed_after_a_second() {
+    let config = config(InstanceMode::Singleton);
+    let (feed, body) = fed(None);
+    feed.unbounded_send(data("a")).unwrap();
+    let start = tokio::time::Instant::now();
+    let request = taken_ahead(&config, &budget(100), Request::new(body)).await.unwrap();
+    assert_eq!(start.elapsed(), OPEN_PATIENCE);
+    assert_eq!(ahead(&request), b"a");
+    feed.unbounded_send(data("b")).unwrap();
+    drop(feed);
+    assert_eq!(request.into_body().collect().await.unwrap().to_bytes(), "ab");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_a_body_is_streamed_and_loses_nothing() {
+    let config = config(InstanceMode::Fresh);
+    let (feed, body) = fed(Some(6));
+    feed.unbounded_send(data("abc")).unwrap();
+    let request = taken_ahead(&config, &budget(2), Request::new(body)).await.unwrap();
+    assert_eq!(request.body().size_hint().lower(), 3 + 6, "the feed's hint does not shrink");
+    feed.unbounded_send(data("def")).unwrap();
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", "1".parse().unwrap());
+    feed.unbounded_send(Ok(Frame::trailers(trailers.clone()))).unwrap();
+    drop(feed);
+    let collected = request.into_body().collect().await.unwrap();
+    assert_eq!(collected.trailers(), Some(&trailers));
+    assert_eq!(collected.to_bytes(), "abcdef");
+}
