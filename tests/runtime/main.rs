@@ -19,6 +19,8 @@ mod host;
 mod leaks;
 mod places;
 mod pool;
+#[path = "../protocol/mod.rs"]
+mod protocol;
 mod read;
 mod sdk;
 mod state;
