@@ -113,7 +113,10 @@ enum Scenario {
     Hostile(scenarios::hostile::Args),
     /// What does a chain of five plugin calls with 50 KiB of JSON cost?
     Workflow(scenarios::workflow::Args),
-    /// All of the above with their defaults, into `docs/benchmarks.md` and `benchmarks.json`.
+    /// What does a stranger with thousands of connections or streams cost others? Not part of `all`, as it
+    /// takes a quarter of an hour and needs `ulimit -n 12000`.
+    Strangers(scenarios::strangers::Args),
+    /// All of the above but the last with their defaults, into `docs/benchmarks.md` and `benchmarks.json`.
     All,
     /// Compare two reports: whether their conclusions are the same.
     Compare(compare::Args),
@@ -183,6 +186,7 @@ impl Scenario {
             Self::Start(args) => Ok(scenarios::start::run(args, tools)?.with_settings(args)),
             Self::Memory(args) => Ok(scenarios::memory::run(args)?.with_settings(args)),
             Self::Handlers(args) => Ok(scenarios::handlers::run(args)?.with_settings(args)),
+            Self::Strangers(args) => Ok(scenarios::strangers::run(args)?.with_settings(args)),
             Self::Reload(_) | Self::State(_) | Self::All | Self::Compare(_) => {
                 unreachable!("replaced by its parts, or done before")
             }

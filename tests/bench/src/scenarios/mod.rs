@@ -17,6 +17,7 @@ mod servers;
 pub(crate) mod source;
 pub(crate) mod start;
 pub(crate) mod state;
+pub(crate) mod strangers;
 pub(crate) mod swaps;
 pub(crate) mod throughput;
 pub(crate) mod workflow;
