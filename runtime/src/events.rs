@@ -69,8 +69,23 @@ pub enum EventKind {
         message: String,
         /// What the compiler said, in its order.
         diagnostics: Vec<Diagnostic>,
+        /// What the reader can do about it.
+        hints: Vec<String>,
         /// What answers calls now.
         serving: Option<Serving>,
+    },
+    /// Something to tell people about a handler's build: a target was added, cargo waits for another
+    /// cargo, a build changes its own inputs.
+    Note {
+        /// One line.
+        message: String,
+    },
+    /// A build gave a component, which is staged next.
+    Built {
+        /// Milliseconds the build took.
+        build_ms: f64,
+        /// What the build tools warned of, in their order.
+        warnings: Vec<Diagnostic>,
     },
     /// A candidate is compiled, checked and ready to be published.
     Staged {
@@ -238,7 +253,7 @@ pub struct Serving {
 /// One message of a guest's compiler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// `error` or `warning`, as the compiler calls it.
+    /// `error` or `warning`, as the compiler calls it; `note` where wrt says how many more there are.
     pub level: String,
     /// The file it points at, as the compiler names it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -361,10 +376,14 @@ impl Event {
             EventKind::Changed { paths } => {
                 paths.iter().map(|path| path.as_os_str().len()).sum::<usize>()
             }
-            EventKind::BuildFailed { message, diagnostics, .. } => {
+            EventKind::BuildFailed { message, diagnostics, hints, .. } => {
                 let texts = diagnostics.iter().map(|diagnostic| diagnostic.text.len());
-                message.len() + texts.sum::<usize>()
+                message.len() + texts.chain(hints.iter().map(String::len)).sum::<usize>()
             }
+            EventKind::Built { warnings, .. } => {
+                warnings.iter().map(|warning| warning.text.len()).sum::<usize>()
+            }
+            EventKind::Note { message } => message.len(),
             EventKind::Rejected { error, hints, .. } => {
                 error.len() + hints.iter().map(String::len).sum::<usize>()
             }

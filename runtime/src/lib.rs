@@ -85,6 +85,7 @@ pub use error::{
     CallError, CallFailure, HandOverError, Hint, ProbeError, Rejected, StageError, chain,
 };
 pub use events::{Event, EventBus, EventKind, EventReceiver, Serving};
+pub use handler::Obstacle;
 pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};
 pub use ingress::{Body, BodyError, HttpService};

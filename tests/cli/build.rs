@@ -39,6 +39,7 @@ fn handlers_are_built_at_the_same_time_and_then_served() {
         let event: Value = serde_json::from_str(line).unwrap();
         assert_eq!(event["event"], "built");
         assert!(event["build_ms"].as_f64().unwrap() > 0.0, "{event}");
+        assert_eq!(event["warnings"], serde_json::json!([]));
         built.push(event["handler"].as_str().unwrap().to_owned());
     }
     built.sort();

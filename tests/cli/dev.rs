@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::binary::{count, start, wait};
+use crate::binary::{count, guest_target_dir, run, start, wait, wrt};
 use crate::client::Client;
 use crate::project::{Project, heading, hello};
 
@@ -63,14 +63,67 @@ fn requests_wait_for_the_first_build_and_a_first_broken_one_is_told() {
     let server = start("dev", project.root(), &[]);
     let failed = wait(&server, "cli-dev-first", "build-failed", 0);
     assert!(failed.json["serving"].is_null(), "{}", failed.json);
-    server.wait_for_stderr("its requests wait").unwrap();
+    server.wait_for_stderr("no active generation yet").unwrap();
 
+    // Nobody is mending it: the compiler's message comes at once, as the client wants to read it.
     let mut client = Client::connect(server.address());
-    client.send("GET", "/", "", "");
-    assert_eq!(count(&server, "cli-dev-first", "swapped", 0), 0);
-    project.save("at last");
+    let answer = client.get("/");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    for part in ["not yet", "src/lib.rs", "error: failed to build `cli-dev-first`"] {
+        assert!(answer.body.contains(part), "{part}: {answer:?}");
+    }
+    client.send("GET", "/", "accept: text/html,*/*;q=0.8\r\n", "");
     let answer = client.answer();
+    assert!(answer.status == 503 && answer.body.contains("<pre"), "{answer:?}");
+    client.send("GET", "/", "accept: application/json\r\n", "");
+    let answer = client.answer();
+    let problem: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!(problem["diagnostics"][0]["file"], "src/lib.rs", "{problem}");
+
+    // A component that is refused is told likewise, and a build that is under way is waited for.
+    let from = server.n_events();
+    project.save_text("src/lib.rs", "");
+    wait(&server, "cli-dev-first", "rejected", from);
+    let answer = client.get("/");
+    assert!(answer.status == 503 && answer.body.contains("is missing"), "{answer:?}");
+    let from = server.n_events();
+    project.save("at last");
+    wait(&server, "cli-dev-first", "building", from);
+    let answer = client.get("/");
     assert!(answer.status == 200 && answer.body.contains(&heading("at last")), "{answer:?}");
+}
+
+#[test]
+fn hints_of_a_failed_build_and_warnings_of_a_good_one_are_told() {
+    let project = Project::hello("cli-dev-words");
+    let manifest = fs::read_to_string(project.path("Cargo.toml")).unwrap();
+    project.write("Cargo.toml", &manifest.replace("crate-type", "crate-typo"));
+    let hint = "add `[lib]` with `crate-type = [\"cdylib\"]` to the manifest";
+    // The same by `wrt build`.
+    let mut build = wrt(["build", "--json"]);
+    let ended = run(build.arg(project.root()).env("CARGO_TARGET_DIR", guest_target_dir()));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains(&format!("hint: {hint}\n")), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("its requests"), "nothing serves: {}", ended.stderr);
+    let failed: serde_json::Value = serde_json::from_str(ended.stdout.trim()).unwrap();
+    assert_eq!(failed["hints"], serde_json::json!([hint]));
+
+    let server = start("dev", project.root(), &[]);
+    let failed = wait(&server, "cli-dev-words", "build-failed", 0);
+    assert_eq!(failed.json["hints"], serde_json::json!([hint]));
+    server.wait_for_stderr(&format!("hint: {hint}")).unwrap();
+
+    project.write("src/lib.rs", &(hello(None) + "fn nobody() {}\n"));
+    project.save_text("Cargo.toml", &manifest.replace("[lib]", "fnord = 1\n[lib]"));
+    let built = wait(&server, "cli-dev-words", "built", 0);
+    assert!(built.json["build_ms"].as_f64() > Some(0.0), "{}", built.json);
+    let warnings = built.json["warnings"].to_string();
+    for part in ["function `nobody` is never used", "unused manifest key: package.fnord"] {
+        assert!(warnings.contains(part), "{part}: {warnings}");
+        server.wait_for_stderr(part).unwrap();
+    }
+    server.wait_for_stderr("cli-dev-words  built with 2 warnings").unwrap();
+    wait(&server, "cli-dev-words", "swapped", 0);
 }
 
 #[test]

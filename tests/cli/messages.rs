@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use wrt_test_support::guests;
 
-use crate::binary::{run, wrt};
+use crate::binary::{run, start, wait, wrt};
 use crate::project::Project;
 
 /// Runs `wrt serve` in the project, and expects how it ends but for paths, ports and digests.
@@ -149,6 +149,89 @@ fn missing_component_is_refused_with_a_hint() {
         "error: `[TMP]/a.wasm` does not exist\n\
          hint: build the handler, or correct the path\n",
     );
+}
+
+#[test]
+fn source_that_is_neither_package_nor_component_is_refused_at_once() {
+    let hint = "name the directory with the package's `Cargo.toml`, a component, or `{ command = \
+                \"make\", output = \"out.wasm\" }` for what a tool of yours builds";
+    let project = Project::empty();
+    project.write("app.js", "addEventListener('fetch', () => {})\n");
+    project.write("notes/readme.txt", "nothing to build\n");
+    for (source, found) in [
+        ("app.js", "the file `[TMP]/app.js`"),
+        ("notes", "the directory `[TMP]/notes`, which has no `Cargo.toml`"),
+        ("gone.py", "`[TMP]/gone.py`, which does not exist"),
+    ] {
+        project.write("wrt.toml", &format!("[handler.a]\nsource = '{source}'\n"));
+        let expected = format!(
+            "error: expected a cargo package or a `.wasm` file as `source` of handler `a`, found \
+             {found}\nhint: {hint}\n"
+        );
+        for command in ["serve", "dev", "build"] {
+            let mut wrt = wrt([command]);
+            if command != "build" {
+                wrt.args(["--listen", "127.0.0.1:0", "--admin", "off"]);
+            }
+            let ended = run(wrt.arg(project.root()));
+            assert_eq!(filter(&ended.stderr, &project), expected, "{command}");
+            assert_eq!(ended.code, Some(1), "{command}");
+        }
+    }
+    // Without a manifest, too.
+    let ended = run(wrt(["dev"]).arg(project.path("app.js")));
+    assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    assert!(ended.stderr.contains("expected a directory or a `.wasm` file"), "{}", ended.stderr);
+    // What is not there cannot be built or served; `wrt dev` waits for it.
+    project.write("wrt.toml", "[handler.a]\nsource = 'later'\n");
+    let ended = run(wrt(["build"]).arg(project.root()));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("later/Cargo.toml` does not exist"), "{}", ended.stderr);
+}
+
+#[test]
+fn packages_that_were_built_to_one_file_are_refused_and_what_was_built_last_is_served() {
+    let project = Project::empty();
+    let package = |name: &str| {
+        format!("[package]\nname = '{name}'\nversion = '0.1.0'\n[lib]\nname = 'same'\n")
+    };
+    project.write("Cargo.toml", "[workspace]\nmembers = ['one', 'two']\n");
+    let mut manifest = String::new();
+    for name in ["one", "two"] {
+        project.write(&format!("{name}/Cargo.toml"), &package(name));
+        manifest += &format!("[handler.{name}]\nsource = '{name}'\nroute = '/{name}'\n");
+    }
+    project.write("wrt.toml", &manifest);
+    project.write("target/wasm32-wasip2/release/same.wasm", "release");
+    project.write("target/wasm32-wasip2/debug/same.wasm", "debug");
+    let ended =
+        run(wrt(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).arg(project.root()));
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    for part in ["handlers `one` and `two`", "debug/same.wasm`", "hint: give one of the packages"] {
+        assert!(ended.stderr.contains(part), "{part}: {}", ended.stderr);
+    }
+
+    // One of them alone serves what was built last, and says so where that is no release build.
+    project.write("wrt.toml", "[handler.one]\nsource = 'one'\n");
+    let guest = guests::guest("trap").unwrap();
+    let component =
+        |profile: &str| project.path(&format!("target/wasm32-wasip2/{profile}/same.wasm"));
+    for (older, newer, is_told) in [("release", "debug", true), ("debug", "release", false)] {
+        fs::write(component(older), "no component").unwrap();
+        let hour = std::time::Duration::from_secs(3600);
+        let before = std::time::SystemTime::now() - hour;
+        fs::File::options()
+            .write(true)
+            .open(component(older))
+            .unwrap()
+            .set_modified(before)
+            .unwrap();
+        fs::copy(&guest, component(newer)).unwrap();
+        let server = start("serve", project.root(), &[]);
+        wait(&server, "one", "swapped", 0);
+        let told = server.stderr().contains("a debug build that is newer than the release build");
+        assert_eq!(told, is_told, "{}", server.stderr());
+    }
 }
 
 #[test]

@@ -128,6 +128,11 @@ impl Output {
         names.into_iter().for_each(|name| self.events.align_to(name));
     }
 
+    /// Leaves out of messages what still answers requests: this command serves none.
+    pub(crate) fn serves_nothing(&mut self) {
+        self.events.serves_nothing();
+    }
+
     /// Tells people about `event`, and with `--json` programs too.
     ///
     /// # Errors
@@ -154,37 +159,28 @@ impl Output {
         self.tell(&format!("{}\n", escape(text)));
     }
 
-    /// Tells people, and with `--json` programs, that `wrt build` has made a component, and
-    /// compiled it unless that was done before.
+    /// Tells people, and with `--json` programs, that `wrt build` has made a component at `path`, and
+    /// compiled it unless that was done before. `event` is the build's own, with its warnings.
     ///
     /// # Errors
     ///
     /// When stdout takes no more data, other than by being closed.
     pub(crate) fn built(
         &mut self,
-        handler: &HandlerName,
+        event: &Event,
         path: &std::path::Path,
-        took: Duration,
         compiled: Option<Duration>,
     ) -> io::Result<()> {
-        let (path, seconds) = (path.display().to_string(), took.as_secs_f64());
-        let compilation = compiled.map_or_else(
-            || "compiled before".to_owned(),
-            |took| format!("compiled in {:.2} s", took.as_secs_f64()),
-        );
-        self.say(&format!("{handler}  built `{path}` in {seconds:.2} s, {compilation}"));
+        let path = path.display().to_string();
+        let lines = self.events.built_at(event, &path, compiled);
+        self.tell(&lines);
         if !self.json {
             return Ok(());
         }
-        let milliseconds = |duration: Duration| (duration.as_secs_f64() * 1e6).round() / 1e3;
-        let line = serde_json::json!({
-            "event": "built",
-            "handler": handler,
-            "path": path,
-            "build_ms": milliseconds(took),
-            "compile_ms": compiled.map(milliseconds),
-        });
-        self.data(&format!("{line}\n"))
+        let mut data = serde_json::to_value(event).map_err(io::Error::other)?;
+        data["path"] = path.into();
+        data["compile_ms"] = compiled.map(|took| (took.as_secs_f64() * 1e6).round() / 1e3).into();
+        self.data(&format!("{data}\n"))
     }
 
     /// One thing that was asked for, to stdout: `line` for people, with `--json` `data` for programs.

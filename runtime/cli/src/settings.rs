@@ -177,7 +177,9 @@ fn usual_admin() -> ListenAddress {
 }
 
 fn open(args: &ProjectArgs, env: Env<'_>) -> Result<Project, ProjectError> {
-    Project::open(&args.path, env)
+    let project = Project::open(&args.path, env)?;
+    project.check_sources()?;
+    Ok(project)
 }
 
 fn build_settings(args: &CompilerArgs) -> BuildSettings {

@@ -1,6 +1,6 @@
 //! Turns a source into an artifact once; the part that all kinds of builds share.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -9,9 +9,14 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use super::cargo::{Extra, Failed};
+use super::claims::Claims;
+use super::inputs::Inputs;
+use super::lineage::Lineage;
 use super::package::Package;
 use super::process::{Rest, Tools};
+use super::record::Records;
 use super::session::{absolute, blocking, lock};
+use super::snapshot::{Input, Snapshot};
 use super::target::Toolchain;
 use super::{BuildFailure, Built, Options, Source, cargo, command, lean, package, target};
 use crate::events::Diagnostic;
@@ -23,6 +28,15 @@ pub(super) struct Workshop {
     pub(super) tools: Tools,
     /// Bounds the builds that run at once.
     permits: Arc<Semaphore>,
+    /// The session's builds, as far as one may have started another.
+    pub(super) lineage: Arc<Lineage>,
+    /// Builds that may start each other before that is taken for going on for ever: a chain with
+    /// each handler in it twice.
+    pub(super) max_depth: u32,
+    /// What packages were built from.
+    records: Arc<Records>,
+    /// Which package builds which component.
+    claims: Arc<Claims>,
     /// By package's directory, what its last build that succeeded was made with.
     toolchains: Arc<Mutex<HashMap<PathBuf, Option<Toolchain>>>>,
 }
@@ -33,12 +47,13 @@ pub(super) struct Job {
     pub(super) source: Source,
     /// What is known of a cargo package.
     pub(super) package: Option<Package>,
-    /// Changed files whose times a tool that compares times would not notice.
-    pub(super) unnoticeable: Vec<PathBuf>,
+    /// The package's inputs as they are now.
+    pub(super) inputs: Vec<Input>,
 }
 
 impl Workshop {
-    pub(super) fn new(options: Options) -> Self {
+    /// A workshop for the sources of `n_handlers`.
+    pub(super) fn new(options: Options, n_handlers: usize) -> Self {
         // A build uses all processors itself; more at once would only take memory.
         let n = std::thread::available_parallelism().map_or(1, usize::from);
         let permits = Arc::new(Semaphore::new(n));
@@ -46,7 +61,10 @@ impl Workshop {
         let target_dir = options.target_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
         let options = Options { target_dir, ..options };
         let (tools, toolchains) = (Tools::default(), Arc::default());
-        Self { options: Arc::new(options), tools, permits, toolchains }
+        let max_depth = u32::try_from(2 * n_handlers).unwrap_or(u32::MAX);
+        let (options, lineage) = (Arc::new(options), Arc::default());
+        let (records, claims) = (Arc::default(), Arc::default());
+        Self { options, tools, permits, lineage, max_depth, records, claims, toolchains }
     }
 
     /// Does `job`; `tell` hears what is done besides. The result may come while the tool that built
@@ -56,7 +74,7 @@ impl Workshop {
     pub(super) async fn build(
         self,
         job: Job,
-        tell: impl Fn(String),
+        tell: impl Fn(String) + Send + Sync,
     ) -> Result<(Built, Option<Box<Rest>>), BuildFailure> {
         // The semaphore is never closed; if it were, building without bound would do no harm.
         let _permit = self.permits.acquire().await.ok();
@@ -70,10 +88,16 @@ impl Workshop {
                         target::ensure(dir, &self.tools, self.options.add_target, &tell).await?
                     }
                 };
-                self.distrust_times(&job).await;
+                if let Some(package) = &job.package {
+                    self.claims.claim(package, &self.target_dir(package))?;
+                    self.take_down(package, job.inputs).await;
+                }
                 let (built, toolchain) =
                     self.build_package(dir, job.package.as_ref(), toolchain, &tell).await?;
                 lock(&self.toolchains).insert(dir.clone(), toolchain);
+                if let Some(package) = job.package {
+                    self.take_down_component(package, &built.0.path);
+                }
                 built
             }
             Source::Command { command, dir, output, .. } => {
@@ -96,7 +120,7 @@ impl Workshop {
         dir: &Path,
         package: Option<&Package>,
         toolchain: Option<Toolchain>,
-        tell: impl Fn(String),
+        tell: &(dyn Fn(String) + Send + Sync),
     ) -> Result<((Built, Option<Box<Rest>>), Option<Toolchain>), BuildFailure> {
         let sysroot = match (&toolchain, package) {
             (Some(toolchain), Some(package)) => self.lean_sysroot(toolchain, package).await,
@@ -105,13 +129,13 @@ impl Workshop {
         let target = package.and_then(|package| package.only_target.as_deref());
         let extra = sysroot.as_deref().zip(target);
         let extra = extra.map(|(sysroot, target)| Extra { target, sysroot });
-        let built = cargo::build(dir, package, extra, &self.options, &self.tools).await;
+        let built = cargo::build(dir, package, extra, &self.options, &self.tools, tell).await;
         let (Err(Failed::Tools(_)), Some(Extra { sysroot, .. })) = (&built, extra) else {
             return Ok((built?, toolchain));
         };
         // Perhaps the compiler is not the one that was asked, because cargo is configured so, or
         // somebody tidied up in the copy: only a new one can tell.
-        let built = cargo::build(dir, package, None, &self.options, &self.tools).await?;
+        let built = cargo::build(dir, package, None, &self.options, &self.tools, tell).await?;
         let copy = sysroot.to_owned();
         let next = match blocking(move || lean::discard(&copy)).await {
             Ok(()) => "a new one is made at the next start".to_owned(),
@@ -131,25 +155,43 @@ impl Workshop {
         if self.options.release || package.only_target.is_none() {
             return None;
         }
-        let target_dir = self.options.target_dir.as_ref().unwrap_or(&package.target_dir).clone();
+        let target_dir = self.target_dir(package);
         let toolchain = toolchain.clone();
         let copied = blocking(move || lean::sysroot(&toolchain, &target_dir)).await;
         copied.inspect_err(|error| tracing::debug!("no lean standard library: {error}")).ok()
     }
 
-    async fn distrust_times(&self, job: &Job) {
-        let Some(package) = &job.package else { return };
-        if job.unnoticeable.is_empty() {
-            return;
-        }
-        let owners = package.owners(&job.unnoticeable);
-        let target_dir = self.options.target_dir.as_ref().unwrap_or(&package.target_dir).clone();
+    /// Where cargo puts what it builds of `package`.
+    fn target_dir(&self, package: &Package) -> PathBuf {
+        self.options.target_dir.as_ref().unwrap_or(&package.target_dir).clone()
+    }
+
+    /// Where the components of `package` are, once they are built.
+    pub(super) fn component_dir(&self, package: &Package) -> PathBuf {
+        let profile = if self.options.release { "release" } else { "debug" };
+        self.target_dir(package).join(target::TARGET).join(profile)
+    }
+
+    /// Takes down what a build of `package` that begins now is made from.
+    async fn take_down(&self, package: &Package, inputs: Vec<Input>) {
+        let (records, package, target_dir) =
+            (self.records.clone(), package.clone(), self.target_dir(package));
         let release = self.options.release;
-        // A panic in there is reported by the hook; the build then goes by times alone.
-        let _ = tokio::task::spawn_blocking(move || {
-            cargo::distrust_times(&target_dir, &owners, release);
-        })
-        .await;
+        blocking(move || records.begin(&package, &target_dir, release, &inputs)).await;
+    }
+
+    /// Takes down what the build made, while others go on with that.
+    fn take_down_component(&self, package: Package, component: &Path) {
+        let (records, component) = (self.records.clone(), component.to_owned());
+        let (target_dir, release) = (self.target_dir(&package), self.options.release);
+        tokio::task::spawn_blocking(move || {
+            records.built(&package, &target_dir, release, &component);
+        });
+    }
+
+    /// Files of packages that keep `package` from its build, because both build one component.
+    pub(super) fn rivals(&self, package: &Package) -> Vec<PathBuf> {
+        self.claims.rivals(package, &self.target_dir(package))
     }
 }
 
@@ -163,21 +205,32 @@ impl Workshop {
 ///
 /// Dropping the future ends the build with all its processes.
 pub async fn build_once(source: &Source, options: &Options) -> Result<Built, BuildFailure> {
-    let workshop = Workshop::new(options.clone());
+    let workshop = Workshop::new(options.clone(), 1);
     let source = absolute(source.clone());
+    let notes = Mutex::new(Vec::new());
+    let tell = |note| lock(&notes).push(note);
     let package = match &source {
-        Source::Cargo { dir } => Some(package::load(dir, &workshop.tools).await?),
+        Source::Cargo { dir } => Some(package::load(dir, &workshop.tools, &tell).await?),
         Source::Command { .. } | Source::Wasm { .. } => None,
     };
-    let notes = Mutex::new(Vec::new());
-    let job = Job { source, package, unnoticeable: Vec::new() };
-    let tell = |note| lock(&notes).push(note);
+    let inputs = match &package {
+        Some(package) => inputs_of(&source, package, &workshop.options).await,
+        None => Vec::new(),
+    };
+    let job = Job { source, package, inputs };
     let (built, rest) = workshop.build(job, tell).await?;
     if let Some(rest) = rest {
         rest.end().await;
     }
     let notes = std::mem::take(&mut *lock(&notes));
     Ok(Built { notes, ..built })
+}
+
+/// The inputs of `package`, which `source` names, as they are now.
+async fn inputs_of(source: &Source, package: &Package, options: &Options) -> Vec<Input> {
+    let mut inputs = Inputs::of(source, Some(package));
+    inputs.outputs.extend(options.target_dir.clone());
+    blocking(move || Snapshot::scan(&inputs, Snapshot::default(), &BTreeSet::new()).inputs()).await
 }
 
 impl Built {

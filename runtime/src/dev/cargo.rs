@@ -1,16 +1,17 @@
 //! Builds a cargo package into a component, and reads what the compiler has to say.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, DirEntry, File};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{CompilerMessage, CrateType, Message};
 
-use super::capped::Capped;
 use super::package::Package;
 use super::process::{self, Ran, Rest, Stream, Tools};
+use super::said::Said;
 use super::target::TARGET;
 use super::text::clean;
 use super::{BuildFailure, Built, Options};
@@ -53,7 +54,8 @@ pub(super) struct Extra<'a> {
 }
 
 /// Runs `cargo build` for the package in `dir`, until the component is there. Cargo itself may then
-/// have some last steps to do, such as writing down what the compiler read.
+/// have some last steps to do, such as writing down what the compiler read. `tell` hears what cargo
+/// waits for.
 ///
 /// Cancel-safe: dropping the future kills cargo and its compilers.
 pub(super) async fn build(
@@ -62,6 +64,7 @@ pub(super) async fn build(
     extra: Option<Extra<'_>>,
     options: &Options,
     tools: &Tools,
+    tell: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(Built, Option<Box<Rest>>), Failed> {
     let mut command = process::command(&tools.cargo, dir);
     let ansi = if options.color { "json-diagnostic-rendered-ansi" } else { "json" };
@@ -82,12 +85,12 @@ pub(super) async fn build(
         command.args(extra.target).arg("--").arg("--sysroot").arg(extra.sysroot);
     }
     let mut report = Report { color: options.color, ..Report::default() };
-    let mut errors = Capped::default();
+    let mut said = Said::new(tell);
     // The component is there when cargo says so; what it does until its exit need not be waited for.
     let on_output = |stream, piece: &[u8]| {
         match stream {
             Stream::Stdout => report.push(piece),
-            Stream::Stderr => errors.push(piece),
+            Stream::Stderr => said.push(piece),
         }
         if report.is_built { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
@@ -105,20 +108,20 @@ pub(super) async fn build(
         && !status.success()
     {
         let message = format!("`{command_line}` ended with {status}");
-        return Err(report.into_failure(message, &clean(&errors.into_text(), false)));
+        return Err(report.into_failure(message, said));
     }
+    report.take_warnings(&said);
     let manifest = dir.join("Cargo.toml");
     match report.artifact_of(&manifest) {
         Some(path) => {
-            let (diagnostics, rendered) = (report.diagnostics, report.rendered);
+            let (diagnostics, rendered) = report.into_said();
             let built = Built { path, build_ms: None, diagnostics, rendered, notes: Vec::new() };
             Ok((built, rest.ok()))
         }
         None => Err(Failed::Build(BuildFailure {
             message: format!("`{command_line}` built no component from `{}`", manifest.display()),
             hints: vec!["add `[lib]` with `crate-type = [\"cdylib\"]` to the manifest".to_owned()],
-            diagnostics: report.diagnostics,
-            rendered: report.rendered,
+            ..report.into_plain_failure()
         })),
     }
 }
@@ -136,11 +139,30 @@ pub(super) fn distrust_times(target_dir: &Path, packages: &BTreeSet<String>, rel
             // `NAME-HASH`, and no hash has a dash in it.
             let package = name.to_str().and_then(|name| Some(name.rsplit_once('-')?.0));
             if package.is_some_and(|package| packages.contains(package)) {
-                // Cargo takes a missing record for a package that was never built, and so at
-                // worst builds once more than it had to.
-                let _ = fs::remove_dir_all(entry.path());
+                distrust(&entry.path());
             }
         }
+    }
+}
+
+/// Makes cargo take what it built and wrote down in `fingerprint` for out of date. At worst it builds
+/// once more than it had to, so that no failure here matters.
+fn distrust(fingerprint: &Path) {
+    let entries = || fs::read_dir(fingerprint).into_iter().flatten().flatten();
+    let begins = |entry: &DirEntry, with: &str| {
+        entry.file_name().to_str().is_some_and(|name| name.starts_with(with))
+    };
+    // What a build script was run for is compared by more than one time: cargo takes a missing record
+    // for a script that never ran.
+    if entries().any(|entry| begins(&entry, "run-build-script")) {
+        let _ = fs::remove_dir_all(fingerprint);
+        return;
+    }
+    // The list of what the compiler read stands for when it did; another cargo may be reading it.
+    for entry in entries().filter(|entry| begins(entry, "dep-")) {
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        let file = File::options().write(true).open(entry.path());
+        let _ = file.and_then(|file| file.set_modified(long_ago));
     }
 }
 
@@ -250,19 +272,49 @@ impl Report {
         library.or_else(program).map(|artifact| artifact.path.clone())
     }
 
-    /// A failure with the compiler's diagnostics, or with cargo's own words when it got no further.
-    fn into_failure(mut self, message: String, errors: &str) -> Failed {
-        if !self.diagnostics.iter().any(|diagnostic| diagnostic.level == "error") {
-            let mut failure = BuildFailure::with_output(message, errors);
-            failure.rendered = self.rendered + &failure.rendered;
-            self.diagnostics.append(&mut failure.diagnostics);
-            return Failed::Build(BuildFailure { diagnostics: self.diagnostics, ..failure });
-        }
+    /// Adds what cargo itself warned of, before what the compiler said.
+    fn take_warnings(&mut self, said: &Said<'_>) {
+        let warnings = said.warnings();
+        let rendered: String = warnings.iter().map(|one| format!("{}\n\n", one.text)).collect();
+        self.rendered.insert_str(0, &rendered);
+        self.diagnostics.splice(..0, warnings);
+        self.n_left_out += said.n_left_out();
+    }
+
+    /// What was said, with a last word on what was left out of it.
+    fn into_said(mut self) -> (Vec<Diagnostic>, String) {
         if self.n_left_out > 0 {
-            self.rendered.push_str(&format!("… {} more messages left out …\n", self.n_left_out));
+            let text = format!("… {} more messages left out …", self.n_left_out);
+            self.rendered.push_str(&text);
+            self.rendered.push('\n');
+            self.diagnostics.push(Diagnostic {
+                level: "note".to_owned(),
+                file: None,
+                line: None,
+                column: None,
+                text,
+            });
         }
-        let (diagnostics, rendered) = (self.diagnostics, self.rendered);
-        let failure = BuildFailure { message, hints: Vec::new(), diagnostics, rendered };
-        if self.is_of_tools { Failed::Tools(failure) } else { Failed::Build(failure) }
+        (self.diagnostics, self.rendered)
+    }
+
+    fn into_plain_failure(self) -> BuildFailure {
+        let (diagnostics, rendered) = self.into_said();
+        BuildFailure { message: String::new(), hints: Vec::new(), diagnostics, rendered }
+    }
+
+    /// A failure with the compiler's diagnostics, or with cargo's own words when it got no further.
+    fn into_failure(mut self, message: String, said: Said<'_>) -> Failed {
+        if !self.diagnostics.iter().any(|diagnostic| diagnostic.level == "error") {
+            let mut failure = BuildFailure::with_output(message, &said.into_text());
+            let (mut diagnostics, rendered) = self.into_said();
+            diagnostics.append(&mut failure.diagnostics);
+            let rendered = rendered + &failure.rendered;
+            return Failed::Build(BuildFailure { diagnostics, rendered, ..failure });
+        }
+        self.take_warnings(&said);
+        let is_of_tools = self.is_of_tools;
+        let failure = BuildFailure { message, ..self.into_plain_failure() };
+        if is_of_tools { Failed::Tools(failure) } else { Failed::Build(failure) }
     }
 }

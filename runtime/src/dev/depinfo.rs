@@ -7,12 +7,33 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The inputs of the artifact at `path`, from the `.d` file beside it; none when there is none.
-/// Blocks.
+use crate::events::Diagnostic;
+
+/// The inputs of the artifact at `path` that are there, from the `.d` file beside it; none when there
+/// is no such file. Blocks.
 pub(super) fn inputs_of(artifact: &Path) -> BTreeSet<PathBuf> {
     // An absent list only means that such files are not watched.
     let text = fs::read_to_string(artifact.with_extension("d")).unwrap_or_default();
-    parse(&text)
+    parse(&text).into_iter().filter(|path| path.is_file()).collect()
+}
+
+/// How the compiler begins the name of a file that it could not read.
+const UNREADABLE: &str = "couldn't read `";
+
+/// The files that a failed build's `diagnostics` are about, as far as they are there, and those that
+/// it missed: a build that fails leaves no list. The compiler names them from `workspace_root` on.
+pub(super) fn named_in(diagnostics: &[Diagnostic], workspace_root: &Path) -> Vec<PathBuf> {
+    let mut files = BTreeSet::new();
+    for diagnostic in diagnostics.iter().filter(|one| one.level == "error") {
+        let named = diagnostic.file.as_ref().map(|file| workspace_root.join(file));
+        files.extend(named.filter(|path| path.is_file()));
+        let missed = diagnostic.text.lines().filter_map(|line| {
+            let (name, _) = line.split_once(UNREADABLE)?.1.split_once('`')?;
+            Some(workspace_root.join(name))
+        });
+        files.extend(missed);
+    }
+    files.into_iter().collect()
 }
 
 /// The prerequisites in a dep-info file of the form `artifact: input input …`.
@@ -35,6 +56,25 @@ fn split_escaped(list: &str) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failed_build_names_what_it_read_and_what_it_missed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("there.rs"), "").unwrap();
+        let diagnostic = |file: &str, text: &str| Diagnostic {
+            level: "error".to_owned(),
+            file: Some(file.to_owned()),
+            line: Some(1),
+            column: Some(1),
+            text: text.to_owned(),
+        };
+        let diagnostics = [
+            diagnostic("there.rs", "error: expected item"),
+            diagnostic("<macro>", "error: couldn't read `a/src/../gen.txt`: No such file\n --> x"),
+        ];
+        let found = named_in(&diagnostics, dir.path());
+        assert_eq!(found, ["a/src/../gen.txt", "there.rs"].map(|name| dir.path().join(name)));
+    }
 
     #[test]
     fn names_may_have_spaces() {

@@ -4,6 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::hub::{Stamp, stamp};
+
+mod index;
+
 /// How long after git wrote its index or head its work may still be followed by more, as in a
 /// rebase: the next step starts well within this.
 const RECENT: Duration = Duration::from_secs(1);
@@ -29,6 +33,40 @@ pub(super) fn git_dir(dir: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(&found).ok()?;
     let target = text.trim().strip_prefix("gitdir:")?.trim();
     Some(found.with_file_name(target))
+}
+
+/// The directory whose files the repository around `dir` tracks, if there is one.
+pub(super) fn work_tree(dir: &Path) -> Option<PathBuf> {
+    dir.ancestors().find(|dir| dir.join(".git").exists()).map(Path::to_owned)
+}
+
+/// Largest index that is read: one of a million files takes less.
+const MAX_INDEX: u64 = 256 * 1024 * 1024;
+
+/// The files that git tracks, as last read.
+#[derive(Debug, Default)]
+pub(super) struct Index {
+    path: PathBuf,
+    stamp: Option<Stamp>,
+    tracked: Vec<PathBuf>,
+}
+
+impl Index {
+    /// The files that git tracks in `work_tree`, under it; `None` where its index is not understood.
+    /// Blocks.
+    pub(super) fn tracked(&mut self, work_tree: &Path) -> Option<&[PathBuf]> {
+        let path = git_dir(work_tree)?.join("index");
+        let stamp = stamp(&path);
+        if self.path != path || self.stamp != stamp {
+            let size = fs::metadata(&path).ok()?.len();
+            let bytes = (size <= MAX_INDEX).then(|| fs::read(&path).ok()).flatten()?;
+            // Rules alone are a good guess where it is not understood.
+            let names = index::names(&bytes).unwrap_or_default();
+            self.tracked = names.into_iter().map(|name| work_tree.join(name)).collect();
+            (self.path, self.stamp) = (path, stamp);
+        }
+        Some(&self.tracked)
+    }
 }
 
 /// What git is doing as of `now`.

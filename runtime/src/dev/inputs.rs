@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::Source;
-use super::package::Package;
+use super::package::{Member, Package};
 
 /// Files beside or above a package that decide how cargo and rustup build it.
 const SETTINGS: [&str; 4] =
@@ -14,6 +14,16 @@ const SETTINGS: [&str; 4] =
 /// Extensions of files that the compiler may read as soon as they are there.
 const SOURCES: [&str; 3] = ["rs", "toml", "wit"];
 
+/// Where in a package sources are.
+const SOURCE_DIRS: [&str; 2] = ["src", "wit"];
+
+impl Member {
+    /// The directories of the package that hold sources, whether or not they exist.
+    fn source_dirs(&self) -> [PathBuf; 2] {
+        SOURCE_DIRS.map(|name| self.dir.join(name))
+    }
+}
+
 /// The inputs of a build, before anybody looked which of them exist.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Inputs {
@@ -21,6 +31,9 @@ pub(super) struct Inputs {
     pub(super) base: PathBuf,
     /// Directories taken whole, as git would track them.
     pub(super) roots: BTreeSet<PathBuf>,
+    /// Directories in which sources are taken whatever git thinks of them: a generated module that
+    /// git ignores is compiled all the same.
+    pub(super) source_dirs: BTreeSet<PathBuf>,
     /// Files taken whatever git thinks of them, whether or not they exist yet.
     pub(super) files: BTreeSet<PathBuf>,
     /// Where set, of other files in the trees only that they exist counts: cargo itself rebuilds
@@ -31,6 +44,12 @@ pub(super) struct Inputs {
     pub(super) outputs: BTreeSet<PathBuf>,
     /// What must exist for a build to make sense.
     pub(super) anchor: PathBuf,
+}
+
+/// Whether `path` has the name of a file that the compiler may read as soon as it is there.
+pub(super) fn is_source(path: &Path) -> bool {
+    let is_one = |end: &OsStr| SOURCES.iter().any(|source| end == *source);
+    path.extension().is_some_and(is_one)
 }
 
 impl Inputs {
@@ -44,7 +63,7 @@ impl Inputs {
                     watch.iter().map(|path| dir.join(path)).partition(|path| !path.is_file());
                 let outputs = [dir.join(output)].into();
                 let (base, anchor) = (dir.clone(), dir.clone());
-                Self { base, roots, files, only_sources: false, outputs, anchor }
+                Self { base, roots, files, outputs, anchor, ..Self::default() }
             }
             Source::Wasm { path } => Self {
                 base: path.parent().unwrap_or(Path::new("/")).to_owned(),
@@ -59,6 +78,7 @@ impl Inputs {
         let mut inputs = Self {
             base: dir.to_owned(),
             roots: [dir.to_owned()].into(),
+            source_dirs: SOURCE_DIRS.map(|name| dir.join(name)).into(),
             files: [manifest.clone()].into(),
             only_sources: package.is_some_and(|package| !package.has_build_script),
             outputs: [dir.join("target")].into(),
@@ -69,6 +89,7 @@ impl Inputs {
             // The same directory, without links, comes from cargo; walking it once is enough.
             inputs.roots = package.members.iter().map(|member| member.dir.clone()).collect();
             inputs.files.extend(package.entry_files.iter().cloned());
+            inputs.source_dirs = package.members.iter().flat_map(Member::source_dirs).collect();
             inputs.files.insert(package.workspace_root.join("Cargo.toml"));
             inputs.files.insert(package.workspace_root.join("Cargo.lock"));
             inputs.outputs.insert(package.target_dir.clone());
@@ -87,8 +108,7 @@ impl Inputs {
 
     /// Whether the content of `path`, somewhere in the trees, counts.
     pub(super) fn counts_content(&self, path: &Path) -> bool {
-        let is_source = |end: &OsStr| SOURCES.iter().any(|source| end == *source);
-        !self.only_sources || path.extension().is_some_and(is_source)
+        !self.only_sources || is_source(path)
     }
 
     /// The outputs, under the names given and under real ones. Blocks.

@@ -18,6 +18,7 @@
 mod build;
 mod capped;
 mod cargo;
+mod claims;
 mod command;
 mod depinfo;
 mod filter;
@@ -27,9 +28,14 @@ mod hints;
 mod hub;
 mod inputs;
 mod lean;
+mod lineage;
+mod own;
 mod package;
 mod process;
+mod reap;
 mod rebuild;
+mod record;
+mod said;
 mod sections;
 mod session;
 mod settle;
@@ -163,7 +169,8 @@ pub enum NoticeKind {
         /// What the reader can do about it.
         hints: Vec<String>,
     },
-    /// Something to tell people: a target was added, watching fell back to polling.
+    /// Something to tell people: a target was added, cargo waits for another cargo, a build changes
+    /// its own inputs, watching fell back to polling.
     Info {
         /// One line.
         message: String,

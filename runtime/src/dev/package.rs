@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
 use super::BuildFailure;
-use super::capped::Capped;
 use super::process::{self, Stream, Tools};
+use super::said::Said;
 use super::target::TARGET;
-use super::text::clean;
 
 /// A cargo package with everything that its build reads from this machine's working copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +17,8 @@ pub(super) struct Package {
     pub(super) spec: String,
     /// What selects the library or program that a build of the package makes, if there is but one.
     pub(super) only_target: Option<Vec<String>>,
+    /// Names of the components that a build of the package may write, all into one directory.
+    pub(super) components: BTreeSet<String>,
     /// The package itself, first, and its path dependencies.
     pub(super) members: Vec<Member>,
     /// Files that cargo compiles first, build scripts among them: inputs even if git ignores them.
@@ -37,22 +38,26 @@ pub(super) struct Member {
     pub(super) dir: PathBuf,
 }
 
-/// Asks cargo about the package in `dir`.
-pub(super) async fn load(dir: &Path, tools: &Tools) -> Result<Package, BuildFailure> {
+/// Asks cargo about the package in `dir`; `tell` hears what cargo waits for.
+pub(super) async fn load(
+    dir: &Path,
+    tools: &Tools,
+    tell: &(dyn Fn(String) + Send + Sync),
+) -> Result<Package, BuildFailure> {
     let mut command = process::command(&tools.cargo, dir);
     // Dependencies of other platforms are no inputs, and need not be downloaded.
     command.args(["metadata", "--format-version=1", "--filter-platform", TARGET]);
-    let (mut json, mut errors) = (Vec::new(), Capped::default());
+    let (mut json, mut said) = (Vec::new(), Said::new(tell));
     let on_output = |stream, piece: &[u8]| match stream {
         Stream::Stdout => json.extend(piece),
-        Stream::Stderr => errors.push(piece),
+        Stream::Stderr => said.push(piece),
     };
     let status = process::run(&mut command, on_output)
         .await
         .map_err(|error| BuildFailure::not_started("cargo", &error))?;
     if !status.success() {
         let message = format!("`cargo metadata` in `{}` ended with {status}", dir.display());
-        return Err(BuildFailure::with_output(message, &clean(&errors.into_text(), false)));
+        return Err(BuildFailure::with_output(message, &said.into_text()));
     }
     // A workspace's description takes milliseconds to parse.
     let parsed = tokio::task::spawn_blocking(move || {
@@ -104,6 +109,7 @@ fn package_of(metadata: &Metadata) -> Option<Package> {
         !(target.is_test() || target.is_bench() || target.is_example())
     };
     let targets = packages.get(root).into_iter().flat_map(|one| &one.targets);
+    let components = targets.clone().filter(is_compiled).filter_map(component_of).collect();
     let mut built = targets.filter(is_compiled).filter(|target| !target.is_custom_build());
     let only_target = built.next().filter(|_| built.next().is_none()).map(|target| {
         if target.is_bin() {
@@ -115,6 +121,7 @@ fn package_of(metadata: &Metadata) -> Option<Package> {
     Some(Package {
         spec: root.repr.clone(),
         only_target,
+        components,
         members: local
             .iter()
             .filter_map(|one| Some(Member { name: one.name.to_string(), dir: dir_of(one)? }))
@@ -132,7 +139,23 @@ fn package_of(metadata: &Metadata) -> Option<Package> {
     })
 }
 
+/// The name of the component that cargo makes from `target`.
+fn component_of(target: &cargo_metadata::Target) -> Option<String> {
+    if target.is_bin() {
+        Some(format!("{}.wasm", target.name))
+    } else if target.is_cdylib() {
+        Some(format!("{}.wasm", target.name.replace('-', "_")))
+    } else {
+        None
+    }
+}
+
 impl Package {
+    /// Names of the package and of its path dependencies.
+    pub(super) fn all(&self) -> BTreeSet<String> {
+        self.members.iter().map(|member| member.name.clone()).collect()
+    }
+
     /// Names of the packages that the given files belong to; a file outside all of them counts
     /// for the package itself.
     pub(super) fn owners(&self, files: &[PathBuf]) -> BTreeSet<String> {

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::time::Instant;
+
+use super::reap::reap_aside;
 
 /// How long output is still read after the child has ended. What it wrote is in the pipe already;
 /// only a process that it left behind could hold the pipe open longer.
@@ -32,7 +35,8 @@ impl Default for Tools {
     }
 }
 
-/// Kills a process group when it goes out of scope.
+/// Kills a process group when it goes out of scope. By then it is known how its leader ended, or
+/// nobody wants to know any more.
 struct Group(Option<Pid>);
 
 impl Drop for Group {
@@ -40,6 +44,7 @@ impl Drop for Group {
         if let Some(leader) = self.0 {
             // It fails when nothing is left of the group, which is what is wanted.
             let _ = kill_process_group(leader, Signal::KILL);
+            reap_aside(leader);
         }
     }
 }
@@ -129,6 +134,9 @@ pub(super) async fn run_until(
             n = read(&mut stdout, &mut out), if stdout.is_some() => match n {
                 0 => stdout = None,
                 n => if on_output(Stream::Stdout, &out[..n]).is_break() {
+                    // What was said before that on the other pipe may not have been read yet.
+                    let n = stderr.as_ref().map_or(0, |pipe| read_now(pipe, &mut err));
+                    let _ = on_output(Stream::Stderr, &err[..n]);
                     return Ok(Ran::SaidEnough(Box::new(Rest { group, child, _pipes: (stdout, stderr) })));
                 },
             },
@@ -161,9 +169,34 @@ async fn read(pipe: &mut Option<impl AsyncRead + Unpin>, chunk: &mut [u8]) -> us
     }
 }
 
+/// Reads what is in `pipe` already, without waiting; 0 when there is nothing. The pipe is one that
+/// does not block, as all of tokio's are.
+fn read_now(pipe: &impl AsFd, chunk: &mut [u8]) -> usize {
+    rustix::io::read(pipe, chunk).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_said_on_the_other_pipe_before_enough_was_said_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..20 {
+            let mut command = command("sh", dir.path());
+            command.args(["-c", "echo before >&2; echo enough; sleep 1000"]);
+            let mut heard = Vec::new();
+            let on_output = |stream, piece: &[u8]| match stream {
+                Stream::Stdout => ControlFlow::Break(()),
+                Stream::Stderr => {
+                    heard.extend_from_slice(piece);
+                    ControlFlow::Continue(())
+                }
+            };
+            drop(run_until(&mut command, on_output).await.unwrap());
+            assert_eq!(heard, b"before\n");
+        }
+    }
 
     #[tokio::test]
     async fn what_has_said_enough_ends_by_itself() {

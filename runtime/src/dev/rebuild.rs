@@ -1,9 +1,10 @@
 //! Rebuilds one handler whenever the content of its inputs changes.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -11,20 +12,18 @@ use tokio::time::sleep_until;
 use super::build::{Job, Workshop};
 use super::depinfo;
 use super::git::{self, GitState};
-use super::hints::{Hints, Inbox};
+use super::hints::{Hints, Inbox, Touch};
 use super::hub::Hub;
 use super::inputs::Inputs;
+use super::lineage::Turn;
+use super::own::{During, Ended, OwnWrites};
 use super::package::{self, Package};
 use super::process::Rest;
-use super::session::{Gone, POLL_INTERVAL, Post, lock, with};
+use super::session::{Gone, POLL_INTERVAL, Post, blocking, lock, with};
 use super::settle::{Settle, Step};
 use super::snapshot::{Contents, changed, describe};
 use super::view::{Look, View};
 use super::{BuildFailure, Built, NoticeKind, Source};
-
-/// A file written this shortly after a build began may have the same time as the build, because
-/// kernels stamp files in steps of 4 to 10 ms; tools that compare times may then not notice it.
-const STAMP_STEP: Duration = Duration::from_millis(20);
 
 /// What the loop of [`Rebuild`] waits for.
 enum Event {
@@ -44,7 +43,11 @@ type Outcome = Result<(Built, Option<Box<Rest>>), BuildFailure>;
 
 /// A build that was started and whose outcome is not reported yet.
 struct Running {
+    /// What it began with.
     inputs: Contents,
+    /// The inputs at the last look, where it was let run although they changed.
+    seen: Contents,
+    turn: Turn,
     since: Instant,
     cause: String,
     /// Dropping it ends the build.
@@ -68,17 +71,36 @@ pub(super) struct Rebuild {
     pending: Hints,
     due: Option<Instant>,
     running: Option<Running>,
-    /// Inputs of the last build that began, and when that was.
-    started: Option<(Contents, SystemTime)>,
+    /// When the last build began.
+    started: Option<SystemTime>,
     /// Inputs of the last outcome that was reported.
     reported: Option<Contents>,
+    /// What the handler's builds themselves write.
+    own: OwnWrites,
+    /// The chain that the next build goes on with, where it does.
+    depth: Option<u32>,
     is_missing: bool,
     notes: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
 
 impl Rebuild {
-    pub(super) fn new(source: Source, hub: Arc<Hub>, workshop: Workshop, post: Post) -> Self {
-        let view = View::new(hub, Inputs::of(&source, None));
+    /// A task for `source` in a session whose commands write the files `written`.
+    pub(super) fn new(
+        source: Source,
+        written: &BTreeSet<PathBuf>,
+        hub: Arc<Hub>,
+        workshop: Workshop,
+        post: Post,
+    ) -> Self {
+        let mut inputs = Inputs::of(&source, None);
+        if let Source::Command { watch, .. } = &source
+            && watch.is_empty()
+        {
+            // All of a directory stands for its sources; what is watched by name is meant.
+            inputs.outputs.extend(written.iter().cloned());
+        }
+        let view = View::new(hub, inputs);
+        let may_write = matches!(source, Source::Command { .. });
         let inbox = view.subscription.inbox.clone();
         Self {
             is_package_stale: matches!(source, Source::Cargo { .. }),
@@ -94,6 +116,8 @@ impl Rebuild {
             running: None,
             started: None,
             reported: None,
+            own: OwnWrites::new(may_write),
+            depth: None,
             is_missing: false,
             notes: mpsc::unbounded_channel(),
         }
@@ -178,19 +202,34 @@ impl Rebuild {
         self.due = None;
         let hints = std::mem::take(&mut self.pending);
         let since = hints.span.map_or_else(Instant::now, |(first, _)| first);
+        let is_open =
+            |(path, touch): (&PathBuf, &Touch)| (*touch == Touch::Open).then(|| path.clone());
+        let open = hints.paths.iter().filter_map(is_open).collect();
         let look = self.look(hints).await?;
         if !look.is_available {
             return self.report_missing(since).await;
         }
         let was_missing = std::mem::take(&mut self.is_missing);
-        if self.running.as_ref().is_some_and(|running| running.inputs == look.contents) {
-            return match self.running.as_mut().and_then(|running| running.outcome.take()) {
+        let view = self.view.clone();
+        let is_dir = |dir: &Path| lock(&view).snapshot.is_walked(dir);
+        if let Some(running) = &mut self.running
+            && self.own.during(&running.inputs, &look.contents, &open, is_dir) == During::Wait
+        {
+            running.seen = look.contents;
+            return match running.outcome.take() {
                 Some(outcome) => self.report(outcome).await,
                 None => Ok(()),
             };
         }
+        if self.running.is_none() && self.is_settled_already(&look.contents).await? {
+            return Ok(());
+        }
         let cancelled = self.running.take();
+        if let Some(running) = &cancelled {
+            self.depth = Some(running.turn.depth);
+        }
         if self.reported.as_ref() == Some(&look.contents) {
+            self.depth = None;
             if let Some(running) = cancelled {
                 self.post.send(since, &running.cause, NoticeKind::Unchanged).await?;
             } else if was_missing {
@@ -202,6 +241,55 @@ impl Rebuild {
         let since = cancelled.as_ref().map_or(since, |running| running.since.min(since));
         let before = self.reported.clone().or(cancelled.map(|running| running.inputs));
         self.start(since, before, look.contents).await
+    }
+
+    /// Whether `now` differs from what was reported only by what builds of other handlers wrote that
+    /// go on for ever.
+    async fn is_settled_already(&mut self, now: &Contents) -> Result<bool, Gone> {
+        let Some(reported) = &self.reported else { return Ok(false) };
+        let changed = changed(reported, now);
+        if changed.is_empty() {
+            return Ok(false);
+        }
+        if self.depth.is_some() {
+            return Ok(false);
+        }
+        let view = self.view.clone();
+        let at = |path: &PathBuf| lock(&view).snapshot.modified(path);
+        let depth = self.workshop.lineage.depth_of(&self.post.handler, changed.iter().map(at));
+        if depth > self.workshop.max_depth {
+            self.reported = Some(now.clone());
+            let path = changed.first().map(|path| self.shown(path)).unwrap_or_default();
+            let message = format!(
+                "not built for the change of `{path}`: builds of handlers here write each other's \
+                 inputs, and started each other {depth} times; it is built when something else changes"
+            );
+            self.post.info("building", message).await?;
+            return Ok(true);
+        }
+        self.depth = Some(depth);
+        self.own.changed_by_others();
+        Ok(false)
+    }
+
+    /// Tells that builds write to `paths`, which they also read.
+    async fn tell_own(&mut self, paths: &[PathBuf]) -> Result<(), Gone> {
+        let Some(first) = paths.first() else { return Ok(()) };
+        let more = match paths.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let message = format!(
+            "the build of `{}` changes its own inputs (`{}`{more}): what it writes itself starts no \
+             further build; let git ignore such files, or leave them out of `watch`",
+            self.post.handler,
+            self.shown(first)
+        );
+        self.post.info("building", message).await
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        lock(&self.view).inputs.shown(path).display().to_string()
     }
 
     async fn look(&mut self, hints: Hints) -> Result<Look, Gone> {
@@ -233,10 +321,15 @@ impl Rebuild {
         if self.is_package_stale
             && let Source::Cargo { dir } = &self.source
         {
-            match package::load(dir, &self.workshop.tools).await {
+            let dir = dir.clone();
+            match self.load_package(&dir).await? {
                 Ok(package) => {
+                    let read = self.read_before(&package).await;
+                    self.add_extra(read).await;
                     self.package = Some(package);
                     self.is_package_stale = false;
+                    self.own.may_write =
+                        self.package.as_ref().is_some_and(|package| package.has_build_script);
                     now = self.look_at_new_inputs().await?.contents;
                 }
                 Err(failure) => {
@@ -248,26 +341,38 @@ impl Rebuild {
         let job = Job {
             source: self.source.clone(),
             package: self.package.clone(),
-            unnoticeable: self.unnoticeable(&now),
+            inputs: self
+                .package
+                .as_ref()
+                .map_or_else(Vec::new, |_| lock(&self.view).snapshot.inputs()),
         };
-        self.started = Some((now.clone(), SystemTime::now()));
+        self.started = Some(SystemTime::now());
         let notes = self.notes.0.clone();
         let build = Box::pin(self.workshop.clone().build(job, move |note| {
             // The receiver is ours, so it is there for as long as this build.
             let _ = notes.send(note);
         }));
-        self.running = Some(Running { inputs: now, since, cause, build, outcome: None });
+        let turn = self.workshop.lineage.begin(&self.post.handler, self.depth.take().unwrap_or(0));
+        let (inputs, seen) = (now.clone(), now);
+        self.running = Some(Running { inputs, seen, turn, since, cause, build, outcome: None });
         Ok(())
     }
 
-    /// Changed files that are no newer than the last build.
-    fn unnoticeable(&self, now: &Contents) -> Vec<PathBuf> {
-        let Some((before, at)) = &self.started else { return Vec::new() };
-        let view = lock(&self.view);
-        let is_old = |path: &PathBuf| {
-            view.snapshot.modified(path).is_some_and(|modified| modified <= *at + STAMP_STEP)
+    /// Asks cargo about the package in `dir`, and passes on what cargo waits for meanwhile.
+    async fn load_package(&mut self, dir: &Path) -> Result<Result<Package, BuildFailure>, Gone> {
+        let (tools, notes) = (self.workshop.tools.clone(), self.notes.0.clone());
+        let tell = move |note| {
+            // The receiver is ours, so it is there for as long as this call.
+            let _ = notes.send(note);
         };
-        changed(before, now).into_iter().filter(is_old).collect()
+        let mut load = std::pin::pin!(package::load(dir, &tools, &tell));
+        loop {
+            tokio::select! {
+                loaded = &mut load => return Ok(loaded),
+                // The channel cannot close, because its sender is ours.
+                Some(note) = self.notes.1.recv() => self.post.info("building", note).await?,
+            }
+        }
     }
 
     async fn look_at_new_inputs(&mut self) -> Result<Look, Gone> {
@@ -280,47 +385,62 @@ impl Rebuild {
 
     /// Reports how the running build ended.
     async fn report(&mut self, outcome: Outcome) -> Result<(), Gone> {
-        let Some(running) = self.running.take() else { return Ok(()) };
-        let artifact = outcome.as_ref().ok().map(|(built, _)| built.path.clone());
+        let Some(mut running) = self.running.take() else { return Ok(()) };
+        if self.own.may_write && self.workshop.options.watch {
+            // The system may tell of the build's last writes only later.
+            running.seen = self.look(Hints::everywhere()).await?.contents;
+        }
+        let mut read = match (&outcome, &self.package) {
+            (Err(failure), Some(package)) => {
+                let mut read = depinfo::named_in(&failure.diagnostics, &package.workspace_root);
+                read.extend(self.workshop.rivals(package));
+                read
+            }
+            _ => Vec::new(),
+        };
+        let component = outcome.as_ref().ok().map(|(built, _)| built.path.clone());
         let (kind, rest) = match outcome {
             Ok((built, rest)) => (NoticeKind::Built(built), rest),
             Err(failure) => (NoticeKind::BuildFailed(failure), None),
         };
-        self.reported = Some(running.inputs);
+        let ended = if running.seen == running.inputs {
+            Ended::Settled(Vec::new())
+        } else {
+            self.own.ended(&running.inputs, &running.seen)
+        };
+        let depth = running.turn.depth;
+        drop(running.turn);
+        let own = match ended {
+            Ended::Settled(own) => {
+                self.reported = Some(running.seen);
+                own
+            }
+            Ended::Again => {
+                self.reported = Some(running.inputs);
+                self.depth = Some(depth);
+                self.hear(Hints::everywhere());
+                Vec::new()
+            }
+        };
         self.post.send(running.since, &running.cause, kind).await?;
+        self.tell_own(&own).await?;
         if let Some(rest) = rest {
             // What the compiler read is written down by then.
             rest.end().await;
         }
-        match artifact {
-            Some(artifact) if self.package.is_some() => self.learn_inputs(artifact).await,
-            _ => Ok(()),
+        if let Some(component) = component.filter(|_| self.package.is_some()) {
+            read = blocking(move || depinfo::inputs_of(&component)).await.into_iter().collect();
         }
+        self.learn_inputs(read).await
     }
 
-    /// Watches from now on what else the compiler read.
-    async fn learn_inputs(&mut self, artifact: PathBuf) -> Result<(), Gone> {
-        let listed = with(&self.view, move |view| {
-            let outputs = view.inputs.all_outputs();
-            let is_output = |path: &Path| outputs.iter().any(|output| path.starts_with(output));
-            let known = view.snapshot.contents();
-            let listed = depinfo::inputs_of(&artifact).into_iter();
-            let is_new = |path: &PathBuf| {
-                let is_read = known.get(path).is_some_and(Option::is_some);
-                path.is_absolute() && !is_output(path) && !is_read
-            };
-            listed.filter(is_new).collect::<Vec<_>>()
-        })
-        .await;
-        let n_known = self.extra.len();
-        self.extra.extend(listed.into_iter().filter(|path| path.is_file()));
-        self.extra.sort();
-        self.extra.dedup();
-        if self.extra.len() == n_known || !self.workshop.options.watch {
+    /// Watches from now on `files`, which the compiler reads, or wants to.
+    async fn learn_inputs(&mut self, files: Vec<PathBuf>) -> Result<(), Gone> {
+        if !self.add_extra(files).await || !self.workshop.options.watch {
             return Ok(());
         }
         let look = self.look_at_new_inputs().await?;
-        let (Some(reported), Some((started, at))) = (&mut self.reported, &mut self.started) else {
+        let (Some(reported), Some(at)) = (&mut self.reported, self.started) else {
             return Ok(());
         };
         let mut is_newer = false;
@@ -328,9 +448,8 @@ impl Rebuild {
             // What was there when the build began is what it read; what came later is a change.
             let modified = lock(&self.view).snapshot.modified(&path);
             let was_unread = reported.get(&path).is_none_or(Option::is_none);
-            if was_unread && modified.is_some_and(|modified| modified < *at) {
-                reported.insert(path.clone(), digest);
-                started.insert(path, digest);
+            if was_unread && modified.is_some_and(|modified| modified < at) {
+                reported.insert(path, digest);
             } else {
                 is_newer |= reported.get(&path) != Some(&digest);
             }
@@ -339,6 +458,37 @@ impl Rebuild {
             self.hear(Hints::everywhere());
         }
         Ok(())
+    }
+
+    /// Takes those of `files` for inputs that are none yet; true when there are any.
+    async fn add_extra(&mut self, files: Vec<PathBuf>) -> bool {
+        if files.is_empty() {
+            return false;
+        }
+        let new = with(&self.view, move |view| {
+            let outputs = view.inputs.all_outputs();
+            let is_output = |path: &Path| outputs.iter().any(|output| path.starts_with(output));
+            let known = view.snapshot.contents();
+            let is_new = |path: &PathBuf| {
+                let is_read = known.get(path).is_some_and(Option::is_some);
+                path.is_absolute() && !is_output(path) && !is_read
+            };
+            files.into_iter().filter(is_new).collect::<Vec<_>>()
+        })
+        .await;
+        let n_known = self.extra.len();
+        self.extra.extend(new);
+        self.extra.sort();
+        self.extra.dedup();
+        self.extra.len() > n_known
+    }
+
+    /// What the compiler read for the components that are there from before.
+    async fn read_before(&mut self, package: &Package) -> Vec<PathBuf> {
+        let dir = self.workshop.component_dir(package);
+        let components: Vec<_> = package.components.iter().map(|name| dir.join(name)).collect();
+        blocking(move || components.iter().flat_map(|path| depinfo::inputs_of(path)).collect())
+            .await
     }
 
     async fn report_missing(&mut self, since: Instant) -> Result<(), Gone> {

@@ -39,19 +39,25 @@ impl Session {
     pub fn start(sources: Vec<WatchedSource>, options: Options) -> (Self, mpsc::Receiver<Notice>) {
         let (sender, receiver) = mpsc::channel(BACKLOG);
         let hub = Arc::new(Hub::new(options.poll || !options.watch));
-        let workshop = Workshop::new(options);
+        let workshop = Workshop::new(options, sources.len());
         let mut tasks = JoinSet::new();
-        for WatchedSource { handler, source } in sources {
+        let sources = sources.into_iter().map(|one| (one.handler, absolute(one.source)));
+        let sources: Vec<_> = sources.collect();
+        let written = sources.iter().filter_map(|(_, source)| source.output()).collect();
+        for (handler, source) in sources {
             let post = Post { handler, sender: sender.clone() };
             let (hub, workshop) = (hub.clone(), workshop.clone());
             // An error means that the receiver is gone, and the task's work with it.
-            match absolute(source) {
+            match source {
                 Source::Wasm { path } => tasks.spawn(async move {
                     let _ = Follow::new(path, hub, post).run(workshop.options.watch).await;
                 }),
-                source => tasks.spawn(async move {
-                    let _ = Rebuild::new(source, hub, workshop, post).run().await;
-                }),
+                source => {
+                    let rebuild = Rebuild::new(source, &written, hub, workshop, post);
+                    tasks.spawn(async move {
+                        let _ = rebuild.run().await;
+                    })
+                }
             };
         }
         (Self { _tasks: tasks }, receiver)
@@ -65,7 +71,7 @@ pub(super) struct Gone;
 /// Sends the notices of one handler.
 #[derive(Debug)]
 pub(super) struct Post {
-    handler: HandlerName,
+    pub(super) handler: HandlerName,
     sender: mpsc::Sender<Notice>,
 }
 
@@ -82,6 +88,16 @@ impl Post {
 
     pub(super) async fn info(&self, cause: &str, message: String) -> Result<(), Gone> {
         self.send(Instant::now(), cause, NoticeKind::Info { message }).await
+    }
+}
+
+impl Source {
+    /// The file that its command writes, in an absolute source.
+    fn output(&self) -> Option<PathBuf> {
+        match self {
+            Self::Command { dir, output, .. } => Some(dir.join(output)),
+            Self::Cargo { .. } | Self::Wasm { .. } => None,
+        }
     }
 }
 

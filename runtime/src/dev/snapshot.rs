@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use ignore::WalkBuilder;
 
 use super::filter::{is_editor_temp, is_tool_dir};
-use super::inputs::Inputs;
+use super::git::{self, Index};
+use super::inputs::{Inputs, is_source};
 use super::trail::trail;
 use crate::id::Digest;
 
@@ -20,6 +21,14 @@ const TRUSTED_AGE: Duration = Duration::from_secs(3);
 
 /// Real paths with the digest of their content, or `None` where only that they exist counts.
 pub(super) type Contents = BTreeMap<PathBuf, Option<Digest>>;
+
+/// One input as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Input {
+    pub(super) path: PathBuf,
+    pub(super) digest: Option<Digest>,
+    pub(super) modified: SystemTime,
+}
 
 /// What an event's path means to a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +51,7 @@ pub(super) struct Snapshot {
     entries: BTreeSet<PathBuf>,
     /// Paths that had events and proved to be no inputs.
     noise: HashSet<PathBuf>,
+    index: Index,
 }
 
 #[derive(Debug, Clone)]
@@ -63,7 +73,7 @@ impl Snapshot {
     /// Looks at everything. Files whose metadata is as in `before` are not read again, unless
     /// `hinted` names them. Blocks.
     pub(super) fn scan(inputs: &Inputs, before: Self, hinted: &BTreeSet<PathBuf>) -> Self {
-        let mut snapshot = Self::default();
+        let mut snapshot = Self { index: before.index, ..Self::default() };
         let mut known = before.files;
         known.retain(|path, _| !hinted.contains(path));
         // Single files first: their content counts wherever they are.
@@ -76,6 +86,9 @@ impl Snapshot {
         }
         for root in &inputs.roots {
             snapshot.walk(inputs, &known, root);
+        }
+        for dir in &inputs.source_dirs {
+            snapshot.walk_sources(inputs, &known, dir);
         }
         // A changed `.gitignore` may turn noise into inputs.
         if !hinted.iter().any(|path| path.file_name().is_some_and(|name| name == ".gitignore")) {
@@ -131,39 +144,89 @@ impl Snapshot {
         self.files.iter().map(|(path, file)| (path.clone(), file.digest)).collect()
     }
 
+    /// The inputs whose content counts.
+    pub(super) fn inputs(&self) -> Vec<Input> {
+        let input = |(path, file): (&PathBuf, &File)| {
+            let (digest, modified) = (file.digest, file.modified);
+            digest.is_some().then(|| Input { path: path.clone(), digest, modified })
+        };
+        self.files.iter().filter_map(input).collect()
+    }
+
     /// When `path` was last written, as its metadata says.
     pub(super) fn modified(&self, path: &Path) -> Option<SystemTime> {
         self.files.get(path).map(|file| file.modified)
+    }
+
+    /// Whether `path` is a directory whose every entry may be an input.
+    pub(super) fn is_walked(&self, path: &Path) -> bool {
+        self.walked.contains(path)
     }
 
     fn is_walked_entry(&self, path: &Path) -> bool {
         path.parent().is_some_and(|dir| self.walked.contains(dir))
     }
 
+    /// Takes everything in `root` that git would track.
     fn walk(&mut self, inputs: &Inputs, known: &BTreeMap<PathBuf, File>, root: &Path) {
         let Some(root) = self.follow(root) else { return };
+        // Git's rules end at the repository. Where there is none yet, those in the tree count.
+        let work_tree = git::work_tree(&root);
+        let mut walk = WalkBuilder::new(&root);
+        walk.git_global(false).require_git(work_tree.is_some()).parents(work_tree.is_some());
+        self.walk_with(inputs, known, walk, |path| inputs.counts_content(path).into());
+        let Some(work_tree) = work_tree else { return };
+        let is_new =
+            |path: &&PathBuf| path.starts_with(&root) && !self.files.contains_key(path.as_path());
+        let tracked = self.index.tracked(&work_tree).into_iter().flatten();
+        let tracked: Vec<_> = tracked.filter(is_new).cloned().collect();
         let outputs = inputs.all_outputs();
-        let walk = WalkBuilder::new(&root)
-            // Hidden files may be inputs (`.cargo/config.toml`), and git tracks them.
-            .hidden(false)
-            // Rules of git only, whether or not this is a repository already; the user's own
-            // global rules would take reading the environment.
-            .ignore(false)
-            .git_global(false)
-            .require_git(false)
-            .follow_links(true)
-            .filter_entry(move |entry| {
-                let path = entry.path();
-                let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
-                !(entry.depth() > 0
-                    && (outputs.contains(path)
-                        || (is_dir && is_tool_dir(path))
-                        || (!is_dir && is_editor_temp(entry.file_name()))))
-            })
-            .build();
+        for path in tracked {
+            // A tracked file is never ignored, whatever the rules say.
+            if !is_left_out(&outputs, &root, &path)
+                && path.is_file()
+                && let Some(real) = self.follow(&path)
+            {
+                let counts = inputs.counts_content(&real);
+                self.take(known, real, counts);
+            }
+        }
+    }
+
+    /// Takes the sources in `dir`, whatever git thinks of them.
+    fn walk_sources(&mut self, inputs: &Inputs, known: &BTreeMap<PathBuf, File>, dir: &Path) {
+        let Some(dir) = self.follow(dir) else { return };
+        let mut walk = WalkBuilder::new(&dir);
+        walk.git_global(false).git_ignore(false).git_exclude(false).parents(false);
+        self.walk_with(inputs, known, walk, |path| {
+            if is_source(path) { Take::Content } else { Take::Nothing }
+        });
+    }
+
+    /// Takes the files that `walk` comes to as `how` says, and looks at each directory from then on.
+    fn walk_with(
+        &mut self,
+        inputs: &Inputs,
+        known: &BTreeMap<PathBuf, File>,
+        mut walk: WalkBuilder,
+        how: impl Fn(&Path) -> Take,
+    ) {
+        let outputs = inputs.all_outputs();
+        // Hidden files may be inputs (`.cargo/config.toml`), and git tracks them. Rules of git only:
+        // those of other tools are not the user's word on what is a source, and the user's own global
+        // ones would take reading the environment.
+        walk.hidden(false).ignore(false).follow_links(true);
+        walk.filter_entry(move |entry| {
+            let path = entry.path();
+            let is_dir = entry.file_type().is_some_and(|kind| kind.is_dir());
+            !(entry.depth() > 0
+                && (outputs.contains(path)
+                    || (is_dir && is_tool_dir(path))
+                    || (!is_dir && is_editor_temp(entry.file_name()))))
+        });
         let mut links = BTreeSet::new();
         // An entry that cannot be read, or a loop of links, is left out; the build will complain.
-        for entry in walk.flatten() {
+        for entry in walk.build().flatten() {
             let path = entry.path();
             let mut real = path.to_owned();
             if entry.depth() > 0 && entry.path_is_symlink() {
@@ -175,10 +238,11 @@ impl Snapshot {
             }
             match entry.file_type() {
                 Some(kind) if kind.is_dir() => drop(self.walked.insert(real)),
-                Some(kind) if kind.is_file() => {
-                    let counts = inputs.counts_content(&real);
-                    self.take(known, real, counts);
-                }
+                Some(kind) if kind.is_file() => match how(&real) {
+                    Take::Content => self.take(known, real, true),
+                    Take::Presence => self.take(known, real, false),
+                    Take::Nothing => {}
+                },
                 _ => {}
             }
         }
@@ -208,6 +272,29 @@ impl Snapshot {
             self.files.insert(path, file);
         }
     }
+}
+
+/// What counts of a file.
+enum Take {
+    /// What it contains.
+    Content,
+    /// That it exists.
+    Presence,
+    Nothing,
+}
+
+impl From<bool> for Take {
+    fn from(counts_content: bool) -> Self {
+        if counts_content { Self::Content } else { Self::Presence }
+    }
+}
+
+/// Whether `path`, somewhere in `root`, is among the `outputs`, belongs to a tool or is an editor's.
+fn is_left_out(outputs: &BTreeSet<PathBuf>, root: &Path, path: &Path) -> bool {
+    let inside = path.ancestors().skip(1).take_while(|dir| *dir != root);
+    inside.into_iter().any(|dir| outputs.contains(dir) || is_tool_dir(dir))
+        || outputs.contains(path)
+        || is_editor_temp(path.file_name().unwrap_or_default())
 }
 
 /// Reads one file; `None` when there is none, or none that can be read.

@@ -8,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::obstacle::Obstacle;
 use crate::events::Serving;
 use crate::generation::{Entry, Generation, Place};
 
@@ -29,6 +30,10 @@ pub(crate) struct ActiveCell<R> {
     is_closed: AtomicBool,
     /// How often a first generation was wanted in vain.
     refusals: AtomicUsize,
+    /// What refused the first generation last.
+    obstacle: ArcSwapOption<Obstacle>,
+    /// Whether another attempt at a first generation is under way, or will be made for the next call.
+    is_mending: AtomicBool,
     /// Told when a call comes and there is nothing active.
     wanted: Notify,
 }
@@ -40,6 +45,8 @@ impl<R> ActiveCell<R> {
             changed: Notify::new(),
             is_closed: AtomicBool::new(false),
             refusals: AtomicUsize::new(0),
+            obstacle: ArcSwapOption::const_empty(),
+            is_mending: AtomicBool::new(false),
             wanted: Notify::new(),
         }
     }
@@ -79,11 +86,42 @@ impl<R> ActiveCell<R> {
         self.wanted.notified().await;
     }
 
-    /// The first generation was refused: calls that wait for it go away now.
-    pub(crate) fn refuse_waiting(&self) {
+    /// The first generation was refused by `obstacle`: calls that wait for it go away now, and the
+    /// next one makes another attempt. Without effect on a handler that serves.
+    pub(crate) fn refuse_waiting(&self, obstacle: Obstacle) {
+        self.obstacle.store(Some(Arc::new(obstacle)));
+        self.mend();
         // Ordering: the wake-up below publishes it.
         self.refusals.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_waiters();
+    }
+
+    /// The first generation was refused by `obstacle`: calls that wait for one go away, and so do
+    /// those that come before another attempt begins. Without effect on a handler that serves.
+    pub(crate) fn obstruct(&self, obstacle: Obstacle) {
+        self.obstacle.store(Some(Arc::new(obstacle)));
+        self.give_up_mending();
+        // Ordering: the wake-up below publishes it.
+        self.refusals.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// An attempt at a first generation begins: calls wait for it.
+    pub(crate) fn mend(&self) {
+        // Ordering: a call that reads the older value goes away as one would that came before.
+        self.is_mending.store(true, Ordering::Relaxed);
+    }
+
+    /// The attempt was given up: what refused the first generation before does so still.
+    pub(crate) fn give_up_mending(&self) {
+        // Ordering: the wake-up below publishes it.
+        self.is_mending.store(false, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// What keeps the handler from its first generation, or did when that was last tried.
+    pub(crate) fn obstacle(&self) -> Option<Arc<Obstacle>> {
+        self.obstacle.load_full().filter(|_| self.current.load().is_none())
     }
 
     /// What is active now, for messages.
@@ -117,8 +155,7 @@ impl<R> ActiveCell<R> {
 
     /// Enters the active generation, waiting for the first one, or for the end of a hold; the caller
     /// bounds it.
-    /// `None` when the first one was refused and nobody will try again by himself, or the handler is
-    /// gone.
+    /// `None` when the first one was refused and nobody is trying again, or the handler is gone.
     ///
     /// # Cancel safety
     ///
@@ -134,7 +171,9 @@ impl<R> ActiveCell<R> {
                 return Some(place);
             }
             let is_refused = self.refusals.load(Ordering::Relaxed) != before;
-            if is_refused || self.is_closed.load(Ordering::Acquire) {
+            let is_obstructed =
+                !self.is_mending.load(Ordering::Relaxed) && self.obstacle().is_some();
+            if is_refused || is_obstructed || self.is_closed.load(Ordering::Acquire) {
                 return None;
             }
             // The supervisor may be busy; then it finds the permit when it looks.

@@ -2,6 +2,7 @@
 
 mod active;
 mod admission;
+mod obstacle;
 mod report;
 mod stays;
 pub(crate) mod table;
@@ -18,6 +19,7 @@ use crate::id::{HandlerName, RequestId};
 pub(crate) use active::{ActiveCell, Hold};
 use admission::Admission;
 pub(crate) use admission::{Admitted, Everywhere, Refused};
+pub use obstacle::Obstacle;
 pub(crate) use report::{Begun, CallReport};
 pub(crate) use stays::Staying;
 
@@ -55,7 +57,7 @@ pub(crate) enum EnterError {
     #[error("{}", saturated(handler, limit))]
     Saturated { handler: HandlerName, limit: Refused },
     #[error("handler `{handler}` has no active generation yet")]
-    NothingActive { handler: HandlerName },
+    NothingActive { handler: HandlerName, why: Option<Arc<Obstacle>> },
     #[error("failed to load the code of handler `{handler}` again")]
     NotLoaded { handler: HandlerName, serving: Serving, waited: Duration, source: Arc<StageError> },
 }
@@ -151,7 +153,10 @@ impl<R: Send + Sync + 'static> Handler<R> {
     async fn enter_first(&self) -> Result<Place<R>, EnterError> {
         match tokio::time::timeout(self.first_timeout, self.active.enter()).await {
             Ok(Some(place)) => Ok(place),
-            _ => Err(EnterError::NothingActive { handler: self.name().clone() }),
+            _ => {
+                let (handler, why) = (self.name().clone(), self.active.obstacle());
+                Err(EnterError::NothingActive { handler, why })
+            }
         }
     }
 

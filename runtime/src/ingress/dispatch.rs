@@ -15,12 +15,12 @@ use super::batch;
 use super::body::Body;
 use super::cloudevents::{self, Mode, Sent};
 use super::reply::{self, Refusal};
-use super::upload;
+use super::{obstructed, upload};
 use crate::config::{InstanceMode, RuntimeConfig};
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
-use crate::handler::{Begun, CallReport, Entered, Handler, RequestIds};
+use crate::handler::{Begun, CallReport, EnterError, Entered, Handler, RequestIds};
 use crate::instance::http::{Call, Witness, upload};
 use crate::instance::{Served, ServedKind, handle_event};
 
@@ -88,6 +88,11 @@ impl DataPlane {
             Ok(entered) => entered,
             Err(error) => {
                 error.report(&self.bus);
+                if let EnterError::NothingActive { handler, why: Some(why) } = &error
+                    && self.config.dev
+                {
+                    return obstructed::answer(handler, why, request.headers());
+                }
                 return reply::refused(&Refusal::NotEntered(&error));
             }
         };

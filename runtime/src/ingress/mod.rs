@@ -9,6 +9,7 @@ mod body;
 pub(crate) mod cloudevents;
 mod content;
 mod dispatch;
+mod obstructed;
 mod reply;
 mod service;
 mod target;

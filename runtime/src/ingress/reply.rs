@@ -91,9 +91,14 @@ pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
     };
     let mut response = text(status, message);
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
+        come_back(&mut response);
     }
     response
+}
+
+/// Tells the client of `response` when to come back.
+pub(super) fn come_back(response: &mut Response<Body>) {
+    response.headers_mut().insert(RETRY_AFTER, RETRY_SECONDS);
 }
 
 /// The response to a call that failed; without `details`, clients learn the status and no more.
@@ -184,11 +189,11 @@ fn explained(
     if wants_html { html(status, &message) } else { text(status, message + "\n") }
 }
 
-fn text(status: StatusCode, message: impl Into<String>) -> Response<Body> {
+pub(super) fn text(status: StatusCode, message: impl Into<String>) -> Response<Body> {
     response(status, "text/plain; charset=utf-8", message.into())
 }
 
-fn html(status: StatusCode, message: &str) -> Response<Body> {
+pub(super) fn html(status: StatusCode, message: &str) -> Response<Body> {
     let escaped = message.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{status}</title>\
@@ -200,7 +205,11 @@ fn html(status: StatusCode, message: &str) -> Response<Body> {
     response(status, "text/html; charset=utf-8", page)
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: String) -> Response<Body> {
+pub(super) fn response(
+    status: StatusCode,
+    content_type: &'static str,
+    body: String,
+) -> Response<Body> {
     let mut response = Response::new(Body::full(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -255,7 +264,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_found_no_place_is_told_when_to_come_back() {
-        let error = EnterError::NothingActive { handler: HandlerName::new("a").unwrap() };
+        let error =
+            EnterError::NothingActive { handler: HandlerName::new("a").unwrap(), why: None };
         let response = refused(&Refusal::NotEntered(&error));
         assert_eq!(response.status(), 503);
         assert!(response.headers().contains_key(RETRY_AFTER));

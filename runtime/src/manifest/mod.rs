@@ -209,7 +209,7 @@ fn read_handlers(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<HandlerEnt
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let mut handlers = Vec::new();
-    let mut routes = BTreeMap::new();
+    let (mut routes, mut outputs) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in entries {
         let name = match HandlerName::new(key.get_ref()) {
             Ok(name) => name,
@@ -230,6 +230,18 @@ fn read_handlers(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<HandlerEnt
             let message = format!("handlers `{first}` and `{name}` have the same route `{route}`");
             let hint = format!("give `{name}` a route of its own, such as `/{name}/*`");
             reader.report(section.span_of("route"), message, Some(hint));
+        }
+        if let Some(HandlerSource::Command { command, output, .. }) = &source
+            && let Some((first, others)) =
+                outputs.insert(output.clone(), (name.clone(), command.clone()))
+            // One command for two handlers writes one component for both.
+            && others != *command
+        {
+            let output = output.display();
+            let message =
+                format!("handlers `{first}` and `{name}` write the same `output` `{output}`");
+            let hint = format!("give `{name}` a file of its own, such as `{name}.wasm`");
+            reader.report(section.span_of("source"), message, Some(hint));
         }
         handlers.extend(source.map(|source| HandlerEntry { config, source }));
     }

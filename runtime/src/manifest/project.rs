@@ -74,6 +74,16 @@ pub enum ProjectError {
         /// The file.
         path: PathBuf,
     },
+    /// A handler's source is neither a package nor a component.
+    #[error(
+        "expected a cargo package or a `.wasm` file as `source` of handler `{handler}`, found {found}"
+    )]
+    Source {
+        /// The handler.
+        handler: HandlerName,
+        /// What is there, in words that name the path.
+        found: String,
+    },
     /// The package or file has a name that no handler can have.
     #[error("failed to name a handler after `{}`", .path.display())]
     Name {
@@ -94,6 +104,10 @@ impl Hint for ProjectError {
             Self::NotAComponent { .. } => "pass the directory that the manifest is in",
             Self::NoPackage { .. } => {
                 "pass the directory of one package, or list several in a `wrt.toml` beside it"
+            }
+            Self::Source { .. } => {
+                "name the directory with the package's `Cargo.toml`, a component, or \
+                 `{ command = \"make\", output = \"out.wasm\" }` for what a tool of yours builds"
             }
             Self::Name { .. } => "write a `wrt.toml` that gives the handler another name",
             Self::Open { .. } | Self::Read { .. } | Self::Manifest(_) | Self::Package { .. } => {
@@ -132,6 +146,23 @@ impl Project {
         } else {
             Err(ProjectError::Nothing { path: parent(&manifest) })
         }
+    }
+
+    /// Looks whether each handler's source is what can be built or served. A source that is missing
+    /// altogether may still come, unless its name says that it is neither.
+    ///
+    /// # Errors
+    ///
+    /// [`ProjectError::Source`] for the first that is something else.
+    pub fn check_sources(&self) -> Result<(), ProjectError> {
+        for HandlerEntry { config, source } in &self.manifest.handlers {
+            if let HandlerSource::Path(path) = source
+                && let Some(found) = unfit(path)
+            {
+                return Err(ProjectError::Source { handler: config.name.clone(), found });
+            }
+        }
+        Ok(())
     }
 
     fn from_manifest(
@@ -190,6 +221,24 @@ impl Project {
         let handlers = vec![HandlerEntry { config, source }];
         let manifest = Manifest { handlers, ..Manifest::default() };
         Ok(Self { root, manifest_path: None, manifest })
+    }
+}
+
+/// What `path` is, in words, where it is neither a package nor a component.
+fn unfit(path: &Path) -> Option<String> {
+    let shown = path.display();
+    if is_component(path) {
+        return None;
+    }
+    match std::fs::metadata(path) {
+        Ok(data) if data.is_dir() => {
+            let is_package = path.join("Cargo.toml").is_file();
+            (!is_package).then(|| format!("the directory `{shown}`, which has no `Cargo.toml`"))
+        }
+        Ok(_) => Some(format!("the file `{shown}`")),
+        // A directory may have a dot in its name, so this is a guess; whoever makes one waits in vain
+        // for no longer than the next start.
+        Err(_) => path.extension().map(|_| format!("`{shown}`, which does not exist")),
     }
 }
 

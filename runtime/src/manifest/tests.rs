@@ -309,6 +309,23 @@ route = "/*"
 }
 
 #[test]
+fn two_commands_with_one_output_are_both_named_at_the_second() {
+    let manifest = |command: &str| {
+        format!(
+            "[handler.a]\nroute = '/a'\nsource = {{ command = 'make a', output = 'out.wasm' }}\n\
+             [handler.b]\nroute = '/b'\nsource = {{ command = '{command}', output = './out.wasm' }}\n"
+        )
+    };
+    let found = problems(&manifest("make b"));
+    assert_eq!(found.len(), 1, "{found:?}");
+    for part in ["6:1: handlers `a` and `b` write the same `output`", "such as `b.wasm`"] {
+        assert!(found[0].contains(part), "{part}: {found:?}");
+    }
+    // One command makes one component for both.
+    assert_eq!(problems(&manifest("make a")), [""; 0]);
+}
+
+#[test]
 fn manifest_without_handlers_is_refused() {
     let hint = "(add a section such as `[handler.hello]` with `source = \"plugins/hello\"`)";
     assert_eq!(problems(""), [format!("1:1: the manifest names no handler {hint}")]);

@@ -7,7 +7,7 @@ use crate::artifact::Source;
 use crate::cloudevent::CloudEvent;
 use crate::error::{CallError, Rejected};
 use crate::events::{EventBus, Serving};
-use crate::handler::{Begun, EnterError, Handler};
+use crate::handler::{Begun, EnterError, Handler, Obstacle};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::{Served, ServedKind, handle_event};
 use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
@@ -170,6 +170,24 @@ impl HandlerHandle {
         self.supervisor.swap_aside(request.lazily());
     }
 
+    /// Tells the handler that its component is being built: requests that come before the first
+    /// generation wait for it, whatever an earlier build or component failed by.
+    pub fn build_began(&self) {
+        self.handler.active().mend();
+    }
+
+    /// Tells the handler that its component was not built. As long as nothing was ever active, its
+    /// requests are answered at once, in `dev` with `why`, until a build or a swap begins.
+    pub fn build_failed(&self, why: Obstacle) {
+        self.handler.active().obstruct(why);
+    }
+
+    /// Tells the handler that the build which began was given up: what its requests were answered
+    /// with before stands.
+    pub fn build_given_up(&self) {
+        self.handler.active().give_up_mending();
+    }
+
     /// Hands `event` to an event handler and returns its answer, if it gives one.
     ///
     /// # Errors
@@ -222,7 +240,7 @@ impl From<EnterError> for CallError {
             EnterError::Saturated { ref handler, .. } => {
                 Self::Saturated { handler: handler.clone(), reason: error.to_string() }
             }
-            EnterError::NothingActive { handler } => Self::NothingActive { handler },
+            EnterError::NothingActive { handler, .. } => Self::NothingActive { handler },
             EnterError::NotLoaded { handler, source, .. } => Self::NotLoaded { handler, source },
         }
     }

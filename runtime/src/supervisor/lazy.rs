@@ -12,6 +12,7 @@ use super::task::Task;
 use super::{Answer, Guest, Swap, SwapRequest};
 use crate::artifact::Source;
 use crate::error::chain;
+use crate::handler::Obstacle;
 
 /// What each component begins with: the magic number, and the version of the binary format that
 /// stands for components.
@@ -132,18 +133,20 @@ impl<G: Guest> Task<G> {
                 }
                 () = self.handler.active().wanted() => {}
             }
-            let attempt = self.swap(request.clone(), stop).await;
-            if let Err(rejected) = &attempt {
-                self.told.lazy.refused(chain(&rejected.source));
-            } else {
-                return attempt;
+            match self.swap(request.clone(), stop).await {
+                Ok(swap) => return Ok(swap),
+                Err(rejected) => {
+                    self.told.lazy.refused(chain(&rejected.source));
+                    self.handler.active().refuse_waiting(Obstacle::of(&rejected.source));
+                    outcome = Some(Err(rejected));
+                }
             }
-            self.handler.active().refuse_waiting();
-            outcome = Some(attempt);
         }
         match outcome {
             Some(outcome) => outcome,
-            None => self.swap(request, stop).await,
+            None => self.swap(request, stop).await.inspect_err(|rejected| {
+                self.handler.active().obstruct(Obstacle::of(&rejected.source));
+            }),
         }
     }
 }

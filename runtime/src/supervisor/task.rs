@@ -225,6 +225,7 @@ impl<G: Guest> Task<G> {
         let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy, .. } = request;
         let SwapRequest { is_again, is_other_kind, is_standing, .. } = request;
         self.candidate = None;
+        self.handler.active().mend();
         let opened = self.guest.open(source).await;
         if self.handler.serving().is_none() {
             self.boot(opened.as_ref().ok().map(|candidate| candidate.digest)).await;

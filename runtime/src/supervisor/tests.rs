@@ -441,6 +441,30 @@ async fn callers_of_a_condemned_generation_do_not_wait_long() {
     assert_eq!(harness.answer().await, "slow one");
 }
 
+#[tokio::test]
+async fn a_refused_first_candidate_answers_calls_at_once_and_the_next_attempt_is_waited_for() {
+    let harness = harness(2);
+    assert!(harness.swap("bad").await.is_err());
+    for _ in 0..2 {
+        let refused = harness.handler.enter().await.unwrap_err();
+        let crate::handler::EnterError::NothingActive { why: Some(why), .. } = refused else {
+            panic!("expected the reason, found {refused:?}")
+        };
+        assert!(!why.error.is_empty(), "{why:?}");
+    }
+    // Somebody mends it: calls wait again.
+    harness.handler.active().mend();
+    let handler = Arc::clone(&harness.handler);
+    let waiting = tokio::spawn(async move { handler.enter().await.is_ok() });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    assert!(harness.swap("good").await.is_ok());
+    assert!(waiting.await.unwrap());
+    // Once something serves, what is refused matters to no call.
+    assert!(harness.swap("bad").await.is_err());
+    assert_eq!(harness.answer().await, "good");
+}
+
 fn lazily(harness: &Harness, text: &'static str) -> tokio::task::JoinHandle<Answer> {
     let handle = Arc::clone(&harness.handle);
     tokio::spawn(async move {

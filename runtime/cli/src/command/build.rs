@@ -1,12 +1,12 @@
 //! `wrt build`: every handler, in parallel, compiled into the cache and reported as it ends.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::task::JoinSet;
-use wrt::dev::{self, BuildFailure, Built};
-use wrt::events::{EventKind, Stage};
+use wrt::dev::{Built, Notice, NoticeKind, Session, WatchedSource};
+use wrt::events::{Event, EventKind, Stage};
 use wrt::manifest::Project;
-use wrt::{EventBus, HandlerName, Hint as _, Runtime, RuntimeConfig, Source, StageError, chain};
+use wrt::{HandlerName, Hint as _, Runtime, RuntimeConfig, Source, chain};
 
 use super::signals::Signals;
 use super::{artifacts, host, session};
@@ -17,13 +17,6 @@ use crate::settings::BuildSettings;
 /// What events of a build give as their cause.
 const CAUSE: &str = "wrt build";
 
-/// What became of one handler.
-enum Outcome {
-    Built(Built, Option<Duration>),
-    NotBuilt(BuildFailure),
-    NotCompiled(StageError),
-}
-
 pub(crate) async fn run(
     project: Project,
     settings: BuildSettings,
@@ -31,41 +24,59 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> anyhow::Result<ExitStatus> {
     let signals = Signals::listen(false)?;
-    let options = session::options(settings, false);
-    output.align_to(project.manifest.handlers.iter().map(|entry| &entry.config.name));
+    let entries = &project.manifest.handlers;
+    output.align_to(entries.iter().map(|entry| &entry.config.name));
+    output.serves_nothing();
     let runtime = Runtime::new(config)?;
     host::warn_of_directories(&runtime, output);
-    let mut builds = JoinSet::new();
-    for entry in &project.manifest.handlers {
-        let (name, source) = (entry.config.name.clone(), artifacts::to_build(entry, &project.root));
-        let (options, runtime) = (options.clone(), runtime.clone());
-        builds.spawn(async move { (name, build(&source, &options, &runtime).await) });
-    }
-    let total = builds.len();
+    let sources = entries.iter().map(|entry| WatchedSource {
+        handler: entry.config.name.clone(),
+        source: artifacts::to_build(entry, &project.root),
+    });
+    let (session, mut notices) =
+        Session::start(sources.collect(), session::options(settings, false));
+    let mut compilations = JoinSet::new();
     let mut failed = Vec::new();
     let mut stopped = std::pin::pin!(signals.stopped());
     loop {
-        // Cancel-safe: a build that has ended stays in the set.
-        let done = tokio::select! {
-            done = builds.join_next() => done,
+        // Cancel-safe: each arm takes its item whole or not at all.
+        tokio::select! {
+            Some(Notice { handler: name, kind, .. }) = notices.recv() => match kind {
+                NoticeKind::Built(built) => drop(compilations.spawn({
+                    let runtime = runtime.clone();
+                    async move {
+                        let source = Source::file(&built.path);
+                        (name, built, runtime.precompile(source, false).await)
+                    }
+                })),
+                NoticeKind::BuildFailed(failure) => {
+                    output.event(&event(&name, session::failure_event(failure, None)))?;
+                    failed.push(name.to_string());
+                }
+                NoticeKind::Unavailable { message, .. } => {
+                    let hints = vec!["make it, or correct `source` in the manifest".to_owned()];
+                    output.event(&event(&name, rejection(Stage::Read, message, hints)))?;
+                    failed.push(name.to_string());
+                }
+                NoticeKind::Info { message } => {
+                    output.event(&event(&name, EventKind::Note { message }))?;
+                }
+                _ => {}
+            },
+            Some(done) = compilations.join_next() => match done? {
+                (name, built, Ok(compiled)) => report(&name, built, compiled, output)?,
+                (name, _, Err(error)) => {
+                    let kind = rejection(Stage::Compile, chain(&error), error.hints());
+                    output.event(&event(&name, kind))?;
+                    failed.push(name.to_string());
+                }
+            },
             () = &mut stopped => {
                 // The compilers of guests are in process groups of their own, and would go on.
-                builds.shutdown().await;
+                drop(session);
                 anyhow::bail!("interrupted by a signal; what was being built was ended");
             }
-        };
-        let Some(done) = done else { break };
-        let (name, outcome) = done?;
-        match outcome {
-            Outcome::Built(built, compiled) => report(&name, &built, compiled, output)?,
-            Outcome::NotBuilt(failure) => {
-                report_failure(&name, &failure, output)?;
-                failed.push(name.to_string());
-            }
-            Outcome::NotCompiled(error) => {
-                report_rejection(&name, &error, output)?;
-                failed.push(name.to_string());
-            }
+            else => break,
         }
     }
     // Writes what was compiled.
@@ -74,69 +85,28 @@ pub(crate) async fn run(
         return Ok(ExitStatus::Success);
     }
     failed.sort();
-    let names = failed.join("`, `");
-    Err(AtFault::new(format!("{} of {total} handlers did not build: `{names}`", failed.len()))
-        .into())
-}
-
-async fn build(source: &dev::Source, options: &dev::Options, runtime: &Runtime) -> Outcome {
-    let built = match dev::build_once(source, options).await {
-        Ok(built) => built,
-        Err(failure) => return Outcome::NotBuilt(failure),
-    };
-    match runtime.precompile(Source::file(&built.path), false).await {
-        Ok(compiled) => Outcome::Built(built, compiled),
-        Err(error) => Outcome::NotCompiled(error),
-    }
+    let (n, total, names) = (failed.len(), entries.len(), failed.join("`, `"));
+    Err(AtFault::new(format!("{n} of {total} handlers did not build: `{names}`")).into())
 }
 
 fn report(
     name: &HandlerName,
-    built: &Built,
+    built: Built,
     compiled: Option<Duration>,
     output: &mut Output,
 ) -> anyhow::Result<()> {
-    for note in &built.notes {
-        output.say(note);
-    }
-    let took = built.build_ms.map_or(Duration::ZERO, |ms| Duration::from_secs_f64(ms / 1e3));
-    output.built(name, &built.path, took, compiled)?;
+    let build_ms = built.build_ms.unwrap_or_default();
+    let kind = EventKind::Built { build_ms, warnings: built.diagnostics };
+    output.built(&event(name, kind), &built.path, compiled)?;
     Ok(())
 }
 
-/// The same event that `dev` reports; here nothing serves.
-fn emit(output: &mut Output, emit: impl FnOnce(&EventBus)) -> anyhow::Result<()> {
-    let bus = EventBus::new();
-    let mut events = bus.subscribe();
-    emit(&bus);
-    while let Ok(event) = events.try_recv() {
-        output.event(&event)?;
-    }
-    Ok(())
+/// An event as `dev` reports it; here nothing serves.
+fn event(name: &HandlerName, kind: EventKind) -> Event {
+    let (handler, cause) = (Some(name.clone()), Some(CAUSE.to_owned()));
+    Event { kind, time: SystemTime::now(), handler, cause }
 }
 
-fn report_rejection(
-    name: &HandlerName,
-    error: &StageError,
-    output: &mut Output,
-) -> anyhow::Result<()> {
-    let kind = EventKind::Rejected {
-        stage: Stage::Compile,
-        error: chain(error),
-        hints: error.hints(),
-        serving: None,
-    };
-    emit(output, |bus| bus.emit(Some(name), Some(CAUSE), kind))
-}
-
-fn report_failure(
-    name: &HandlerName,
-    failure: &BuildFailure,
-    output: &mut Output,
-) -> anyhow::Result<()> {
-    emit(output, |bus| session::emit_failure(bus, name, CAUSE, failure, None))?;
-    for hint in &failure.hints {
-        output.say(&format!("hint: {hint}"));
-    }
-    Ok(())
+fn rejection(stage: Stage, error: String, hints: Vec<String>) -> EventKind {
+    EventKind::Rejected { stage, error, hints, serving: None }
 }

@@ -53,6 +53,10 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
 
     let lazy = load::lazy(&settings);
+    let notes = match settings.build {
+        Some(_) => Vec::new(),
+        None => artifacts::check_built(&settings.project)?,
+    };
     let mut swaps = Swaps::new();
     // Both ends of a channel that nobody uses stand for the session of a host that watches nothing.
     let (_unused, mut notices) = mpsc::channel(1);
@@ -72,6 +76,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     flush(&mut events, output)?;
     warn_of_directories(&runtime, output);
     control.introduce(output);
+    notes.iter().for_each(|note| output.say(note));
     let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);
     let mut stopping: Option<Instant> = None;
     loop {
@@ -97,7 +102,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             Happened::Notice(notice) => {
                 match session::on_notice(notice, &handlers, runtime.event_bus()) {
                     Next::Done => {}
-                    Next::Say(line) => output.say(&line),
                     Next::Swap(handler, request) if lazy.contains(handler.name()) => {
                         handler.load_when_called(request);
                     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use wrt::dev::{BuildFailure, Built, Notice, NoticeKind, Options};
 use wrt::events::Stage;
-use wrt::{EventBus, EventKind, HandlerHandle, HandlerName, Serving, Source, SwapRequest};
+use wrt::{
+    EventBus, EventKind, HandlerHandle, HandlerName, Obstacle, Serving, Source, SwapRequest,
+};
 
 use crate::settings::BuildSettings;
 
@@ -22,8 +24,6 @@ pub(crate) enum Next {
     Swap(HandlerHandle, SwapRequest),
     /// Serve what was confirmed before the start: there is no candidate.
     Boot(HandlerHandle),
-    /// Tell people this line.
-    Say(String),
 }
 
 /// Emits the event of `notice` and says what is to be done next.
@@ -37,11 +37,26 @@ pub(crate) fn on_notice(
     let emit = |kind| bus.emit(Some(&name), Some(&cause), kind);
     match kind {
         NoticeKind::Changed { paths } => emit(EventKind::Changed { paths }),
-        NoticeKind::Building => emit(EventKind::Building),
-        NoticeKind::BuildFailed(failure) => {
-            emit_failure(bus, &name, &cause, &failure, handler.serving());
+        NoticeKind::Building => {
+            handler.build_began();
+            emit(EventKind::Building);
         }
-        NoticeKind::Built(Built { path, build_ms, .. }) => {
+        NoticeKind::BuildFailed(failure) => {
+            handler.build_failed(Obstacle {
+                stage: Stage::Build,
+                error: failure.message.clone(),
+                diagnostics: failure.diagnostics.clone(),
+                hints: failure.hints.clone(),
+            });
+            emit(failure_event(failure, handler.serving()));
+        }
+        NoticeKind::Built(Built { path, build_ms, diagnostics, .. }) => {
+            // What is there now may be what was missing.
+            handler.build_began();
+            // A component file that somebody else wrote was not built here.
+            if let Some(build_ms) = build_ms {
+                emit(EventKind::Built { build_ms, warnings: diagnostics });
+            }
             let request = SwapRequest {
                 is_standing: true,
                 since,
@@ -51,35 +66,35 @@ pub(crate) fn on_notice(
             return Next::Swap(handler.clone(), request);
         }
         NoticeKind::Unchanged => {
+            handler.build_given_up();
             if let Some(serving) = handler.serving() {
                 emit(EventKind::Unchanged { digest: serving.digest });
             }
         }
-        NoticeKind::Unavailable { message, hints } => {
-            let serving = handler.serving();
-            emit(EventKind::Rejected { stage: Stage::Read, error: message, hints, serving });
-            if serving.is_none() && handler.has_confirmed() {
+        NoticeKind::Unavailable { message: error, hints } => {
+            let (stage, serving) = (Stage::Read, handler.serving());
+            let boots = serving.is_none() && handler.has_confirmed();
+            if !boots {
+                handler.build_failed(Obstacle {
+                    stage,
+                    error: error.clone(),
+                    diagnostics: Vec::new(),
+                    hints: hints.clone(),
+                });
+            }
+            emit(EventKind::Rejected { stage, error, hints, serving });
+            if boots {
                 return Next::Boot(handler.clone());
             }
         }
-        NoticeKind::Info { message } => return Next::Say(message),
+        NoticeKind::Info { message } => emit(EventKind::Note { message }),
         _ => {}
     }
     Next::Done
 }
 
-/// Emits the event of a failed build.
-pub(crate) fn emit_failure(
-    bus: &EventBus,
-    name: &HandlerName,
-    cause: &str,
-    failure: &BuildFailure,
-    serving: Option<Serving>,
-) {
-    let kind = EventKind::BuildFailed {
-        message: failure.message.clone(),
-        diagnostics: failure.diagnostics.clone(),
-        serving,
-    };
-    bus.emit(Some(name), Some(cause), kind);
+/// The event of a failed build.
+pub(crate) fn failure_event(failure: BuildFailure, serving: Option<Serving>) -> EventKind {
+    let BuildFailure { message, hints, diagnostics, .. } = failure;
+    EventKind::BuildFailed { message, diagnostics, hints, serving }
 }

@@ -1,7 +1,7 @@
 //! Renders events for people; pure but for what it remembers of a swap's earlier steps.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::time::Duration;
 
 use wrt::events::{Diagnostic, Event, EventKind, LogLevel, Serving, Stage, StateOutcome};
 use wrt::id::{GenerationNumber, HandlerName};
@@ -14,6 +14,8 @@ use crate::diagnostics::{Report, block};
 #[derive(Debug)]
 pub(crate) struct EventRenderer {
     style: Style,
+    /// Whether the command answers requests, so that messages say what still does.
+    serves: bool,
     /// Columns that names take in front of a line.
     width: usize,
     /// Times of the staged candidate that each handler's next swap is going to publish.
@@ -50,7 +52,7 @@ impl EventRenderer {
     pub(crate) fn new(style: Style) -> Self {
         let (staged, active) = (HashMap::new(), HashMap::new());
         let (next, is_stopping, cut) = (Next::Another, false, 0);
-        Self { style, width: 0, staged, active, next, is_stopping, cut }
+        Self { style, serves: true, width: 0, staged, active, next, is_stopping, cut }
     }
 
     /// What was refused at the start is not tried again by itself.
@@ -77,6 +79,11 @@ impl EventRenderer {
         self.width = self.width.max(name.as_str().len());
     }
 
+    /// Leaves out of messages what still answers requests: the command serves none.
+    pub(crate) fn serves_nothing(&mut self) {
+        self.serves = false;
+    }
+
     /// The lines for `event`, each ended; empty for what only programs want to know.
     pub(crate) fn render(&mut self, event: &Event) -> String {
         if let Some(name) = &event.handler {
@@ -85,9 +92,23 @@ impl EventRenderer {
         match &event.kind {
             EventKind::Listening { url } => format!("listening on {}\n", escape(url)),
             EventKind::Building => self.line(event, &format!("building{}", cause(event))),
-            EventKind::BuildFailed { message, diagnostics, serving } => {
-                self.build_failed(event, message, diagnostics, *serving)
+            EventKind::BuildFailed { message, diagnostics, hints, serving } => {
+                let report = Report {
+                    message: format!("failed to build `{}`", handler(event)),
+                    causes: vec![message.clone()],
+                    notes: self.still(event, *serving),
+                    hints: hints.clone(),
+                };
+                compiler(diagnostics) + &report.render(self.style)
             }
+            EventKind::Note { message } => self.line(event, &block(message, "  ")),
+            EventKind::Built { warnings, .. } => match n_warnings(warnings) {
+                None => String::new(),
+                Some(n) => {
+                    let n = self.style.warning(&n);
+                    compiler(warnings) + &self.line(event, &format!("built with {n}"))
+                }
+            },
             EventKind::Staged { build_ms, compile_ms, .. } => {
                 if let Some(name) = &event.handler {
                     let times = StageTimes { build_ms: *build_ms, compile_ms: *compile_ms };
@@ -174,7 +195,7 @@ impl EventRenderer {
                         during(*stage)
                     ),
                     causes: vec![error.clone()],
-                    notes: vec![self.still(event, *serving)],
+                    notes: self.still(event, *serving),
                     hints: hints.clone(),
                 };
                 report.render(self.style)
@@ -225,25 +246,23 @@ impl EventRenderer {
         }
     }
 
-    fn build_failed(
-        &self,
+    /// The lines for a component that `wrt build` wrote to `path`, compiled unless it was before.
+    pub(crate) fn built_at(
+        &mut self,
         event: &Event,
-        message: &str,
-        diagnostics: &[Diagnostic],
-        serving: Option<Serving>,
+        path: &str,
+        compiled: Option<Duration>,
     ) -> String {
-        let mut out = String::new();
-        for diagnostic in diagnostics {
-            // The compiler's own layout, as its reader knows it. Writing to a `String` cannot fail.
-            let _ = writeln!(out, "{}\n", block(&diagnostic.text, ""));
-        }
-        let report = Report {
-            message: format!("failed to build `{}`", handler(event)),
-            causes: vec![message.to_owned()],
-            notes: vec![self.still(event, serving)],
-            hints: Vec::new(),
-        };
-        out + &report.render(self.style)
+        let EventKind::Built { build_ms, warnings } = &event.kind else { return String::new() };
+        let warned = n_warnings(warnings)
+            .map_or_else(String::new, |n| format!(" with {}", self.style.warning(&n)));
+        let compilation = compiled.map_or_else(
+            || "compiled before".to_owned(),
+            |took| format!("compiled in {:.2} s", took.as_secs_f64()),
+        );
+        let (path, seconds) = (escape(path), build_ms / 1e3);
+        let text = format!("built `{path}` in {seconds:.2} s{warned}, {compilation}");
+        compiler(warnings) + &self.line(event, &text)
     }
 
     fn unchanged(&self, event: &Event, digest: &str) -> String {
@@ -255,13 +274,15 @@ impl EventRenderer {
         self.line(event, &format!("unchanged ({digest}), {serving}"))
     }
 
-    fn still(&self, event: &Event, serving: Option<Serving>) -> String {
+    /// What answers the handler's requests after something was refused.
+    fn still(&self, event: &Event, serving: Option<Serving>) -> Vec<String> {
         let handler = handler(event);
-        match (serving, self.next) {
+        let note = match (serving, self.next) {
+            _ if !self.serves => return Vec::new(),
             (Some(serving), _) => format!("generation {} keeps serving", serving.generation),
-            (None, Next::Another) => {
-                format!("`{handler}` has no active generation yet; its requests wait")
-            }
+            (None, Next::Another) => format!(
+                "`{handler}` has no active generation yet; its requests are answered with status 503"
+            ),
             (None, Next::AnotherCall) => {
                 format!("`{handler}` has no active generation; its next call tries again")
             }
@@ -270,7 +291,8 @@ impl EventRenderer {
                  `wrt swap {handler} FILE.wasm` or a restart mends that"
             ),
             (None, Next::Nothing) => "nothing is served".to_owned(),
-        }
+        };
+        vec![note]
     }
 
     fn level(&self, level: LogLevel) -> String {
@@ -307,6 +329,20 @@ fn handler(event: &Event) -> &str {
 
 fn cause(event: &Event) -> String {
     event.cause.as_ref().map_or_else(String::new, |cause| format!(" ({})", escape(cause)))
+}
+
+/// What the compiler said, in its own layout, as its reader knows it.
+fn compiler(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(|one| format!("{}\n\n", block(&one.text, ""))).collect()
+}
+
+/// How many warnings there are, in words; `None` without any.
+fn n_warnings(diagnostics: &[Diagnostic]) -> Option<String> {
+    match diagnostics.iter().filter(|one| one.level == "warning").count() {
+        0 => None,
+        1 => Some("1 warning".to_owned()),
+        n => Some(format!("{n} warnings")),
+    }
 }
 
 fn during(stage: Stage) -> &'static str {

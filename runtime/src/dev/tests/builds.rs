@@ -1,10 +1,11 @@
 //! Builds are cancelled by newer content, lose no save, and cannot hurt by what they print.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use super::{Bench, Project, save};
-use crate::dev::{NoticeKind, Options, build_once};
+use crate::dev::{NoticeKind, Options, Source, build_once};
 
 /// A command that announces itself in `started`, then waits for the file `go`.
 const WAITING: &str = "echo x >> started; cat src/a.txt > mine; \
@@ -65,6 +66,170 @@ async fn a_save_that_the_build_itself_makes_room_for_is_not_lost() {
     while !matches!(fs::read_to_string(project.path("out.wasm")).as_deref(), Ok("new\n")) {
         bench.built().await;
     }
+}
+
+/// The outcomes up to the next note, and that note.
+async fn built_until_told(bench: &mut Bench) -> (usize, String) {
+    let mut n_built = 0;
+    loop {
+        match bench.next().await.kind {
+            NoticeKind::Info { message } => return (n_built, message),
+            NoticeKind::Built(_) => n_built += 1,
+            NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_build_that_makes_its_output_directory_anew_is_one_build() {
+    let project = Project::new();
+    // All of the project is watched, so that what it counts by has to be elsewhere.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let runs = elsewhere.path().join("runs");
+    let command = format!(
+        "echo x >> '{}'; rm -rf dist; mkdir dist; cat src/*.txt > dist/step1.o; sleep 0.2; \
+         echo more >> dist/step2.o; sleep 0.2; cp dist/step1.o dist/out.wasm",
+        runs.display()
+    );
+    let source = Source::Command {
+        command,
+        dir: project.dir.path().to_owned(),
+        output: "dist/out.wasm".into(),
+        watch: vec![],
+    };
+    let n_runs = || fs::read_to_string(&runs).unwrap().lines().count();
+    let mut bench = Bench::start(source.clone(), Options::default());
+    let (n_built, told) = built_until_told(&mut bench).await;
+    assert_eq!((n_built, n_runs()), (1, 1), "{told}");
+    assert!(told.contains("changes its own inputs (`dist/step1.o` and 1 more)"), "{told}");
+    for n in 2..=3 {
+        save(&project.path("src/a.txt"), format!("{n}\n"));
+        let (changed, ..) = bench.built().await;
+        assert_eq!((changed, n_runs()), (vec!["src/a.txt".into()], n));
+        let built = fs::read_to_string(project.path("dist/out.wasm")).unwrap();
+        assert_eq!(built, format!("{n}\n"));
+    }
+    drop(bench);
+    // Where the directory is there from before, it comes to an end, too.
+    let mut bench = Bench::start(source, Options::default());
+    bench.built().await;
+    save(&project.path("src/a.txt"), "last\n");
+    loop {
+        bench.built().await;
+        if fs::read_to_string(project.path("dist/out.wasm")).unwrap() == "last\n" {
+            break;
+        }
+    }
+    assert!(n_runs() <= 10, "{} builds", n_runs());
+}
+
+#[tokio::test]
+async fn a_build_that_writes_the_time_into_its_inputs_comes_to_an_end() {
+    let mut project = Project::new();
+    let stamp = "date +%s%N > src/stamp";
+    for (name, pause) in [("at once", ""), ("slowly", "; sleep 0.3")] {
+        let command = format!("{stamp}{pause}; cat src/*.txt > out.wasm; echo x >> runs");
+        let mut bench = Bench::start(project.source_running(&command), Options::default());
+        let (n_built, told) = built_until_told(&mut bench).await;
+        assert!((1..=3).contains(&n_built), "{name}: {n_built} builds");
+        assert!(told.contains("changes its own inputs (`src/stamp`)"), "{name}: {told}");
+        project.fence(&mut bench).await;
+        project.fence(&mut bench).await;
+    }
+}
+
+#[tokio::test]
+async fn builds_that_fail_and_write_into_their_inputs_come_to_an_end() {
+    let project = Project::new();
+    let command = "date +%s%N > src/log; echo x >> runs; exit 1";
+    let mut bench = Bench::start(project.source_running(command), Options::default());
+    let told = loop {
+        if let NoticeKind::Info { message } = bench.next().await.kind {
+            break message;
+        }
+    };
+    assert!(told.contains("changes its own inputs (`src/log`)"), "{told}");
+    assert!(project.n_runs() <= 3, "{} builds", project.n_runs());
+}
+
+#[tokio::test]
+async fn builds_that_write_each_others_inputs_come_to_an_end() {
+    let project = Project::new();
+    let source = |own: &str, other: &str| Source::Command {
+        command: format!("cat src/*.txt > {own}.wasm; date +%s%N > to-{other}; echo x >> runs"),
+        dir: project.dir.path().to_owned(),
+        output: format!("{own}.wasm").into(),
+        watch: vec!["src".into(), format!("to-{own}").into()],
+    };
+    for name in ["to-a", "to-b"] {
+        fs::write(project.path(name), "").unwrap();
+    }
+    let sources = vec![("a", source("a", "b")), ("b", source("b", "a"))];
+    let mut bench = Bench::start_all(sources, Options::default());
+    for round in 1..=2 {
+        let told = loop {
+            match bench.next().await.kind {
+                NoticeKind::Info { message } => break message,
+                NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+                _ => {}
+            }
+        };
+        assert!(told.contains("write each other's inputs"), "{told}");
+        assert!(project.n_runs() <= 20 * round, "{} builds", project.n_runs());
+        // Both go on with what people save.
+        save(&project.path("src/a.txt"), format!("{round}\n"));
+        let (mut saw, mut built) = (BTreeSet::new(), BTreeSet::new());
+        while built.len() < 2 {
+            let notice = bench.next().await;
+            match notice.kind {
+                NoticeKind::Changed { paths } if paths.contains(&"src/a.txt".into()) => {
+                    saw.insert(notice.handler);
+                }
+                NoticeKind::Built(_) if saw.contains(&notice.handler) => {
+                    built.insert(notice.handler);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn handlers_with_one_directory_do_not_take_each_others_output_for_a_source() {
+    let project = Project::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let runs = elsewhere.path().join("runs");
+    let source = |name: &str| Source::Command {
+        command: format!("date +%s%N > {name}.wasm; echo x >> '{}'", runs.display()),
+        dir: project.dir.path().to_owned(),
+        output: format!("{name}.wasm").into(),
+        watch: vec![],
+    };
+    let sources = vec![("a", source("a")), ("b", source("b"))];
+    let mut bench = Bench::start_all(sources, Options::default());
+    for n in 1..=3 {
+        for _ in 0..2 {
+            bench.built().await;
+        }
+        assert_eq!(fs::read_to_string(&runs).unwrap().lines().count(), 2 * n);
+        save(&project.path("src/a.txt"), format!("{n}\n"));
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_added_while_a_build_runs_is_built() {
+    let mut project = Project::new();
+    let command = "cat src/*.txt > mine; echo x >> started; \
+                   until [ -e go ]; do sleep 0.01; done; cp mine out.wasm; echo x >> runs";
+    let mut bench = Bench::start(project.source_running(command), Options::default());
+    wait_for_start(&project, 1).await;
+    save(&project.path("src/b.txt"), "added\n");
+    fs::write(project.path("go"), "").unwrap();
+    while !project.path("out.wasm").exists() || project.output() != "old\nadded\n" {
+        bench.built().await;
+    }
+    project.fence(&mut bench).await;
 }
 
 #[tokio::test]

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Bench, has, save};
+use super::{Bench, Built, has, save};
 use crate::dev::{NoticeKind, Options, Source, build_once};
 
 /// A workspace with handlers `one` and `two`, of which `one` uses the library `shared`.
@@ -109,6 +110,67 @@ async fn an_error_comes_with_file_and_line_and_mending_it_builds() {
     assert_eq!(mended.diagnostics[0].level, "warning");
 }
 
+#[tokio::test]
+async fn warnings_come_with_a_build_that_succeeds_cargos_own_among_them() {
+    let workspace = Workspace::new();
+    let manifest = fs::read_to_string(workspace.path("two/Cargo.toml")).unwrap();
+    let unused = manifest.replace("edition = \"2024\"", "edition = \"2024\"\nfnord = 3");
+    workspace.write("two/Cargo.toml", &unused);
+    workspace.write(
+        "two/build.rs",
+        "fn main() { println!(\"cargo::rerun-if-changed=build.rs\\ncargo::warning=scripted\"); }\n",
+    );
+    workspace.write(
+        "two/src/lib.rs",
+        "#[deprecated]\npub fn old() {}\npub fn new() { let unused = 1; old() }\n",
+    );
+    let expected = [
+        "unused manifest key: package.fnord",
+        "two@0.1.0: scripted",
+        "unused variable: `unused`",
+        "use of deprecated function",
+    ];
+    let check = |built: &Built| {
+        for part in expected {
+            let n = built.diagnostics.iter().filter(|one| one.text.contains(part)).count();
+            assert_eq!(n, 1, "{part}: {:#?}", built.diagnostics);
+            assert!(built.rendered.contains(part), "{part}: {}", built.rendered);
+        }
+        assert!(built.diagnostics.iter().all(|one| one.level == "warning"));
+    };
+    let mut bench = Bench::start(workspace.source("two"), workspace.options());
+    check(&bench.built().await.2);
+    // Also when cargo compiles nothing.
+    check(&build_once(&workspace.source("two"), &workspace.options()).await.unwrap());
+    workspace.write("two/src/lib.rs", "mistake\n");
+    let failure = bench.failed().await;
+    let texts: Vec<_> = failure.diagnostics.iter().map(|one| &one.text).collect();
+    assert!(texts.iter().any(|text| text.contains("package.fnord")), "{texts:?}");
+}
+
+#[tokio::test]
+async fn waiting_for_another_cargo_is_told() {
+    let workspace = Workspace::new();
+    let dir = workspace.path("target/wasm32-wasip2/debug");
+    fs::create_dir_all(&dir).unwrap();
+    // As another cargo holds it.
+    let lock = File::create(dir.join(".cargo-lock")).unwrap();
+    lock.lock().unwrap();
+    let mut bench = Bench::start(workspace.source("two"), workspace.options());
+    loop {
+        match bench.next().await.kind {
+            NoticeKind::Info { message } => {
+                assert!(message.contains("waiting for another cargo (file lock)"), "{message}");
+                break;
+            }
+            NoticeKind::Building => {}
+            other => panic!("expected to wait, found {other:?}"),
+        }
+    }
+    lock.unlock().unwrap();
+    bench.built().await;
+}
+
 /// The one copy of the standard library in `target`.
 fn lean_copy(workspace: &Workspace) -> PathBuf {
     let mut copies = fs::read_dir(workspace.path("target/wrt")).unwrap();
@@ -180,6 +242,173 @@ async fn new_content_with_an_old_time_is_compiled() {
     fs::rename(workspace.path("fresh"), &path).unwrap();
     let (_, _, built) = bench.built().await;
     assert_ne!(fs::read(&built.path).unwrap(), before);
+}
+
+/// Replaces `name` by `text` with a time before that of what was there.
+fn restore(workspace: &Workspace, name: &str, text: &str) {
+    let modified = fs::metadata(workspace.path(name)).unwrap().modified().unwrap();
+    fs::write(workspace.path("fresh"), text).unwrap();
+    let older = modified - Duration::from_secs(3600);
+    File::open(workspace.path("fresh")).unwrap().set_modified(older).unwrap();
+    fs::rename(workspace.path("fresh"), workspace.path(name)).unwrap();
+}
+
+#[tokio::test]
+async fn new_content_with_an_old_time_is_compiled_by_a_later_session() {
+    let workspace = Workspace::new();
+    for release in [false, true] {
+        let options = Options { release, ..workspace.options() };
+        let build = async || {
+            let built = build_once(&workspace.source("one"), &options).await.unwrap();
+            fs::read(&built.path).unwrap()
+        };
+        workspace.write("shared/src/lib.rs", "pub fn number() -> u32 { 54321 }\n");
+        let first = build().await;
+        // In a dependency, in the package itself, and in what its build script reads.
+        restore(&workspace, "shared/src/lib.rs", "pub fn number() -> u32 { 12345 }\n");
+        let second = build().await;
+        assert_ne!(second, first);
+        let source = fs::read_to_string(workspace.path("one/src/lib.rs")).unwrap();
+        restore(&workspace, "one/src/lib.rs", &source.replace("::number()", "::number() + 99"));
+        let third = build().await;
+        assert_ne!(third, second);
+        workspace.write("one/number.txt", "7");
+        workspace.write(
+            "one/build.rs",
+            "fn main() { println!(\"cargo::rerun-if-changed=number.txt\\ncargo::rustc-env=N={}\", \
+             std::fs::read_to_string(\"number.txt\").unwrap()) }\n",
+        );
+        let scripted =
+            source.replace("shared::number()", "{ const N: &str = env!(\"N\"); N.len() as u32 }");
+        workspace.write("one/src/lib.rs", &scripted);
+        let fourth = build().await;
+        restore(&workspace, "one/number.txt", "1234567");
+        assert_ne!(build().await, fourth);
+        fs::remove_file(workspace.path("one/build.rs")).unwrap();
+        workspace.write("one/src/lib.rs", &source);
+    }
+}
+
+#[tokio::test]
+async fn a_component_that_another_build_wrote_over_is_built_again() {
+    let workspace = Workspace::new();
+    let component = async |package: &str| {
+        let built = build_once(&workspace.source(package), &workspace.options()).await.unwrap();
+        fs::read(&built.path).unwrap()
+    };
+    let two = component("two").await;
+    // Another package that builds a file of the same name.
+    let manifest = fs::read_to_string(workspace.path("one/Cargo.toml")).unwrap();
+    workspace.write("one/Cargo.toml", &manifest.replace("[lib]", "[lib]\nname = \"two\""));
+    assert_ne!(component("one").await, two);
+    assert_eq!(component("two").await, two);
+}
+
+#[tokio::test]
+async fn two_packages_that_build_one_file_are_told_by_name() {
+    let workspace = Workspace::new();
+    let manifest = fs::read_to_string(workspace.path("one/Cargo.toml")).unwrap();
+    workspace.write("one/Cargo.toml", &manifest.replace("[lib]", "[lib]\nname = \"two\""));
+    let sources = vec![("one", workspace.source("one")), ("two", workspace.source("two"))];
+    let mut bench = Bench::start_all(sources, workspace.options());
+    let mut n_failed = 0;
+    for _ in 0..2 {
+        let notice = bench.outcome().await.1;
+        if let NoticeKind::BuildFailed(failure) = notice.kind {
+            n_failed += 1;
+            for part in ["`one`", "`two`", "`two.wasm`"] {
+                assert!(failure.message.contains(part), "{part}: {failure}");
+            }
+            assert_eq!(failure.hints.len(), 1, "{failure:?}");
+        }
+    }
+    assert_eq!(n_failed, 1);
+    // Mending either of them mends both.
+    workspace.write("one/Cargo.toml", &manifest);
+    let mut components = std::collections::BTreeMap::new();
+    while components.len() < 2 || components.values().any(Vec::is_empty) {
+        let (_, notice, built) = bench.built().await;
+        let name = built.path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if name == notice.handler.as_str() {
+            components.insert(name, fs::read(&built.path).unwrap());
+        }
+    }
+    assert_ne!(components["one"], components["two"]);
+    // Two handlers of one package are no rivals.
+    let sources = vec![("a", workspace.source("one")), ("b", workspace.source("one"))];
+    let mut bench = Bench::start_all(sources, workspace.options());
+    for _ in 0..2 {
+        bench.built().await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_git_ignores_is_watched_though_the_first_build_fails() {
+    // In the package's sources, elsewhere in it, missing at first.
+    for (name, module) in [
+        ("src/generated.rs", "mod generated;"),
+        ("gen/code.rs", "#[path = \"../gen/code.rs\"] mod code;"),
+    ] {
+        for is_there in [true, false] {
+            let workspace = Workspace::new();
+            fs::create_dir(workspace.path(".git")).unwrap();
+            workspace.write(".gitignore", "generated.rs\n/two/gen\ntarget\n");
+            let library = fs::read_to_string(workspace.path("two/src/lib.rs")).unwrap();
+            workspace.write("two/src/lib.rs", &format!("{module}\n{library}"));
+            let name = format!("two/{name}");
+            fs::create_dir_all(workspace.path(&name).parent().unwrap()).unwrap();
+            if is_there {
+                workspace.write(&name, "mistake\n");
+            }
+            let mut bench = Bench::start(workspace.source("two"), workspace.options());
+            bench.failed().await;
+            workspace.write(&name, "pub fn mended() {}\n");
+            bench.built().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_text_that_git_ignores_is_awaited_though_the_first_build_misses_it() {
+    let workspace = Workspace::new();
+    fs::create_dir(workspace.path(".git")).unwrap();
+    workspace.write(".gitignore", "*.txt\ntarget\n");
+    workspace.write(
+        "two/src/lib.rs",
+        "#[unsafe(no_mangle)]\npub static TEXT: &str = include_str!(\"../text.txt\");\n",
+    );
+    let mut bench = Bench::start(workspace.source("two"), workspace.options());
+    bench.failed().await;
+    workspace.write("two/text.txt", "1");
+    bench.built().await;
+}
+
+#[tokio::test]
+async fn a_build_script_that_writes_into_the_sources_comes_to_an_end() {
+    let workspace = Workspace::new();
+    let script = "fn main() {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let text = format!(\"pub const AT: u128 = {};\", now.as_nanos());
+        std::fs::write(\"src/stamp.rs\", text).unwrap();
+    }\n";
+    workspace.write("two/build.rs", script);
+    let library = fs::read_to_string(workspace.path("two/src/lib.rs")).unwrap();
+    workspace.write("two/src/lib.rs", &format!("pub mod stamp;\n{library}"));
+    let mut bench = Bench::start(workspace.source("two"), workspace.options());
+    let mut n_built = 0;
+    let told = loop {
+        match bench.next().await.kind {
+            NoticeKind::Info { message } if message.contains("own inputs") => break message,
+            NoticeKind::Built(_) => n_built += 1,
+            NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+            _ => {}
+        }
+    };
+    assert!((1..=4).contains(&n_built), "{n_built} builds");
+    assert!(told.contains("stamp.rs"), "{told}");
+    workspace.write("two/src/lib.rs", &format!("{library}// saved\npub mod stamp;\n"));
+    let (changed, ..) = bench.built().await;
+    assert!(changed.contains(&PathBuf::from("src/lib.rs")), "{changed:?}");
 }
 
 #[tokio::test]

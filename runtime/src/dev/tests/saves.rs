@@ -185,6 +185,61 @@ async fn ignored_files_and_build_directories_do_nothing() {
 }
 
 #[tokio::test]
+async fn rules_of_git_end_at_the_repository() {
+    for has_repository in [true, false] {
+        let project = Project::new();
+        let root = project.path("repository");
+        fs::create_dir_all(root.join("src")).unwrap();
+        fs::write(project.path(".gitignore"), "*\n").unwrap();
+        fs::write(root.join("src/a.txt"), "old\n").unwrap();
+        if has_repository {
+            fs::create_dir(root.join(".git")).unwrap();
+        }
+        let source = Source::Command {
+            command: "cat src/*.txt > ../out.wasm; echo x >> ../runs".to_owned(),
+            dir: root.clone(),
+            output: "../out.wasm".into(),
+            watch: vec![],
+        };
+        let mut bench = Bench::start(source, Options::default());
+        bench.built().await;
+        save(&root.join("src/b.txt"), "new\n");
+        let (changed, ..) = bench.built().await;
+        assert_eq!(changed, [Path::new("src/b.txt")]);
+        // Those in it count.
+        save(&root.join(".gitignore"), "*.log\n");
+        bench.built().await;
+        fs::write(root.join("src/x.log"), "x").unwrap();
+        save(&root.join("src/b.txt"), "newer\n");
+        assert_eq!(bench.built().await.0, [Path::new("src/b.txt")]);
+    }
+}
+
+#[tokio::test]
+async fn a_tracked_file_is_never_ignored() {
+    let mut project = Project::new();
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.current_dir(project.dir.path()).args(arguments);
+        git.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
+        git.status().is_ok_and(|status| status.success())
+    };
+    if !git(&["init", "--quiet"]) {
+        return; // Without git nothing is tracked.
+    }
+    fs::create_dir(project.path("src/deep")).unwrap();
+    fs::write(project.path("src/deep/t.txt"), "old\n").unwrap();
+    assert!(git(&["add", "src/deep/t.txt"]));
+    fs::write(project.path(".gitignore"), "/src/deep\n").unwrap();
+    let mut bench = Bench::start(project.source(), Options::default());
+    bench.built().await;
+    fs::write(project.path("src/deep/untracked.txt"), "x").unwrap();
+    save(&project.path("src/deep/t.txt"), "new\n");
+    assert_eq!(bench.built().await.0, [Path::new("src/deep/t.txt")]);
+    project.fence(&mut bench).await;
+}
+
+#[tokio::test]
 async fn a_new_directory_is_watched_with_what_is_in_it() {
     let mut project = Project::new();
     let mut bench = project.start().await;

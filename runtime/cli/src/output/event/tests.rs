@@ -120,6 +120,7 @@ fn failed_build_shows_the_compiler_and_what_keeps_serving() {
     let failed = |serving| EventKind::BuildFailed {
         message: "`cargo build` ended with status 101".to_owned(),
         diagnostics: vec![diagnostic.clone()],
+        hints: vec!["mend it".to_owned()],
         serving,
     };
     assert_eq!(
@@ -127,12 +128,39 @@ fn failed_build_shows_the_compiler_and_what_keeps_serving() {
         "error: expected one of `!` or `::`\n --> src/lib.rs:5:1\n  |\n5 | fnord\n\n\
          error: failed to build `hello`\n  \
            caused by: `cargo build` ended with status 101\n\
-         note: generation 4 keeps serving\n"
+         note: generation 4 keeps serving\nhint: mend it\n"
     );
     let first = render([failed(None)]);
     assert!(
-        first.ends_with("note: `hello` has no active generation yet; its requests wait\n"),
+        first.ends_with(
+            "note: `hello` has no active generation yet; its requests are answered with status \
+             503\nhint: mend it\n"
+        ),
         "{first}"
+    );
+}
+
+#[test]
+fn warnings_of_a_build_that_succeeds_are_shown_and_counted() {
+    let warning = |text: &str, level: &str| Diagnostic {
+        level: level.to_owned(),
+        file: None,
+        line: None,
+        column: None,
+        text: text.to_owned(),
+    };
+    let built = |warnings| EventKind::Built { build_ms: 5.0, warnings };
+    assert_eq!(render([built(vec![])]), "");
+    let one = warning("warning: unused variable: `x`\n", "warning");
+    assert_eq!(
+        render([built(vec![one.clone()])]),
+        "warning: unused variable: `x`\n\nhello  built with 1 warning\n"
+    );
+    let left_out = warning("… 7 more messages left out …", "note");
+    let shown = render([built(vec![one.clone(), one, left_out])]);
+    assert!(
+        shown.ends_with("… 7 more messages left out …\n\nhello  built with 2 warnings\n"),
+        "{shown}"
     );
 }
 
