@@ -15,7 +15,7 @@ use wrt::Digest;
 use wrt_test_support::files::WriteStyle;
 use wrt_test_support::guests;
 
-use crate::binary::{Signalled, run, wrt};
+use crate::binary::{Ended, Signalled, run, wrt};
 use crate::client::Client;
 use crate::project::Project;
 
@@ -55,8 +55,8 @@ struct Night {
     component: Vec<u8>,
     number: u64,
     random: u64,
-    /// What may serve after the next start: the version that was confirmed last, and a candidate that
-    /// nobody was told about.
+    /// What may serve after the next start: the version that was confirmed last, and whatever the operator
+    /// was warned may come back, or was not told about.
     expected: BTreeSet<String>,
 }
 
@@ -122,19 +122,29 @@ impl Night {
     }
 
     /// The operator replaces the component, and the file that a start begins with.
-    fn swap(&mut self) {
+    fn swap(&mut self, host: &Signalled) {
         let (path, bytes) = self.candidate();
         let ended = run(&mut self.command(&["swap", "h", path.to_str().unwrap()]));
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         WriteStyle::Rename.write(&self.project.path("h.wasm"), &bytes).unwrap();
-        self.expected = BTreeSet::from([short(&bytes)]);
+        assert_eq!(Self::serving(host), short(&bytes));
+        self.confirmed(short(&bytes), &ended);
+    }
+
+    /// The operator was told that `digest` is confirmed: a restart begins with it, unless a warning says
+    /// that it could not be kept.
+    fn confirmed(&mut self, digest: String, told: &Ended) {
+        if !told.stderr.contains("warning:") {
+            self.expected.clear();
+        }
+        self.expected.insert(digest);
     }
 
     /// The operator goes back. The host may have nothing to go back to, and says so.
     fn roll_back(&mut self, host: &Signalled) {
         let ended = run(&mut self.command(&["rollback", "h"]));
         match ended.code {
-            Some(0) => self.expected = BTreeSet::from([Self::serving(host)]),
+            Some(0) => self.confirmed(Self::serving(host), &ended),
             Some(1) => assert!(ended.stderr.contains("generation"), "{}", ended.stderr),
             code => panic!("ended with {code:?}: {}", ended.stderr),
         }
@@ -152,13 +162,12 @@ impl Night {
         if mishap == Mishap::Missing {
             fs::rename(&aside, &file).unwrap();
         }
-        self.expected = BTreeSet::from([serving]);
         for _ in 0..CHANGES {
             // A rollback makes the file's bytes ones that are refused.
             if self.below(3) == 0 {
                 self.roll_back(&host)
             } else {
-                self.swap()
+                self.swap(&host)
             }
             let serving = Self::serving(&host);
             assert!(self.expected.contains(&serving), "{serving} and not {:?}", self.expected);
