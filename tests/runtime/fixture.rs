@@ -192,7 +192,7 @@ pub(crate) struct Failed {
 }
 
 /// What is told of the next call that failed.
-pub(crate) async fn next_failed(events: &mut Receiver<Event>) -> Failed {
+pub(crate) async fn next_failed(events: &mut EventReceiver) -> Failed {
     next_event(events, "a failed call", |event| match event {
         EventKind::CallFailed { outcome, answered, error, .. } => {
             Some(Failed { outcome, answered, error })

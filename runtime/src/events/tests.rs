@@ -40,6 +40,7 @@ pub(crate) mod kinds {
             error: error.to_owned(),
             elapsed_ms: 1.0,
             request_id: None,
+            answered: false,
         }
     }
 

@@ -205,12 +205,16 @@ async fn run(
             HttpExports::Proxy(Proxy::P3(_)) => wasmtime::bail!("it is a handler of WASI 0.3"),
         }
     };
-    let mut called = pin!(called);
-    let called = poll_fn(|cx| {
-        call.guest_runs();
-        called.as_mut().poll(cx)
-    });
-    let whole = called.await.map_err(|error| failure(error, timeout))?;
+    // Dropped at its end, since it borrows the instance.
+    let whole = {
+        let mut called = pin!(called);
+        poll_fn(|cx| {
+            call.guest_runs();
+            called.as_mut().poll(cx)
+        })
+        .await
+    };
+    let whole = whole.map_err(|error| failure(error, timeout))?;
     if whole.is_none() && !call.has_answered() {
         // Whatever made it forget its answer may be with the instance for good, so that goes.
         return Err(unanswered());
