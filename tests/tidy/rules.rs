@@ -67,8 +67,17 @@ const BORDERS: &[Border] = &[
     Border { needle: "set_global_default", within: "runtime/src/", rooms: &[] },
     Border { needle: "println!", within: "runtime/cli/src/", rooms: &["output.rs"] },
     Border { needle: "eprintln!", within: "runtime/cli/src/", rooms: &["output.rs"] },
-    Border { needle: "stdout()", within: "runtime/cli/src/", rooms: &["output.rs", "main.rs"] },
-    Border { needle: "stderr()", within: "runtime/cli/src/", rooms: &["output.rs", "main.rs"] },
+    Border {
+        needle: "stdout()",
+        within: "runtime/cli/src/",
+        rooms: &["output.rs", "output/stream.rs", "main.rs"],
+    },
+    Border {
+        needle: "stderr()",
+        within: "runtime/cli/src/",
+        // Whether it is a terminal tells a signal for the end from one for a reload.
+        rooms: &["output.rs", "output/stream.rs", "main.rs", "command/signals.rs"],
+    },
     // One place each: the limits, the compiler's settings, the publication.
     Border { needle: "Store::new(", within: "runtime/src/", rooms: &["instance/mod.rs"] },
     Border { needle: "Config::new(", within: "runtime/src/", rooms: &["engine/mod.rs"] },
