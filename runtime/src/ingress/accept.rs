@@ -283,9 +283,15 @@ mod tests {
         [&[0, 0, length, kind, flags, 0, 0, 0, stream], content].concat()
     }
 
-    /// Reads frames, and answers pings and settings, until one is of type `wanted`; returns its stream and
-    /// content.
+    /// Reads frames, and answers pings and settings, until one is of type `wanted`, which has to come;
+    /// returns its stream and content.
     async fn until_frame(client: &mut DuplexStream, wanted: u8) -> (u8, Vec<u8>) {
+        // The server's pings never end, so waiting for a frame would not either.
+        let read = tokio::time::timeout(4 * SEND_TIMEOUT, read_until_frame(client, wanted)).await;
+        read.expect("no frame of this type came")
+    }
+
+    async fn read_until_frame(client: &mut DuplexStream, wanted: u8) -> (u8, Vec<u8>) {
         loop {
             let mut head = [0; 9];
             client.read_exact(&mut head).await.expect("the server has ended the connection");
@@ -314,17 +320,19 @@ mod tests {
         // The second client takes some of its answer, in time.
         tokio::time::sleep(SEND_TIMEOUT / 2).await;
         client.write_all(&frame(8, 0, 3, &[0, 0, 0, 1])).await.unwrap();
+        let mut taken = until_frame(&mut client, 0).await;
+        assert_eq!(taken, (3, LARGE[..1].to_vec()));
         let (stream, code) = until_frame(&mut client, 3).await;
         assert_eq!((stream, &code[..]), (1, &[0, 0, 0, 8][..]), "it is not cancelled");
         assert_eq!(start.elapsed(), SEND_TIMEOUT);
         // All of it.
         client.write_all(&frame(8, 0, 3, &[0, 1, 0, 0])).await.unwrap();
-        let mut n = 0;
-        while n < LARGE.len() {
+        while taken.1.len() < LARGE.len() {
             let (stream, data) = until_frame(&mut client, 0).await;
             assert_eq!(stream, 3);
-            n += data.len();
+            taken.1.extend(data);
         }
+        assert_eq!(taken.1, LARGE);
     }
 
     #[tokio::test(start_paused = true)]
