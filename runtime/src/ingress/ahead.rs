@@ -65,8 +65,8 @@ impl Ahead {
     }
 }
 
-/// Hands frames on as they come and find room, until there is none left, the client has gone, or the call
-/// has to give way. The body, and with it the call's place, is dropped then.
+/// Hands frames on as they come and find room, until there is none left, the answer broke, the client has
+/// gone, or the call has to give way. The body, and with it the call's place, is dropped then.
 async fn run_ahead<B>(mut body: B, staying: Staying, room: Room, frames: UnboundedSender<Kept>)
 where
     B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
@@ -76,7 +76,8 @@ where
         while let Some(frame) = body.frame().await {
             let bytes = frame.as_ref().ok().and_then(Frame::data_ref).map_or(0, Bytes::len);
             let kept = room.of(bytes, &staying).await;
-            if frames.send((frame, kept)).is_err() {
+            let is_last = frame.is_err();
+            if frames.send((frame, kept)).is_err() || is_last {
                 return;
             }
         }

@@ -263,6 +263,10 @@ impl GuestBody {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // Nothing comes after an end or an error, whoever asks once more.
+        if self.ended {
+            return Poll::Ready(None);
+        }
         // Before the guest's frames: one that always has a next one must not outlive the cut.
         if self.is_cut(cx) {
             return Poll::Ready(Some(Err(self.failed(CallFailure::Cut))));

@@ -123,6 +123,13 @@ impl Plan {
             _ => None,
         }
     }
+
+    /// Whether `taken` bytes are enough. A body of known length is taken to its end, which over HTTP/2 may
+    /// come on its own after the last byte.
+    fn is_met(&self, taken: u64) -> bool {
+        let has_known_end = self.is_whole && self.bytes <= LARGE;
+        !has_known_end && taken >= self.bytes
+    }
 }
 
 /// Whether a request says that it is an event, whatever its handler takes.
@@ -204,7 +211,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         budget: &Arc<Semaphore>,
     ) -> Poll<Result<(), Refusal<'static>>> {
         while let Some(rest) = &mut self.rest
-            && self.bytes < plan.bytes
+            && !plan.is_met(self.bytes)
         {
             let frame = match rest.as_mut().poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,

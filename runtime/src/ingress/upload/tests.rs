@@ -22,7 +22,8 @@ fn headers(name: &'static str, value: &'static str) -> HeaderMap {
     headers
 }
 
-/// A body that the test feeds, of a length that is told or not.
+/// A body that the test feeds, of a length that is told or not. As with hyper's bodies, the length is
+/// that of what is still to come.
 struct Fed<B> {
     body: B,
     length: Option<u64>,
@@ -36,7 +37,12 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Fed<B> {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &frame {
+            let came = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.length = self.length.map(|length| length.saturating_sub(came));
+        }
+        frame
     }
 
     fn size_hint(&self) -> SizeHint {

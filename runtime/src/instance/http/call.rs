@@ -280,8 +280,9 @@ impl Call {
 
     /// The guest waits for the body, unless it is told that there is no more: then why.
     pub(super) fn awaits_upload(&self, cx: &Context<'_>) -> Result<(), &'static str> {
-        // A look without a waker is no wait.
-        if cx.waker().will_wake(Waker::noop()) {
+        // A look with a waker that does nothing is no wait. Such a waker has no data; its table of
+        // functions may have several addresses, so it cannot be told by `will_wake`.
+        if cx.waker().data().is_null() {
             return self.upload_goes_on();
         }
         // First the waker, so that who gives up on the body finds it.
