@@ -9,7 +9,19 @@ use connections::{connections, methods, other_protocols};
 use content::{chunks, codings, lengths};
 
 /// Where hyper does otherwise.
-pub(super) const EXCEPTIONS: &[Exception] = &[];
+pub(super) const EXCEPTIONS: &[Exception] = &[
+    ("version 1.2", "400!", "hyper knows 1.0 and 1.1 alone, and cannot read any other version"),
+    ("version 2.0", "400!", "hyper knows 1.0 and 1.1 alone, and cannot read any other version"),
+    ("version 0.9", "400!", "hyper knows 1.0 and 1.1 alone, and cannot read any other version"),
+    ("version 3.0", "400!", "hyper knows 1.0 and 1.1 alone, and cannot read any other version"),
+    ("fragment", "200", "the `http` crate leaves a fragment out of a target"),
+    ("bytes beyond ASCII in the target", "200", "the `http` crate takes UTF-8 in a target"),
+    (
+        "request of a client that sends no more",
+        "!",
+        "hyper takes the end of the client's side for the client's leaving, which ends a call that nobody waits for",
+    ),
+];
 
 pub(super) fn rows() -> Vec<Row> {
     let tables = [
