@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use wrt::dev::{Built, Notice, NoticeKind, Session, WatchedSource};
 use wrt::events::{Event, EventKind, Stage};
@@ -35,9 +36,36 @@ pub(crate) async fn run(
     });
     let (session, mut notices) =
         Session::start(sources.collect(), session::options(settings, false));
+    let mut failed = tokio::select! {
+        failed = report_all(&runtime, &mut notices, output) => failed?,
+        () = signals.stopped() => {
+            // The compilers of guests are in process groups of their own, and would go on.
+            drop(session);
+            anyhow::bail!("interrupted by a signal; what was being built was ended");
+        }
+    };
+    // Writes what was compiled.
+    runtime.shutdown().await;
+    if failed.is_empty() {
+        return Ok(ExitStatus::Success);
+    }
+    failed.sort();
+    let (n, total, names) = (failed.len(), entries.len(), failed.join("`, `"));
+    Err(AtFault::new(format!("{n} of {total} handlers did not build: `{names}`")).into())
+}
+
+/// Compiles what is built, reports each handler as it ends, and gives the names of those that failed
+/// once the session has no more to tell.
+///
+/// Signals are waited for around this and not in its `select!`, whose `else` comes only when no arm
+/// waits any more.
+async fn report_all(
+    runtime: &Runtime,
+    notices: &mut mpsc::Receiver<Notice>,
+    output: &mut Output,
+) -> anyhow::Result<Vec<String>> {
     let mut compilations = JoinSet::new();
     let mut failed = Vec::new();
-    let mut stopped = std::pin::pin!(signals.stopped());
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         tokio::select! {
@@ -71,22 +99,9 @@ pub(crate) async fn run(
                     failed.push(name.to_string());
                 }
             },
-            () = &mut stopped => {
-                // The compilers of guests are in process groups of their own, and would go on.
-                drop(session);
-                anyhow::bail!("interrupted by a signal; what was being built was ended");
-            }
-            else => break,
+            else => return Ok(failed),
         }
     }
-    // Writes what was compiled.
-    runtime.shutdown().await;
-    if failed.is_empty() {
-        return Ok(ExitStatus::Success);
-    }
-    failed.sort();
-    let (n, total, names) = (failed.len(), entries.len(), failed.join("`, `"));
-    Err(AtFault::new(format!("{n} of {total} handlers did not build: `{names}`")).into())
 }
 
 fn report(
