@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use wrt::{EventKind, HandlerConfig, InstanceMode, RuntimeConfig};
+use wrt::events::TryRecvError;
+use wrt::{EventKind, EventReceiver, HandlerConfig, InstanceMode, RuntimeConfig};
 use wrt_test_support::guests::with_wasi_alone;
 
 use crate::client::{Client, Protocol};
@@ -16,7 +17,11 @@ use crate::fixture::{
 
 /// The server's whole answer to `request`, after which it or the client closes.
 async fn exchange(fixture: &Fixture, request: &[u8]) -> String {
-    let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+    exchange_on(TcpStream::connect(fixture.address).await.unwrap(), request).await
+}
+
+/// As [`exchange`], on a connection on which the request may have begun.
+async fn exchange_on(mut stream: TcpStream, request: &[u8]) -> String {
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     limited("a whole answer", stream.read_to_end(&mut answer)).await.unwrap();
@@ -49,6 +54,20 @@ async fn stays(fixture: &Fixture, count: &str) {
     let answer = fixture.get("/").await;
     assert_eq!((answer.status, answer.text()), (200, count), "its memory is lost");
     assert!(answer.generation().starts_with("h/2;"), "{} was taken back", answer.generation());
+}
+
+/// No call of those that are over has failed.
+fn none_failed(events: &mut EventReceiver) {
+    let end = loop {
+        match events.try_recv() {
+            Ok(event) => {
+                let is_failure = matches!(event.kind, EventKind::CallFailed { .. });
+                assert!(!is_failure, "a request that was refused is no call: {event:?}");
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(end, TryRecvError::Empty), "{end:?}");
 }
 
 #[tokio::test]
@@ -160,7 +179,7 @@ async fn handler_that_panics_without_its_request_is_not_blamed() {
 }
 
 #[tokio::test]
-async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
+async fn bad_chunk_ahead_of_its_call_makes_none() {
     const BAD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
                          connection: close\r\n\r\nzz\r\nhalf\r\n";
     for component in both_ways("broken_answer") {
@@ -168,6 +187,26 @@ async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
         let mut events = fixture.runtime.events();
         assert_eq!(fixture.get("/").await.text(), "1");
         let answer = exchange(&fixture, BAD).await;
+        assert_eq!(status(&answer), 400, "{answer}");
+        stays(&fixture, "2").await;
+        none_failed(&mut events);
+    }
+}
+
+#[tokio::test]
+async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
+    const GOOD: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
+                          connection: close\r\n\r\n4\r\nhalf\r\n";
+    for component in both_ways("broken_answer") {
+        let fixture = singleton(&component, config()).await;
+        let mut events = fixture.runtime.events();
+        assert_eq!(fixture.get("/").await.text(), "1");
+        let mut stream = TcpStream::connect(fixture.address).await.unwrap();
+        stream.write_all(GOOD).await.unwrap();
+        // A body of unknown length is not waited for to its end.
+        let inside = || fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight;
+        wait_until(|| inside() == 1, || format!("a call inside, there are {}", inside())).await;
+        let answer = exchange_on(stream, b"zz\r\nhalf\r\n").await;
         assert_eq!(status(&answer), 400, "{answer}");
         let failed = next_failed(&mut events).await;
         assert_eq!((failed.outcome, failed.answered), ("client", false), "{}", failed.error);
@@ -179,8 +218,23 @@ async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
 }
 
 #[tokio::test]
-async fn client_that_is_too_slow_with_its_body_is_told_so_and_nobody_else_pays() {
+async fn client_that_is_too_slow_with_a_small_body_makes_no_call() {
     const SLOW: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nfour";
+    for component in both_ways("broken_answer") {
+        let fixture = singleton(&component, config().with_timeout(Duration::from_secs(1))).await;
+        let mut events = fixture.runtime.events();
+        assert_eq!(fixture.get("/").await.text(), "1");
+        let answer = exchange(&fixture, SLOW).await;
+        assert_eq!(status(&answer), 408, "{answer}");
+        stays(&fixture, "2").await;
+        none_failed(&mut events);
+    }
+}
+
+#[tokio::test]
+async fn client_that_is_too_slow_with_its_body_is_told_so_and_nobody_else_pays() {
+    // More than is waited for ahead of a singleton's call, so that the guest sees it as it comes.
+    const SLOW: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\nfour";
     for component in both_ways("broken_answer") {
         let fixture = singleton(&component, config().with_timeout(Duration::from_secs(1))).await;
         let mut events = fixture.runtime.events();
