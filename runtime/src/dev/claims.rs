@@ -1,6 +1,7 @@
 //! Which package builds which component: two that build one file would serve each other's code.
 
 use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,6 +19,8 @@ struct Owner {
     spec: String,
     name: String,
     manifest: PathBuf,
+    /// What the manifest held when the package claimed its components.
+    text: Option<Vec<u8>>,
 }
 
 impl Claims {
@@ -31,7 +34,9 @@ impl Claims {
         claims.retain(|_, owner| owner.spec != package.spec);
         let Some(own) = Owner::of(package) else { return Ok(()) };
         for component in package.components.iter().map(|name| target_dir.join(name)) {
-            if let Some(other) = claims.get(&component) {
+            // A package whose manifest is another one by now claims anew what it still builds: until
+            // then, what it claimed keeps nobody from a build.
+            if let Some(other) = claims.get(&component).filter(|other| other.is_current()) {
                 return Err(rivalry(&own, other, &component));
             }
         }
@@ -54,7 +59,14 @@ impl Owner {
     fn of(package: &Package) -> Option<Self> {
         let itself = package.members.first()?;
         let (spec, name) = (package.spec.clone(), itself.name.clone());
-        Some(Self { spec, name, manifest: itself.dir.join("Cargo.toml") })
+        let manifest = itself.dir.join("Cargo.toml");
+        let text = fs::read(&manifest).ok();
+        Some(Self { spec, name, manifest, text })
+    }
+
+    /// Whether the manifest is still the one that was claimed for.
+    fn is_current(&self) -> bool {
+        fs::read(&self.manifest).ok() == self.text
     }
 }
 
