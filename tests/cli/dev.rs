@@ -105,7 +105,10 @@ fn hints_of_a_failed_build_and_warnings_of_a_good_one_are_told() {
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains(&format!("hint: {hint}\n")), "{}", ended.stderr);
     assert!(!ended.stderr.contains("its requests"), "nothing serves: {}", ended.stderr);
-    let failed: serde_json::Value = serde_json::from_str(ended.stdout.trim()).unwrap();
+    // Notes may come first, such as that another cargo is waited for.
+    let last = ended.stdout.lines().last().unwrap();
+    let failed: serde_json::Value = serde_json::from_str(last).unwrap();
+    assert_eq!(failed["event"], "build-failed");
     assert_eq!(failed["hints"], serde_json::json!([hint]));
 
     let server = start("dev", project.root(), &[]);

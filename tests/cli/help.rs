@@ -8,11 +8,26 @@ use crate::binary::{run, wrt};
 
 /// Commands with the arguments and flags that users rely on.
 const COMMANDS: [(&str, &[&str]); 10] = [
-    ("dev", &["[PATH]", "--listen", "--admin", "--json", "--release", "--no-add-target"]),
-    ("serve", &["[PATH]", "--listen", "--admin", "--json", "--watch"]),
+    (
+        "dev",
+        &["[PATH]", "--listen", "--admin", "--json", "--release", "--no-add-target", "--pre-stop"],
+    ),
+    ("serve", &["[PATH]", "--listen", "--admin", "--json", "--watch", "--pre-stop"]),
     ("ps", &["--admin", "--json"]),
-    ("swap", &["<HANDLER>", "<FILE.wasm>", "--fresh", "--cause", "--admin", "--json"]),
-    ("rollback", &["<HANDLER>", "--to", "--admin", "--json"]),
+    (
+        "swap",
+        &[
+            "<HANDLER>",
+            "<FILE.wasm>",
+            "--fresh",
+            "--again",
+            "--as-other-kind",
+            "--cause",
+            "--admin",
+            "--json",
+        ],
+    ),
+    ("rollback", &["<HANDLER>", "--to", "--fresh", "--admin", "--json"]),
     ("confirm", &["<HANDLER>", "--admin", "--json"]),
     ("history", &["<HANDLER>", "--admin", "--json"]),
     ("build", &["[PATH]", "--release", "--json", "--no-add-target"]),

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 
 use wrt_test_support::guests;
 
@@ -204,6 +205,13 @@ fn packages_that_were_built_to_one_file_are_refused_and_what_was_built_last_is_s
     project.write("wrt.toml", &manifest);
     project.write("target/wasm32-wasip2/release/same.wasm", "release");
     project.write("target/wasm32-wasip2/debug/same.wasm", "debug");
+    let make_older = |path: &Path| {
+        let hour = std::time::Duration::from_secs(3600);
+        let before = std::time::SystemTime::now() - hour;
+        let file = fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(before).unwrap();
+    };
+    make_older(&project.path("target/wasm32-wasip2/release/same.wasm"));
     let ended =
         run(wrt(["serve", "--listen", "127.0.0.1:0", "--admin", "off"]).arg(project.root()));
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
@@ -218,14 +226,7 @@ fn packages_that_were_built_to_one_file_are_refused_and_what_was_built_last_is_s
         |profile: &str| project.path(&format!("target/wasm32-wasip2/{profile}/same.wasm"));
     for (older, newer, is_told) in [("release", "debug", true), ("debug", "release", false)] {
         fs::write(component(older), "no component").unwrap();
-        let hour = std::time::Duration::from_secs(3600);
-        let before = std::time::SystemTime::now() - hour;
-        fs::File::options()
-            .write(true)
-            .open(component(older))
-            .unwrap()
-            .set_modified(before)
-            .unwrap();
+        make_older(&component(older));
         fs::copy(&guest, component(newer)).unwrap();
         let server = start("serve", project.root(), &[]);
         wait(&server, "one", "swapped", 0);

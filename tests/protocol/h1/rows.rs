@@ -16,11 +16,6 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     ("version 3.0", "400!", "hyper knows 1.0 and 1.1 alone, and cannot read any other version"),
     ("fragment", "200", "the `http` crate leaves a fragment out of a target"),
     ("bytes beyond ASCII in the target", "200", "the `http` crate takes UTF-8 in a target"),
-    (
-        "request of a client that sends no more",
-        "!",
-        "hyper takes the end of the client's side for the client's leaving, which ends a call that nobody waits for",
-    ),
 ];
 
 pub(super) fn rows() -> Vec<Row> {

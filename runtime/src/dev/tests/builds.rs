@@ -154,48 +154,6 @@ async fn builds_that_fail_and_write_into_their_inputs_come_to_an_end() {
 }
 
 #[tokio::test]
-async fn builds_that_write_each_others_inputs_come_to_an_end() {
-    let project = Project::new();
-    let source = |own: &str, other: &str| Source::Command {
-        command: format!("cat src/*.txt > {own}.wasm; date +%s%N > to-{other}; echo x >> runs"),
-        dir: project.dir.path().to_owned(),
-        output: format!("{own}.wasm").into(),
-        watch: vec!["src".into(), format!("to-{own}").into()],
-    };
-    for name in ["to-a", "to-b"] {
-        fs::write(project.path(name), "").unwrap();
-    }
-    let sources = vec![("a", source("a", "b")), ("b", source("b", "a"))];
-    let mut bench = Bench::start_all(sources, Options::default());
-    for round in 1..=2 {
-        let told = loop {
-            match bench.next().await.kind {
-                NoticeKind::Info { message } => break message,
-                NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
-                _ => {}
-            }
-        };
-        assert!(told.contains("write each other's inputs"), "{told}");
-        assert!(project.n_runs() <= 20 * round, "{} builds", project.n_runs());
-        // Both go on with what people save.
-        save(&project.path("src/a.txt"), format!("{round}\n"));
-        let (mut saw, mut built) = (BTreeSet::new(), BTreeSet::new());
-        while built.len() < 2 {
-            let notice = bench.next().await;
-            match notice.kind {
-                NoticeKind::Changed { paths } if paths.contains(&"src/a.txt".into()) => {
-                    saw.insert(notice.handler);
-                }
-                NoticeKind::Built(_) if saw.contains(&notice.handler) => {
-                    built.insert(notice.handler);
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn handlers_with_one_directory_do_not_take_each_others_output_for_a_source() {
     let project = Project::new();
     let elsewhere = tempfile::tempdir().unwrap();

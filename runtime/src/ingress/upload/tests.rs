@@ -145,7 +145,7 @@ async fn without_room_a_body_is_streamed_and_loses_nothing() {
     let (feed, body) = fed(Some(6));
     feed.unbounded_send(data("abc")).unwrap();
     let request = taken_ahead(&config, &budget(2), Request::new(body)).await.unwrap();
-    assert_eq!(request.body().size_hint().lower(), 3 + 6, "the feed's hint does not shrink");
+    assert_eq!(request.body().size_hint().lower(), 6);
     feed.unbounded_send(data("def")).unwrap();
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "1".parse().unwrap());

@@ -111,7 +111,14 @@ pub(super) fn connections() -> Vec<Row> {
         ),
         ended("nothing", "9112 9", "", "!"),
         ended("empty lines", "9112 2.2", "\r\n\r\n", "!"),
-        ended("request of a client that sends no more", "9112 9.6", line("GET / HTTP/1.1"), "200!"),
+        // hyper takes the end of the client's side for its leaving, which ends a call that nobody waits for:
+        // whether the answer comes first is a race.
+        ended(
+            "request of a client that sends no more",
+            "9112 9.6",
+            line("GET / HTTP/1.1"),
+            "200! | !",
+        ),
     ]
 }
 

@@ -159,11 +159,6 @@ pub(in crate::protocol::h2) const EXCEPTIONS: &[Exception] = &[
         "goaway PROTOCOL_ERROR",
         "h2 names errors of a frame's content by the general code",
     ),
-    (
-        "more data than the window has",
-        "1:rst FLOW_CONTROL_ERROR goaway FLOW_CONTROL_ERROR",
-        "h2 ends both the stream and the connection",
-    ),
     ("index 0", "goaway PROTOCOL_ERROR", "h2 names errors of compression by the general code"),
     (
         "index beyond the tables",

@@ -259,7 +259,7 @@ pub(super) fn windows() -> Vec<Row> {
                 head(END_HEADERS, 1, "POST", "/ticks?ms=600000", &[]),
                 data(0, 1, vec![0; MAX_FRAME]).repeat(200),
             ],
-            "1:200, rst FLOW_CONTROL_ERROR | 1:rst FLOW_CONTROL_ERROR | 1:200 unended goaway FLOW_CONTROL_ERROR | goaway FLOW_CONTROL_ERROR",
+            "1:200, rst FLOW_CONTROL_ERROR | 1:rst FLOW_CONTROL_ERROR | 1:200 unended goaway FLOW_CONTROL_ERROR | goaway FLOW_CONTROL_ERROR | 1:rst FLOW_CONTROL_ERROR goaway FLOW_CONTROL_ERROR",
         ),
     ]
 }
