@@ -1,6 +1,5 @@
 //! Builds are cancelled by newer content, lose no save, and cannot hurt by what they print.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
