@@ -101,7 +101,7 @@ pub use supervisor::{RollbackRequest, Swap, SwapRequest};
 /// for them names the crate `wasmtime` whatever `wasmtime_crate` says. Such a host adds
 /// `wasmtime = "=48.0.8"`, the same version, to its own dependencies.
 pub use wasmtime;
-/// WASI as wrt links it, in the version that fits [`wasmtime`](crate::wasmtime).
+/// WASI as wrt links it, in the version that fits [`wasmtime`].
 pub use wasmtime_wasi;
-/// `wasi:http` as wrt links it, in the version that fits [`wasmtime`](crate::wasmtime).
+/// `wasi:http` as wrt links it, in the version that fits [`wasmtime`].
 pub use wasmtime_wasi_http;
