@@ -62,7 +62,9 @@ mod component {
             }
             if let Some((_, status)) = path.split_once("?status=") {
                 let response = text(String::new());
-                response.set_status_code(status.parse().unwrap()).unwrap();
+                response
+                    .set_status_code(status.parse().expect("the host takes it"))
+                    .expect("the host takes it");
                 return Ok(response);
             }
             if let Some((_, then)) = path.split_once("?then=") {

@@ -36,20 +36,22 @@ mod component {
                 return ResponseOutparam::set(out, Ok(response));
             }
             if let Some(status) = query.strip_prefix("status=") {
-                response.set_status_code(status.parse().unwrap()).unwrap();
+                response
+                    .set_status_code(status.parse().expect("the host takes it"))
+                    .expect("the host takes it");
             }
-            let body = response.body().unwrap();
+            let body = response.body().expect("the host takes it");
             ResponseOutparam::set(out, Ok(response));
-            let stream = body.write().unwrap();
+            let stream = body.write().expect("the host takes it");
             let Some(then) = query.strip_prefix("then=") else {
                 // An answer that was refused has nobody who takes it.
                 let _ = stream.blocking_write_and_flush(seen.to_string().as_bytes());
                 drop(stream);
-                return OutgoingBody::finish(body, None).unwrap();
+                return OutgoingBody::finish(body, None).expect("the host takes it");
             };
-            stream.blocking_write_and_flush(b"half of it").unwrap();
-            let upload = request.consume().unwrap();
-            let input = upload.stream().unwrap();
+            stream.blocking_write_and_flush(b"half of it").expect("the host takes it");
+            let upload = request.consume().expect("the host takes it");
+            let input = upload.stream().expect("the host takes it");
             while input.blocking_read(1024).is_ok() {}
             match then {
                 "panic" => panic!("asked to panic"),
