@@ -25,10 +25,20 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(300);
 #[derive(Debug)]
 pub struct Session {
     /// Aborted when dropped, which drops the builds and the watches that the tasks own.
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl Session {
+    /// Ends all builds and watches, and waits until none of their processes is left. Dropping a session ends
+    /// them soon; a program that exits at once needs this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is dropping the session.
+    pub async fn end(mut self) {
+        self.tasks.shutdown().await;
+    }
+
     /// Starts to build and watch `sources`, all at once, and gives the channel on which their
     /// [`Notice`]s arrive. Relative paths are relative to the current directory.
     ///
@@ -60,7 +70,7 @@ impl Session {
                 }
             };
         }
-        (Self { _tasks: tasks }, receiver)
+        (Self { tasks }, receiver)
     }
 }
 

@@ -40,7 +40,7 @@ pub(crate) async fn run(
         failed = report_all(&runtime, &mut notices, output) => failed?,
         () = signals.stopped() => {
             // The compilers of guests are in process groups of their own, and would go on.
-            drop(session);
+            session.end().await;
             anyhow::bail!("interrupted by a signal; what was being built was ended");
         }
     };
