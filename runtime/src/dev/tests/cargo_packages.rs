@@ -199,44 +199,6 @@ async fn only_the_packages_own_debug_information_is_linked() {
 }
 
 #[tokio::test]
-async fn a_lean_copy_that_does_not_work_is_not_used_again_and_made_anew_at_the_next_start() {
-    let workspace = Workspace::new();
-    workspace.write("two/src/lib.rs", FORMATS);
-    build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
-    let libraries = lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib");
-    for library in fs::read_dir(&libraries).unwrap() {
-        let path = library.unwrap().path();
-        if path.is_file() {
-            fs::remove_file(&path).unwrap();
-            fs::write(&path, "rubbish").unwrap();
-        }
-    }
-    workspace.write("two/src/lib.rs", &FORMATS.replace("formats", "formats_again"));
-    let mut bench = Bench::start(workspace.source("two"), workspace.options());
-    // What is done besides is told apart from the outcome, before or after it; other builds on the machine
-    // may be waited for.
-    let (mut is_told, mut path) = (false, None);
-    while !is_told || path.is_none() {
-        match bench.next().await.kind {
-            NoticeKind::Info { message } => is_told |= message.contains("whole standard library"),
-            NoticeKind::Built(built) => path = Some(built.path),
-            NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
-            _ => {}
-        }
-    }
-    assert!(has(&fs::read(path.unwrap()).unwrap(), "formats_again"));
-    // An error of the package's is told as ever, and once.
-    workspace.write("two/src/lib.rs", "mistake\n");
-    assert_eq!(bench.failed().await.diagnostics[0].line, Some(1));
-    assert!(!libraries.exists(), "the damaged copy is still there");
-
-    workspace.write("two/src/lib.rs", FORMATS);
-    let built = build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
-    assert!(built.notes.is_empty(), "{:?}", built.notes);
-    assert_eq!(lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib"), libraries);
-}
-
-#[tokio::test]
 async fn new_content_with_an_old_time_is_compiled() {
     let workspace = Workspace::new();
     let mut bench = Bench::start(workspace.source("one"), workspace.options());
@@ -330,17 +292,6 @@ async fn two_packages_that_build_one_file_are_told_by_name() {
         }
     }
     assert_eq!(n_failed, 1);
-    // Mending either of them mends both.
-    workspace.write("one/Cargo.toml", &manifest);
-    let mut components = std::collections::BTreeMap::new();
-    while components.len() < 2 || components.values().any(Vec::is_empty) {
-        let (_, notice, built) = bench.built().await;
-        let name = built.path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if name == notice.handler.as_str() {
-            components.insert(name, fs::read(&built.path).unwrap());
-        }
-    }
-    assert_ne!(components["one"], components["two"]);
     // Two handlers of one package are no rivals.
     let sources = vec![("a", workspace.source("one")), ("b", workspace.source("one"))];
     let mut bench = Bench::start_all(sources, workspace.options());
