@@ -45,7 +45,7 @@ pub(super) fn compare<'a>(old: &'a str, new: &Shape) -> Fit<'a> {
     fit
 }
 
-/// What comes first in a path.
+/// The first token of a path through a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Token<'a> {
     /// The path is at its end.

@@ -39,7 +39,7 @@ pub struct Part {
     pub name: &'static str,
     /// Other names under which serde reads it. They are in no schema, which tells what is written.
     pub aliases: &'static [&'static str],
-    /// What is in it.
+    /// The shape of the value that the field or variant holds.
     pub shape: &'static Shape,
 }
 

@@ -18,7 +18,7 @@ const EAGER: usize = 64;
 /// Time that a host with many handlers is left to its first callers before it compiles ahead.
 const AHEAD_AFTER: Duration = Duration::from_secs(1);
 
-/// What was begun at the start.
+/// How many handlers a host has, and how many of them it began to load at its start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Loaded {
     /// Handlers in all.
