@@ -29,6 +29,8 @@ use crate::handler::{Everywhere, Handler, RequestIds};
 use crate::history::{HistoryStore, HistoryUnavailable, Usage};
 use crate::host::{self, Budget, HostState};
 use crate::id::HandlerName;
+#[cfg(feature = "admin")]
+use crate::ingress::ConnectionCounts;
 use crate::ingress::{self, DataPlane, HttpService};
 use crate::instance::StoreCount;
 use crate::stage::served::ServedGuest;
@@ -194,6 +196,7 @@ impl Runtime {
             request_ids: RequestIds::default(),
             uploads: ingress::uploads_budget(),
             answers: ingress::answers_budget(),
+            connections: Arc::default(),
         });
         let (budget, stores) = (Budget::new(&config), StoreCount::default());
         let shared = Shared { config, engines, artifacts, bus, budget, stores };
@@ -328,7 +331,8 @@ impl Runtime {
             stop.await;
             self.longest_drain().saturating_add(CUT_GRACE)
         };
-        ingress::serve(listener, service, max_connections, busy_poll, stop).await
+        let counts = Arc::clone(&self.inner.plane.connections);
+        ingress::serve(listener, service, max_connections, busy_poll, counts, stop).await
     }
 
     /// Events from now on; see [`Event`](crate::Event). A receiver that falls behind misses the oldest
@@ -396,6 +400,12 @@ impl Runtime {
             contract::refuse_prereleases(&survey.imports, world, wasi03)?;
         }
         artifacts.prepare(&candidate, if ahead { Goal::Best } else { Goal::Soon }).await
+    }
+
+    /// Figures about the connections of the data plane.
+    #[cfg(feature = "admin")]
+    pub(crate) fn connection_counts(&self) -> &ConnectionCounts {
+        &self.inner.plane.connections
     }
 
     /// Stores alive now, over all handlers: calls in flight and warm instances.

@@ -275,6 +275,9 @@ async fn metrics_count_what_happened() {
         "wrt_handlers 1",
         "wrt_handlers_ready 1",
         "wrt_handler_generation{handler=\"h\"} 2",
+        "wrt_connections_waited_total{lack=\"places\"} 0",
+        "wrt_connections_waited_total{lack=\"descriptors\"} 0",
+        "wrt_connections_waited_total{lack=\"error\"} 0",
         "wrt_handler_calls_in_flight{handler=\"h\"} 0",
         // The first generation is one of those that were published.
         "wrt_swaps_total{handler=\"h\"} 2",

@@ -134,6 +134,22 @@ async fn resources_without_size_are_bounded_in_number_and_so_is_what_is_polled_a
 }
 
 #[tokio::test]
+async fn random_bytes_and_texts_of_one_call_of_the_host_are_bounded() {
+    let (fixture, _) = Fixture::serving_as(roomy(), &guest("hostile")).await;
+    let mut events = fixture.runtime.events();
+    // One function that gets 1 MiB of random bytes, or 32 MiB of text, is served; with more it is not.
+    for (small, large) in [
+        ("/random?bytes=1000000&n=2", "/random?bytes=1100000&n=1"),
+        ("/insecure?bytes=1000000&n=2", "/insecure?bytes=1100000&n=1"),
+        ("/log?bytes=30000000&n=2", "/log?bytes=35000000&n=1"),
+    ] {
+        assert_eq!(fixture.get(small).await.text(), "2", "at `{small}`");
+        assert_eq!(fixture.get(large).await.status, 500, "at `{large}`");
+        assert_eq!(next_failure(&mut events).await, (1, "trap"), "at `{large}`");
+    }
+}
+
+#[tokio::test]
 async fn memory_of_all_guests_has_a_bound_that_leaves_room_for_small_ones() {
     let mut settings = RuntimeConfig::default();
     settings.guest_memory = 48 << 20;

@@ -164,3 +164,23 @@ async fn with_warnings(runtime: &Runtime, name: &HandlerName, mut outcome: Value
     }
     outcome
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use axum::response::IntoResponse as _;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn component_that_never_ends_is_waited_for_as_long_as_its_bound_says() {
+        let start = Instant::now();
+        let mut body =
+            Body::from_stream(futures_util::stream::pending::<Result<Bytes, Infallible>>());
+        let problem = read(&HeaderMap::new(), &mut body, 1).await.unwrap_err();
+        assert_eq!(start.elapsed(), BODY_TIMEOUT);
+        assert_eq!(problem.into_response().status(), StatusCode::BAD_REQUEST);
+    }
+}

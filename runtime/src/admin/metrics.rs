@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use super::Shared;
 use crate::events::HandlerCounts;
 use crate::id::HandlerName;
+use crate::ingress::Lack;
 
 pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
     let (statuses, counts) = (shared.runtime.statuses(), shared.runtime.event_bus().counts());
@@ -38,6 +39,17 @@ pub(super) async fn show(State(shared): State<Shared>) -> impl IntoResponse {
     }
     page.metric("wrt_live_stores", "gauge", "Stores: calls in flight and warm instances.")
         .value("", shared.runtime.live_stores());
+    let connections = shared.runtime.connection_counts();
+    page.metric("wrt_connections_open", "gauge", "Connections of the data plane that are open.")
+        .value("", connections.open());
+    page.metric(
+        "wrt_connections_waited_total",
+        "counter",
+        "Times that new connections of the data plane had to wait, by what was lacking.",
+    );
+    for lack in Lack::ALL {
+        page.value(&format!("{{lack=\"{}\"}}", lack.label()), connections.times(lack));
+    }
     page.metric("wrt_swaps_total", "counter", "Generations published.");
     page.each(&counts, |counts| counts.swaps);
     page.metric("wrt_rejections_total", "counter", "Candidates refused.");

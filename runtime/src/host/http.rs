@@ -142,3 +142,26 @@ fn bounded(options: Option<RequestOptions>) -> RequestOptions {
         between_bytes_timeout: at_most(wanted.between_bytes_timeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_may_ask_for_less_patience_and_not_for_more() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        let wanted = RequestOptions {
+            connect_timeout: seconds(1),
+            first_byte_timeout: seconds(3600),
+            between_bytes_timeout: None,
+        };
+        let found = bounded(Some(wanted));
+        assert_eq!(found.connect_timeout, seconds(1));
+        assert_eq!(found.first_byte_timeout, Some(PATIENCE));
+        assert_eq!(found.between_bytes_timeout, Some(PATIENCE));
+        let unasked = bounded(None);
+        let bounds =
+            [unasked.connect_timeout, unasked.first_byte_timeout, unasked.between_bytes_timeout];
+        assert_eq!(bounds, [Some(PATIENCE); 3]);
+    }
+}

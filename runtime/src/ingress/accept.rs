@@ -3,6 +3,7 @@
 //! The data plane and the control plane differ in the service only.
 
 mod awake;
+mod counts;
 mod descriptors;
 mod door;
 mod strangers;
@@ -14,6 +15,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +31,9 @@ use tokio::task::JoinSet;
 
 use super::service::HttpService;
 use awake::Awake;
+pub(crate) use counts::ConnectionCounts;
+#[cfg(feature = "admin")]
+pub(crate) use counts::Lack;
 use door::{Door, Held};
 use stream::BoundedStream;
 use streams::{Streams, Watched};
@@ -60,6 +65,7 @@ pub(crate) async fn serve(
     service: HttpService,
     max_connections: usize,
     busy_poll: Duration,
+    counts: Arc<ConnectionCounts>,
     stop: impl Future<Output = Duration>,
 ) -> usize {
     let awake = (!busy_poll.is_zero()).then(|| Awake::new(busy_poll));
@@ -75,7 +81,7 @@ pub(crate) async fn serve(
             Ok::<_, Infallible>(response.map(Watched::new))
         }
     });
-    let door = Door::with_places(listener, max_connections);
+    let door = Door::with_places(listener, max_connections, counts);
     serve_any(door, |_| respond.clone(), stop).await
 }
 
@@ -205,7 +211,12 @@ mod tests {
         });
         let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
         let graceful = GracefulShutdown::new();
-        let connection = connection(server, Held::Place { _place: place }, respond, &graceful);
+        let connection = connection(
+            server,
+            Held::Place { _place: place, _open: Arc::<ConnectionCounts>::default().opened() },
+            respond,
+            &graceful,
+        );
         tokio::spawn(async move {
             connection.await;
             // Not before, as that would end the connection.
@@ -333,6 +344,22 @@ mod tests {
             taken.1.extend(data);
         }
         assert_eq!(taken.1, LARGE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stream_beyond_those_that_a_connection_may_have_is_refused() {
+        let mut client = connected_to(LARGE).await;
+        // No window, so that no stream ends.
+        let settings = frame(4, 0, 0, &[0, 4, 0, 0, 0, 0]);
+        client.write_all(&[&PREFACE[..], &settings].concat()).await.unwrap();
+        for stream in (1..).step_by(2).take(MAX_STREAMS as usize) {
+            client.write_all(&frame(1, 5, stream, &[0x82, 0x86, 0x84])).await.unwrap();
+            assert_eq!(until_frame(&mut client, 1).await.0, stream);
+        }
+        let beyond = u8::try_from(2 * MAX_STREAMS + 1).unwrap();
+        client.write_all(&frame(1, 5, beyond, &[0x82, 0x86, 0x84])).await.unwrap();
+        let (stream, code) = until_frame(&mut client, 3).await;
+        assert_eq!((stream, &code[..]), (beyond, &[0, 0, 0, 7][..]), "it is not refused");
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, he
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
+use super::accept::ConnectionCounts;
 use super::authority::{self, Origin};
 use super::batch;
 use super::body::Body;
@@ -54,6 +55,8 @@ pub(crate) struct DataPlane {
     pub(crate) uploads: Arc<Semaphore>,
     /// Bytes of answers that may be kept ahead of their clients.
     pub(crate) answers: Arc<Semaphore>,
+    /// Figures about the connections of all listeners.
+    pub(crate) connections: Arc<ConnectionCounts>,
 }
 
 impl std::fmt::Debug for Served {

@@ -17,7 +17,7 @@ mod upload;
 
 pub(crate) use accept::serve;
 #[cfg(feature = "admin")]
-pub(crate) use accept::{Stranger, serve_strangers};
+pub(crate) use accept::{ConnectionCounts, Lack, Stranger, serve_strangers};
 pub(crate) use ahead::budget as answers_budget;
 pub use body::{Body, BodyError};
 pub(crate) use dispatch::DataPlane;

@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::counts::{ConnectionCounts, Lack, Open};
 use super::descriptors::Descriptors;
 #[cfg(feature = "admin")]
 use super::strangers::Stranger;
@@ -24,6 +25,8 @@ pub(super) struct Door {
     listener: TcpListener,
     rule: Rule,
     descriptors: Descriptors,
+    /// The figures of the data plane; the control plane's go nowhere.
+    counts: Arc<ConnectionCounts>,
     /// A connection that waits until descriptors are free.
     waiting: Option<(TcpStream, Held)>,
     places_lacked: Folded,
@@ -43,7 +46,7 @@ pub(super) enum Rule {
 /// What a connection has as long as it is open.
 #[derive(Debug)]
 pub(super) enum Held {
-    Place { _place: OwnedSemaphorePermit },
+    Place { _place: OwnedSemaphorePermit, _open: Open },
     Entered(Entered),
 }
 
@@ -68,22 +71,38 @@ impl Held {
 
 impl Door {
     /// The data plane's, which leaves descriptors to others.
-    pub(super) fn with_places(listener: TcpListener, n: usize) -> Self {
+    pub(super) fn with_places(
+        listener: TcpListener,
+        n: usize,
+        counts: Arc<ConnectionCounts>,
+    ) -> Self {
         let rule = Rule::Places { free: Arc::new(Semaphore::new(n)), n };
-        Self::new(listener, rule, Descriptors::of_data_plane())
+        Self::new(listener, rule, Descriptors::of_data_plane(), counts)
     }
 
     /// The control plane's.
     #[cfg(feature = "admin")]
     pub(super) fn for_strangers(listener: TcpListener) -> Self {
-        Self::new(listener, Rule::Strangers(Strangers::default()), Descriptors::all())
+        let rule = Rule::Strangers(Strangers::default());
+        Self::new(listener, rule, Descriptors::all(), Arc::default())
     }
 
-    fn new(listener: TcpListener, rule: Rule, descriptors: Descriptors) -> Self {
-        let lacks = || (Folded::default(), Folded::default(), Folded::default());
-        let (places_lacked, descriptors_lacked, failures) = lacks();
-        let waiting = None;
-        Self { listener, rule, descriptors, waiting, places_lacked, descriptors_lacked, failures }
+    fn new(
+        listener: TcpListener,
+        rule: Rule,
+        descriptors: Descriptors,
+        counts: Arc<ConnectionCounts>,
+    ) -> Self {
+        Self {
+            listener,
+            rule,
+            descriptors,
+            counts,
+            waiting: None,
+            places_lacked: Folded::default(),
+            descriptors_lacked: Folded::default(),
+            failures: Folded::default(),
+        }
     }
 
     /// The next connection.
@@ -122,6 +141,7 @@ impl Door {
         if let Ok(place) = Arc::clone(free).try_acquire_owned() {
             return Some(place);
         }
+        self.counts.lacked(Lack::Places);
         if let Some(times) = self.places_lacked.met(Instant::now()) {
             tracing::warn!(
                 "all {n} connections that `max_connections` allows are open, so further ones wait \
@@ -134,13 +154,16 @@ impl Door {
 
     fn held(&self, place: Option<OwnedSemaphorePermit>) -> Option<Held> {
         match &self.rule {
-            Rule::Places { .. } => place.map(|_place| Held::Place { _place }),
+            Rule::Places { .. } => {
+                place.map(|_place| Held::Place { _place, _open: self.counts.opened() })
+            }
             Rule::Strangers(strangers) => Some(Held::Entered(strangers.enter())),
         }
     }
 
     /// Waits until those descriptors are free that the connection which waits must leave to others.
     async fn wait_for_descriptors(&mut self) {
+        self.counts.lacked(Lack::Descriptors);
         if let (Some(times), Some(limit)) =
             (self.descriptors_lacked.met(Instant::now()), self.descriptors.limit())
         {
@@ -163,6 +186,7 @@ impl Door {
             tracing::debug!(%error, "failed to accept a connection");
             return;
         }
+        self.counts.lacked(Lack::Failed);
         if let Some(times) = self.failures.met(Instant::now()) {
             tracing::warn!(
                 "failed to accept a connection, {times} times since this was told: {error}; raise \
@@ -179,4 +203,35 @@ impl Door {
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionRefused | ConnectionAborted | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connection_beyond_the_places_waits_and_is_counted_as_waiting_and_then_as_open() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let counts = Arc::<ConnectionCounts>::default();
+        let mut door = Door::with_places(listener, 1, Arc::clone(&counts));
+        let _clients = [TcpStream::connect(address).await, TcpStream::connect(address).await];
+        let (_, first) = door.next().await;
+        assert_eq!((counts.open(), counts.times(Lack::Places)), (1, 0));
+        {
+            let mut second = pin!(door.next());
+            // The second client is connected, so that a place is all that is lacking.
+            let polled = std::future::poll_fn(|context| Poll::Ready(second.as_mut().poll(context)));
+            assert!(polled.await.is_pending(), "there is one place");
+        }
+        assert_eq!((counts.open(), counts.times(Lack::Places)), (1, 1));
+        drop(first);
+        assert_eq!(counts.open(), 0);
+        let (_, _second) = door.next().await;
+        assert_eq!((counts.open(), counts.times(Lack::Places)), (1, 1));
+    }
 }
