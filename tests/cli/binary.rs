@@ -12,7 +12,9 @@ use wrt_test_support::process::{Event, Ready, ServerProcess};
 
 /// `wrt` with arguments, and without what the machine's own settings would change.
 pub(crate) fn wrt<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wrt"));
+    // Under `nohup`, SIGHUP is ignored by all that is started, and `wrt` goes by that.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_wrt")]);
     command.args(arguments).stdin(Stdio::null()).env_remove("WRT_LOG").env_remove("NO_COLOR");
     // Not the user's, and shared by the tests as it is by a user's processes.
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR"));

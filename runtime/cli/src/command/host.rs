@@ -11,7 +11,7 @@ use wrt::dev::{self, Notice, Session, WatchedSource};
 use wrt::events::{RecvError, TryRecvError};
 use wrt::{
     Event, EventKind, EventReceiver, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
-    StageError, Swap, chain,
+    Swap, chain,
 };
 
 use super::bind::bind;
@@ -30,7 +30,7 @@ pub(super) type Swaps = JoinSet<Result<Swap, Rejected>>;
 enum Happened {
     Event(Result<Event, RecvError>),
     Notice(Notice),
-    Swapped(Result<Swap, Rejected>),
+    Swapped,
     Signal(Heard),
     /// Serving has ended, after so many connections were cut.
     Ended(Result<usize, JoinError>),
@@ -86,7 +86,11 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             heard = signals.next() => Happened::Signal(heard),
             event = events.recv() => Happened::Event(event),
             Some(notice) = notices.recv() => Happened::Notice(notice),
-            Some(swap) = swaps.join_next() => Happened::Swapped(swap?),
+            Some(swap) = swaps.join_next() => {
+                // What became of it is an event.
+                let _ = swap?;
+                Happened::Swapped
+            }
             ended = &mut serving => Happened::Ended(ended),
         };
         match happened {
@@ -113,10 +117,11 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                     }
                 }
             }
-            Happened::Swapped(swapped) => {
+            Happened::Swapped => {
                 let Some(loaded) = &loading else { continue };
-                let is_stopping = is_shut_down(&swapped);
-                if !is_stopping && swaps.is_empty() && loaded.is_in_vain(&handlers) {
+                // A host that stops takes the handlers away, which is no fault of theirs.
+                if !signals.has_asked_to_stop() && swaps.is_empty() && loaded.is_in_vain(&handlers)
+                {
                     // Each rejection is an event too, which says why.
                     flush(&mut events, output)?;
                     return loaded.give_up();
@@ -138,11 +143,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             ),
         }
     }
-}
-
-/// Whether a swap was refused because the host stops, which is no fault of anybody.
-fn is_shut_down(swapped: &Result<Swap, Rejected>) -> bool {
-    matches!(swapped, Err(Rejected { source: StageError::ShuttingDown, .. }))
 }
 
 /// Serves until a signal asks to stop, then lets everything end in order.

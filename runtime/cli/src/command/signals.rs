@@ -58,6 +58,11 @@ impl Signals {
         }
     }
 
+    /// Whether a signal has asked to stop, be it that nobody was told yet.
+    pub(crate) fn has_asked_to_stop(&self) -> bool {
+        self.state.borrow().asked >= Asked::Stop
+    }
+
     /// Ready when there is something new.
     ///
     /// # Cancel safety
