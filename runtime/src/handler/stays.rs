@@ -95,9 +95,29 @@ impl Staying {
         }
     }
 
+    /// The guest waits for its client since then, or goes on.
+    pub(crate) fn waits_since(&self, since: Option<Instant>) {
+        if !self.stay.keeps_singleton {
+            *self.stay.due_since() = since;
+        }
+    }
+
     /// Cancelled when the call has to give way.
     pub(crate) fn gives_way(&self) -> &CancellationToken {
         &self.stay.gives_way
+    }
+}
+
+#[cfg(test)]
+impl Staying {
+    /// A call beside which no other one waits.
+    pub(crate) fn alone() -> Self {
+        Self::new([&Arc::default(), &Arc::default()], false)
+    }
+
+    /// For how long the guest has waited for its client, if it does.
+    pub(crate) fn waited(&self) -> Option<Duration> {
+        self.stay.due_since().map(|since| since.elapsed())
     }
 }
 
