@@ -124,6 +124,18 @@ async fn call_whose_client_takes_nothing_gives_way_to_one_that_waits() {
 }
 
 #[tokio::test]
+async fn client_whose_slow_upload_gave_way_is_told_that_it_was_late() {
+    let fixture = one_place(InstanceMode::Fresh).await;
+    // More than is waited for ahead of the call.
+    let form = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nabcd";
+    let mut slow = sent(&fixture, form).await;
+    let inside = || fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight;
+    wait_until(|| inside() == 1, || format!("a call inside, there are {}", inside())).await;
+    assert_eq!(fixture.get("/").await.text(), "GET / 0");
+    read_until(&mut slow, "408 Request Timeout").await;
+}
+
+#[tokio::test]
 async fn call_that_finds_no_place_names_the_limit_that_was_met() {
     let mut settings = wrt::RuntimeConfig::default();
     settings.max_concurrent_calls = 1;

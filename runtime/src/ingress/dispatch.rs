@@ -11,12 +11,12 @@ use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
 use super::accept::ConnectionCounts;
-use super::authority::{self, Origin};
 use super::batch;
 use super::body::Body;
 use super::cloudevents::{self, Mode, Sent};
+use super::obstructed;
 use super::reply::{self, Refusal};
-use super::{obstructed, upload};
+use super::upload::{Upload, UploadError, taken_ahead};
 use crate::config::{InstanceMode, RuntimeConfig};
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
@@ -66,15 +66,12 @@ impl std::fmt::Debug for Served {
 }
 
 impl DataPlane {
-    /// Answers one request; a failure of any kind is a response too.
-    pub(super) async fn respond<B>(&self, mut request: Request<B>, origin: Origin) -> Response<Body>
+    /// Answers one request, whose host has been judged; a failure of any kind is a response too.
+    pub(super) async fn respond<B>(&self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
-        if let Err(error) = authority::judge(&mut request, origin) {
-            return reply::refused(&Refusal::BadAuthority(error));
-        }
         let routes = self.routes.load();
         let Some(handler) = routes.find(request.uri().path()).map(Arc::clone) else {
             return reply::refused(&Refusal::NoRoute { path: request.uri().path() });
@@ -82,8 +79,7 @@ impl DataPlane {
         // Not held across the call: a handler that is added or removed would wait for it.
         drop(routes);
         let wants_html = reply::wants_html(request.headers());
-        let mut request = match upload::taken_ahead(handler.config(), &self.uploads, request).await
-        {
+        let mut request = match taken_ahead(handler.config(), &self.uploads, request).await {
             Ok(request) => request,
             Err(refusal) => return reply::refused(&refusal),
         };
@@ -117,7 +113,7 @@ impl DataPlane {
         &self,
         handler: &Handler<Served>,
         entered: Entered<Served>,
-        request: Request<B>,
+        request: Request<Upload<B>>,
     ) -> Result<Response<Body>, CallFailure>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -148,7 +144,7 @@ impl DataPlane {
         &self,
         handler: &Handler<Served>,
         entered: Entered<Served>,
-        request: Request<B>,
+        request: Request<Upload<B>>,
     ) -> Result<Response<Body>, CallFailure>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -182,7 +178,7 @@ impl DataPlane {
 async fn http_call<B>(
     entered: Entered<Served>,
     report: Arc<CallReport>,
-    mut request: Request<B>,
+    mut request: Request<Upload<B>>,
 ) -> Result<Response<Body>, CallFailure>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -196,7 +192,7 @@ where
     // Told only with a failure, when the request is the guest's.
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let call = Call::new(Arc::clone(&report) as Arc<dyn Witness>);
-    let request = request.map(|body| upload(body, &call));
+    let request = request.map(|body| upload(body, &call, UploadError::is_late));
     let cut = entered.pass.cut();
     // Cancel-safe: a response that loses against the cut is dropped with its call.
     let response = tokio::select! {
@@ -250,14 +246,18 @@ fn keep_end_to_end(headers: &mut HeaderMap) {
 
 async fn read_event<B>(
     handler: &Handler<Served>,
-    request: Request<B>,
+    request: Request<Upload<B>>,
 ) -> Result<Sent, Refusal<'static>>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
     let (parts, body) = request.into_parts();
-    let body = body.map_err(|error| std::io::Error::other(error.to_string()));
+    let mut gave_way = false;
+    let body = body.map_err(|error| {
+        gave_way |= error.is_late();
+        std::io::Error::other(error.to_string())
+    });
     // The sender's pace is bounded like the guest's.
     let body =
         tokio::time::timeout(handler.config().timeout, Limited::new(body, MAX_EVENT).collect());
@@ -266,6 +266,7 @@ where
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             return Err(Refusal::EventTooLarge { limit: MAX_EVENT });
         }
+        Ok(Err(_)) if gave_way => return Err(Refusal::SlowBody),
         Ok(Err(_)) => return Err(Refusal::IncompleteBody),
         Err(_) => return Err(Refusal::LateBody { waited: handler.config().timeout }),
     };

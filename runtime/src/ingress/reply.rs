@@ -36,6 +36,8 @@ pub(super) enum Refusal<'a> {
     LateBody {
         waited: Duration,
     },
+    /// It was still on its way when another call wanted the place.
+    SlowBody,
     BadEvent(DecodeError),
     WrongType {
         event_type: String,
@@ -76,6 +78,10 @@ pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
         Refusal::LateBody { waited } => (
             StatusCode::REQUEST_TIMEOUT,
             format!("the request's body did not arrive within {waited:?}"),
+        ),
+        Refusal::SlowBody => (
+            StatusCode::REQUEST_TIMEOUT,
+            "the request's body was slow to arrive while another call waited".to_owned(),
         ),
         Refusal::BadEvent(error) => {
             let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));

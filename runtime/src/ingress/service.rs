@@ -9,10 +9,11 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 
-use super::authority::Origin;
+use super::authority::{self, Origin};
 use super::body::Body;
 use super::content;
 use super::dispatch::DataPlane;
+use super::reply::{self, Refusal};
 use super::target;
 
 /// Answers requests with the handlers of one runtime, by their routes. Cheap to clone.
@@ -53,15 +54,18 @@ impl HttpService {
         self.answer(request, Origin::Client).await
     }
 
-    async fn answer<B>(&self, request: Request<B>, origin: Origin) -> Response<Body>
+    async fn answer<B>(&self, mut request: Request<B>, origin: Origin) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: std::fmt::Display,
     {
         let method = request.method().clone();
-        let response = match target::answered(&request) {
+        // First, as it is wanted of every request, also of those that no handler gets.
+        let judged = authority::judge(&mut request, origin);
+        let refused = judged.err().map(|error| reply::refused(&Refusal::BadAuthority(error)));
+        let response = match refused.or_else(|| target::answered(&request)) {
             Some(response) => response,
-            None => self.plane.respond(request, origin).await,
+            None => self.plane.respond(request).await,
         };
         content::allowed(&method, response)
     }

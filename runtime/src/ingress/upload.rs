@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONTENT_TYPE, EXPECT};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::cloudevents::EVENT_MEDIA_TYPE;
@@ -39,6 +40,10 @@ const LARGE: u64 = MAX_EVENT as u64;
 /// Time that a body of unknown length, or of more than [`LARGE`], is waited for ahead of a singleton's
 /// call. Short, because such a body may be a conversation, in which the guest answers first.
 const OPEN_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Bytes up to which small frames are put together: each takes some 200 bytes beyond its content, and a
+/// client may send its body in frames of one byte.
+const PIECE: usize = 16 * 1024;
 
 /// Bytes that a client has to send of a streamed body to count as one that sends: byte by byte is as good
 /// as nothing.
@@ -67,7 +72,11 @@ pub(super) struct Upload<B> {
 struct Waiting {
     staying: Staying,
     gives_way: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Bytes that came since that was said to be progress.
+    /// Since when the guest waits for more of the body, if it does.
+    since: Option<Instant>,
+    /// For how long it had waited before that, and the bytes that came meanwhile, since the client last
+    /// made progress. Time in which the guest does something else is not its client's.
+    waited: Duration,
     came: u64,
 }
 
@@ -78,6 +87,13 @@ pub(super) enum UploadError<E> {
     Client(E),
     /// Its client was slow, and another call waited.
     GaveWay,
+}
+
+impl<E> UploadError<E> {
+    /// Whether the client was too slow.
+    pub(super) fn is_late(&self) -> bool {
+        matches!(self, Self::GaveWay)
+    }
 }
 
 impl<E: fmt::Display> fmt::Display for UploadError<E> {
@@ -181,7 +197,8 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         if self.rest.is_some() {
             let staying = stay();
             let gives_way = Box::pin(staying.gives_way().clone().cancelled_owned());
-            self.waiting = Some(Waiting { staying, gives_way, came: 0 });
+            let (since, waited, came) = (None, Duration::ZERO, 0);
+            self.waiting = Some(Waiting { staying, gives_way, since, waited, came });
         }
     }
 
@@ -224,7 +241,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             };
             let bytes = frame.data_ref().map_or(0, Bytes::len);
             let is_end = rest.is_end_stream();
-            self.ahead.push_back(frame);
+            self.push(frame);
             self.bytes += bytes as u64;
             if is_end {
                 self.rest = None;
@@ -233,6 +250,19 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Puts `frame` to those ahead, in one piece with the last of them if both are small.
+    fn push(&mut self, frame: Frame<Bytes>) {
+        let last = self.ahead.back_mut().and_then(Frame::data_mut);
+        match (last, frame.data_ref()) {
+            (Some(last), Some(more)) if last.len() + more.len() <= PIECE => {
+                let mut piece = BytesMut::from(std::mem::take(last));
+                piece.extend_from_slice(more);
+                *last = piece.freeze();
+            }
+            _ => self.ahead.push_back(frame),
+        }
     }
 
     /// Counts `bytes` against the budget; returns whether there was room for them.
@@ -245,6 +275,27 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             None => self.kept = Some(more),
         }
         true
+    }
+}
+
+impl Waiting {
+    /// The guest waits for more of the body.
+    fn wait(&mut self) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        // What it waited before counts, too.
+        self.staying.waits_since(Some(since.checked_sub(self.waited).unwrap_or(since)));
+    }
+
+    /// So many `bytes` came, with which the guest goes on.
+    fn came(&mut self, bytes: u64) {
+        if let Some(since) = self.since.take() {
+            self.waited += since.elapsed();
+            self.staying.waits_since(None);
+        }
+        self.came += bytes;
+        if self.came >= PROGRESS {
+            (self.came, self.waited) = (0, Duration::ZERO);
+        }
     }
 }
 
@@ -267,19 +318,17 @@ impl<B: Body<Data = Bytes>> Body for Upload<B> {
             return next.map_err(UploadError::Client);
         };
         match &next {
+            // A look with a waker that does nothing is no wait.
+            Poll::Pending if cx.waker().data().is_null() => {}
             Poll::Pending => {
-                waiting.staying.waits_for_client(true);
+                waiting.wait();
                 if waiting.gives_way.as_mut().poll(cx).is_ready() {
                     (self.rest, self.waiting) = (None, None);
                     return Poll::Ready(Some(Err(UploadError::GaveWay)));
                 }
             }
             Poll::Ready(Some(Ok(frame))) => {
-                waiting.came += frame.data_ref().map_or(0, Bytes::len) as u64;
-                if waiting.came >= PROGRESS {
-                    waiting.came = 0;
-                    waiting.staying.waits_for_client(false);
-                }
+                waiting.came(frame.data_ref().map_or(0, Bytes::len) as u64);
             }
             Poll::Ready(_) => self.waiting = None,
         }

@@ -5,6 +5,7 @@ use std::pin::pin;
 
 use futures::FutureExt as _;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
+use futures::future::poll_immediate;
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::*;
@@ -154,4 +155,61 @@ async fn without_room_a_body_is_streamed_and_loses_nothing() {
     let collected = request.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers(), Some(&trailers));
     assert_eq!(collected.to_bytes(), "abcdef");
+}
+
+#[tokio::test]
+async fn small_frames_are_put_together() {
+    let config = config(InstanceMode::Fresh);
+    let (feed, body) = fed(Some(SMALL));
+    let sent: Vec<u8> = (0..SMALL).map(|i| i.to_le_bytes()[0]).collect();
+    for byte in &sent {
+        feed.unbounded_send(data(vec![*byte])).unwrap();
+    }
+    drop(feed);
+    let budget = budget(MAX_AHEAD);
+    let request = taken_ahead(&config, &budget, Request::new(body)).await.unwrap();
+    assert_eq!(ahead(&request), sent);
+    let body = request.into_body();
+    assert!(body.ahead.len() <= 2 * sent.len() / PIECE, "{} frames", body.ahead.len());
+    assert!(body.ahead.iter().filter_map(Frame::data_ref).all(|piece| piece.len() <= PIECE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_time_in_which_the_guest_waits_counts_as_the_clients() {
+    let (feed, body) = fed(None);
+    let mut body = Upload::new(body);
+    body.stay(Staying::alone);
+    let waited = |body: &Upload<_>| body.waiting.as_ref().expect("it is open").staying.waited();
+    assert!(body.frame().now_or_never().is_none());
+    assert_eq!(waited(&body), None, "a look is no wait");
+
+    assert!(poll_immediate(body.frame()).await.is_none());
+    tokio::time::advance(2 * SECOND).await;
+    assert_eq!(waited(&body), Some(2 * SECOND));
+    feed.unbounded_send(data("a")).unwrap();
+    assert!(poll_immediate(body.frame()).await.is_some());
+    assert_eq!(waited(&body), None, "the guest goes on");
+
+    // Byte by byte, each wait counts.
+    tokio::time::advance(10 * SECOND).await;
+    assert!(poll_immediate(body.frame()).await.is_none());
+    tokio::time::advance(SECOND).await;
+    assert_eq!(waited(&body), Some(3 * SECOND));
+    feed.unbounded_send(data(vec![0; usize::try_from(PROGRESS).unwrap()])).unwrap();
+    assert!(poll_immediate(body.frame()).await.is_some());
+    assert!(poll_immediate(body.frame()).await.is_none());
+    assert_eq!(waited(&body), Some(Duration::ZERO), "the client made progress");
+}
+
+#[tokio::test]
+async fn body_whose_call_gave_way_is_late_and_a_broken_one_is_not() {
+    let (_feed, body) = fed(None);
+    let mut body = Upload::new(body);
+    body.stay(Staying::alone);
+    let gives_way = body.waiting.as_ref().unwrap().staying.gives_way().clone();
+    gives_way.cancel();
+    let frame = body.frame().await.expect("there is an error");
+    assert!(frame.is_err_and(|error| error.is_late()));
+    assert!(body.frame().await.is_none());
+    assert!(!UploadError::Client("it broke off").is_late());
 }

@@ -304,10 +304,13 @@ impl Call {
         self.move_upload(UPLOAD_AWAITED, UPLOAD_AT_REST);
     }
 
-    /// The body ended before its end.
-    pub(super) fn upload_broke(&self, error: String) {
+    /// The body ended before its end, because the client was too slow or for another reason. A client that
+    /// was too slow before stays so.
+    pub(super) fn upload_broke(&self, error: String, is_late: bool) {
         self.rest().upload_error = Some(error);
-        self.shared.upload.store(UPLOAD_BROKEN, Ordering::SeqCst);
+        let is_late = is_late || self.upload_goes_on().is_err();
+        let ended = if is_late { UPLOAD_LATE } else { UPLOAD_BROKEN };
+        self.shared.upload.store(ended, Ordering::SeqCst);
     }
 
     /// If the guest waits for the body, its reads fail from now on; returns whether it does.

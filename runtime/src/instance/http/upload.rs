@@ -7,29 +7,41 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use http_body_util::combinators::UnsyncBoxBody;
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use super::Call;
 
 /// See the [module](self).
 struct Upload {
-    inner: WasiBody,
+    inner: UnsyncBoxBody<Bytes, Broken>,
     call: Call,
     /// Whether an error was handed on; nothing comes after it.
     is_over: bool,
 }
 
-/// `body` of the request that `call` answers. One that is empty needs no watching.
-pub(crate) fn upload<B>(body: B, call: &Call) -> WasiBody
+/// What ended a body before its end.
+struct Broken {
+    /// In the words of its maker.
+    error: String,
+    /// Whether the client was too slow with it.
+    is_late: bool,
+}
+
+/// `body` of the request that `call` answers. One that is empty needs no watching. `is_late` says whether
+/// an error means that the client was too slow.
+pub(crate) fn upload<B>(body: B, call: &Call, is_late: fn(&B::Error) -> bool) -> WasiBody
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let is_empty = body.is_end_stream();
-    let inner = body.map_err(|error| Error::InternalError(Some(error.to_string()))).boxed_unsync();
-    if is_empty {
-        return inner;
+    if body.is_end_stream() {
+        let told = |error: B::Error| Error::InternalError(Some(error.to_string()));
+        return body.map_err(told).boxed_unsync();
     }
+    let broken =
+        move |error: B::Error| Broken { error: error.to_string(), is_late: is_late(&error) };
+    let inner = body.map_err(broken).boxed_unsync();
     Upload { inner, call: call.clone(), is_over: false }.boxed_unsync()
 }
 
@@ -45,22 +57,22 @@ impl Body for Upload {
             return Poll::Ready(None);
         }
         // What came in time is read, even after the client was given up.
-        let error = match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Err(error))) => {
-                self.call.upload_broke(text(&error));
+        let error = match Pin::new(&mut self.inner).poll_frame(cx).map(Option::transpose) {
+            Poll::Ready(Err(Broken { error, is_late })) => {
+                self.call.upload_broke(error.clone(), is_late);
                 error
             }
-            Poll::Ready(frame) => {
+            Poll::Ready(Ok(frame)) => {
                 self.call.upload_came();
-                return Poll::Ready(frame);
+                return Poll::Ready(frame.map(Ok));
             }
             Poll::Pending => match self.call.awaits_upload(cx) {
                 Ok(()) => return Poll::Pending,
-                Err(late) => Error::InternalError(Some(late.to_owned())),
+                Err(late) => late.to_owned(),
             },
         };
         self.is_over = true;
-        Poll::Ready(Some(Err(error)))
+        Poll::Ready(Some(Err(Error::InternalError(Some(error)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -69,14 +81,6 @@ impl Body for Upload {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
-    }
-}
-
-/// `error` in the words of its maker.
-fn text(error: &Error) -> String {
-    match error {
-        Error::InternalError(Some(text)) => text.clone(),
-        other => other.to_string(),
     }
 }
 
@@ -98,18 +102,22 @@ mod tests {
         http_body_util::StreamBody::new(stream)
     }
 
-    fn poll(body: &mut WasiBody) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+    /// A waker of somebody who waits.
+    fn waker() -> Waker {
         struct Nothing;
         impl std::task::Wake for Nothing {
             fn wake(self: std::sync::Arc<Self>) {}
         }
-        let waker = Waker::from(std::sync::Arc::new(Nothing));
-        Pin::new(body).poll_frame(&mut Context::from_waker(&waker))
+        Waker::from(std::sync::Arc::new(Nothing))
+    }
+
+    fn poll(body: &mut WasiBody) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(body).poll_frame(&mut Context::from_waker(&waker()))
     }
 
     fn failed(body: &mut WasiBody) -> String {
         match poll(body) {
-            Poll::Ready(Some(Err(error))) => text(&error),
+            Poll::Ready(Some(Err(Error::InternalError(Some(text))))) => text,
             other => panic!("expected an error, found {other:?}"),
         }
     }
@@ -117,7 +125,8 @@ mod tests {
     #[test]
     fn guest_that_waits_is_told_that_its_client_is_late_after_what_came_in_time() {
         let call = Call::default();
-        let mut body = upload(open(vec![Ok(Frame::data(Bytes::from_static(b"a")))]), &call);
+        let mut body =
+            upload(open(vec![Ok(Frame::data(Bytes::from_static(b"a")))]), &call, |_| false);
         assert!(!call.give_up_on_upload(), "nobody waits for it yet");
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Ok(_)))));
         assert!(!call.give_up_on_upload(), "the guest has got what there was");
@@ -133,7 +142,7 @@ mod tests {
     #[test]
     fn look_without_a_waker_is_no_wait() {
         let call = Call::default();
-        let mut body = upload(open(vec![]), &call);
+        let mut body = upload(open(vec![]), &call, |_| false);
         let looked = Pin::new(&mut body).poll_frame(&mut Context::from_waker(Waker::noop()));
         assert!(looked.is_pending());
         assert!(!call.give_up_on_upload());
@@ -144,14 +153,31 @@ mod tests {
         use crate::error::CallFailure;
 
         let guest = || CallFailure::Guest { reason: "it could not read".to_owned() };
+        for was_late in [false, true] {
+            let call = Call::default();
+            let is_late = |error: &&str| *error == "it was slow";
+            let error = if was_late { "it was slow" } else { "it broke off" };
+            let mut body = upload(open(vec![Err(error)]), &call, is_late);
+            assert_eq!(call.blamed(guest()).outcome(), "guest");
+            assert_eq!(failed(&mut body), error);
+            let blamed = call.blamed(guest());
+            assert!(matches!(blamed, CallFailure::Client { late, .. } if late == was_late));
+            let said = blamed.to_string();
+            assert!(said.contains(error) && said.contains("it could not read"), "{said}");
+            assert_eq!(call.blamed(CallFailure::Cut).outcome(), "cut");
+        }
+    }
+
+    #[test]
+    fn client_that_breaks_off_after_it_was_late_stays_late() {
+        use crate::error::CallFailure;
+
         let call = Call::default();
-        let mut body = upload(open(vec![Err("it broke off")]), &call);
-        assert_eq!(call.blamed(guest()).outcome(), "guest");
+        call.awaits_upload(&Context::from_waker(&waker())).unwrap();
+        assert!(call.give_up_on_upload());
+        let mut body = upload(open(vec![Err("it broke off")]), &call, |_| false);
         assert_eq!(failed(&mut body), "it broke off");
-        let blamed = call.blamed(guest());
-        assert_eq!(blamed.outcome(), "client");
-        let said = blamed.to_string();
-        assert!(said.contains("it broke off") && said.contains("it could not read"), "{said}");
-        assert_eq!(call.blamed(CallFailure::Cut).outcome(), "cut");
+        let blamed = call.blamed(CallFailure::Guest { reason: "it could not read".to_owned() });
+        assert!(matches!(blamed, CallFailure::Client { late: true, .. }));
     }
 }
