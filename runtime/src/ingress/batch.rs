@@ -4,22 +4,52 @@
 //! fails ends the batch. Events of a batch may build on each other, and the sender, which has to send the
 //! batch again, gets fewer of them handled twice. The answer says how many were handled.
 
+use bytes::Bytes;
 use http::Response;
 
 use super::body::Body;
 use super::cloudevents;
-use super::dispatch::DataPlane;
+use super::dispatch::{DataPlane, MAX_EVENT};
 use super::reply::{self, Refusal};
 use crate::cloudevent::CloudEvent;
 use crate::error::{CallFailure, chain};
 use crate::handler::{Begun, Entered, Handler};
 use crate::instance::{Served, handle_event};
 
+/// Bytes of data that the answers to one batch may have together: they are held until the last one is
+/// there. As many as an event or a batch may have.
+const MAX_ANSWERS: usize = MAX_EVENT;
+
+/// The answers to the events of a batch.
+#[derive(Default)]
+struct Answers {
+    events: Vec<CloudEvent>,
+    /// Bytes of their data.
+    bytes: usize,
+}
+
+impl Answers {
+    /// Puts `answer` to the others, if it is an event and there is room for it.
+    fn add(&mut self, answer: CloudEvent) -> Result<(), CallFailure> {
+        // Looked at now, so that the event is named whose answer it is.
+        let checked = answer.validate();
+        checked.map_err(|error| CallFailure::Guest { reason: chain(&error) })?;
+        self.bytes += answer.data.as_ref().map_or(0, Bytes::len);
+        if self.bytes > MAX_ANSWERS {
+            let reason =
+                format!("its answers to a batch have more than {MAX_ANSWERS} bytes of data");
+            return Err(CallFailure::Guest { reason });
+        }
+        self.events.push(answer);
+        Ok(())
+    }
+}
+
 /// Hands each of `events` to `handler`, the first one in the call that was `entered` for it.
 ///
 /// # Errors
 ///
-/// The call of the first event failed, or the answers are no events.
+/// The call of the first event failed, or the answers cannot be written.
 ///
 /// # Cancel safety
 ///
@@ -30,7 +60,7 @@ pub(super) async fn handle(
     entered: Entered<Served>,
     events: Vec<CloudEvent>,
 ) -> Result<Response<Body>, CallFailure> {
-    let (mut answers, mut first, of) = (Vec::new(), Some(entered), events.len());
+    let (mut answers, mut first, of) = (Answers::default(), Some(entered), events.len());
     for (n_handled, event) in events.into_iter().enumerate() {
         let stopped = |response| Ok(reply::stopped(&response, n_handled, of));
         let is_first = first.is_some();
@@ -45,19 +75,19 @@ pub(super) async fn handle(
             },
         };
         let begun = Begun::of(&entered);
-        let failure = match handle_event(entered, handler.config().timeout, event).await {
-            Ok(Ok(answer)) => {
-                answers.extend(answer.map(|answer| *answer));
-                // The first call is told of with the answer to the batch.
-                if !is_first {
-                    begun.answered(None);
-                }
-                continue;
-            }
+        let handled = match handle_event(entered, handler.config().timeout, event).await {
+            Ok(Ok(answer)) => answer.map_or(Ok(()), |answer| answers.add(*answer)),
             Ok(Err(reason)) => {
                 return stopped(reply::refused(&Refusal::RejectedEvent { reason }));
             }
-            Err(failure) => failure,
+            Err(failure) => Err(failure),
+        };
+        let Err(failure) = handled else {
+            // The first call is told of with the answer to the batch.
+            if !is_first {
+                begun.answered(None);
+            }
+            continue;
         };
         if is_first {
             // Told by whoever let the first call in.
@@ -68,11 +98,35 @@ pub(super) async fn handle(
         Box::pin(report.failed_before_answer(&failure)).await;
         return stopped(reply::failed(handler.name(), &failure, None));
     }
-    if answers.is_empty() {
+    if answers.events.is_empty() {
         return Ok(reply::no_content());
     }
-    match cloudevents::json::batch(&answers) {
+    match cloudevents::json::batch(&answers.events) {
         Ok(response) => Ok(response.map(Body::full)),
         Err(error) => Err(CallFailure::Guest { reason: chain(&error) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_to_a_batch_are_events_and_have_a_bound_together() {
+        let answer = |bytes| {
+            CloudEvent::new("1", "/test", "answered").with_data("text/plain", vec![b'x'; bytes])
+        };
+        let refused = |added: Result<(), CallFailure>| match added {
+            Err(CallFailure::Guest { reason }) => reason,
+            other => panic!("expected the guest's failure, found {other:?}"),
+        };
+        let mut answers = Answers::default();
+        answers.add(answer(MAX_ANSWERS - 1)).unwrap();
+        let invalid = refused(answers.add(CloudEvent::new("", "/test", "answered")));
+        assert_eq!(invalid, "attribute `id` is empty");
+        answers.add(answer(1)).unwrap();
+        let expected = "its answers to a batch have more than 8388608 bytes of data";
+        assert_eq!(refused(answers.add(answer(1))), expected);
+        assert_eq!(answers.events.len(), 2);
     }
 }
