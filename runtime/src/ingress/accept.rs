@@ -126,6 +126,7 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
+    let streams = Streams::new(SEND_TIMEOUT);
     let mut connections = JoinSet::new();
     let mut stop = pin!(stop);
     let drain = loop {
@@ -134,7 +135,7 @@ where
             drain = &mut stop => break drain,
             (stream, held) = door.next() => {
                 let service = make_service(&held);
-                connections.spawn(connection(stream, held, service, &graceful));
+                connections.spawn(connection(stream, held, service, streams.clone(), &graceful));
             }
             // Reaped as they end, so that the set holds open connections only.
             Some(_) = connections.join_next() => {}
@@ -151,6 +152,7 @@ fn connection<I, S, B>(
     stream: I,
     held: Held,
     service: S,
+    streams: Streams,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = ()> + Send + 'static
 where
@@ -163,7 +165,7 @@ where
 {
     let watcher = graceful.watcher();
     async move {
-        let mut builder = Builder::new(Streams { limit: SEND_TIMEOUT });
+        let mut builder = Builder::new(streams);
         builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT);
         // An HTTP/2 client may be silent for long, but not be gone without a word.
         builder
@@ -215,6 +217,7 @@ mod tests {
             server,
             Held::Place { _place: place, _open: Arc::<ConnectionCounts>::default().opened() },
             respond,
+            Streams::new(SEND_TIMEOUT),
             &graceful,
         );
         tokio::spawn(async move {

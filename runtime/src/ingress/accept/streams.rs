@@ -8,13 +8,16 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::events::Folded;
 
 /// Bytes that hyper gets of an answer at once. It holds one such piece for each stream, and hands a piece
 /// on as soon as the client's window has room for one byte. So this bounds what an answer costs that
@@ -37,11 +40,31 @@ enum Said {
     Given,
 }
 
-/// Runs the streams of one connection as tasks. Each ends, and with that is reset, when its client takes
-/// nothing for `limit`.
+/// Runs the streams of a server's connections as tasks. Each ends, and with that is reset, when its client
+/// takes nothing for `limit`. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
-    pub(super) limit: Duration,
+    limit: Duration,
+    /// Streams that were ended. A client can have many at once.
+    untaken: Arc<Mutex<Folded>>,
+}
+
+impl Streams {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, untaken: Arc::default() }
+    }
+
+    /// A stream was ended.
+    fn ended(&self) {
+        // Its fields are whole after a panic elsewhere, too.
+        let mut untaken = self.untaken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(times) = untaken.met(Instant::now()) {
+            tracing::warn!(
+                "an answer was ended: its client kept an HTTP/2 stream open and took nothing of it \
+                 ({times} times since this was told)"
+            );
+        }
+    }
 }
 
 impl<F> Executor<F> for Streams
@@ -50,12 +73,13 @@ where
     F::Output: Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(while_taken(stream, self.limit));
+        tokio::spawn(while_taken(stream, self.clone()));
     }
 }
 
-/// Runs `stream` to its end, or until its client has taken nothing of its answer for `limit`.
-async fn while_taken<F: Future>(stream: F, limit: Duration) {
+/// Runs `stream`, one of `streams`, to its end, or until its client has taken nothing of its answer for
+/// their limit.
+async fn while_taken<F: Future>(stream: F, streams: Streams) {
     let mut stream = pin!(stream);
     // Runs while the client takes nothing.
     let mut untaken: Option<Pin<Box<Sleep>>> = None;
@@ -67,13 +91,11 @@ async fn while_taken<F: Future>(stream: F, limit: Duration) {
         match SAID.get() {
             Said::Nothing => {}
             Said::Later => untaken = None,
-            Said::Given => untaken = Some(Box::pin(sleep(limit))),
+            Said::Given => untaken = Some(Box::pin(sleep(streams.limit))),
         }
         let Some(limit) = &mut untaken else { return Poll::Pending };
         if limit.as_mut().poll(cx).is_ready() {
-            tracing::warn!(
-                "an answer was ended: its client kept an HTTP/2 stream open and took nothing of it"
-            );
+            streams.ended();
             return Poll::Ready(());
         }
         Poll::Pending
