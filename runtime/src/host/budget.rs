@@ -48,13 +48,11 @@ impl GuestMemory {
     /// Takes `by` bytes for a store that has `held` then.
     pub(super) fn take(&self, by: u64, held: u64) -> Result<(), GuestMemoryExceeded> {
         let limit = if held <= SMALL { self.limit } else { self.limit / 4 * 3 };
+        // Taken only where it fits: what was added and given back again would keep others out meanwhile.
+        let fits = |used: u64| used.checked_add(by).filter(|used| *used <= limit);
         // Ordering, here and below: a figure that guards no other data.
-        let used = self.used.fetch_add(by, Ordering::Relaxed);
-        if used.saturating_add(by) <= limit {
-            return Ok(());
-        }
-        self.give(by);
-        Err(GuestMemoryExceeded { limit: self.limit })
+        let taken = self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.map(drop).map_err(|_| GuestMemoryExceeded { limit: self.limit })
     }
 
     pub(super) fn give(&self, bytes: u64) {

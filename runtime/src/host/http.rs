@@ -59,6 +59,10 @@ impl WasiHttpHooks for OutgoingHttp {
         BODY_CHUNK
     }
 
+    fn p3_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
