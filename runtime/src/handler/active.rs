@@ -170,7 +170,9 @@ impl<R> ActiveCell<R> {
             if let Some(place) = self.try_enter() {
                 return Some(place);
             }
-            let is_refused = self.refusals.load(Ordering::Relaxed) != before;
+            // What was refused elsewhere says nothing of a generation that is only held.
+            let is_refused =
+                self.refusals.load(Ordering::Relaxed) != before && self.current.load().is_none();
             let is_obstructed =
                 !self.is_mending.load(Ordering::Relaxed) && self.obstacle().is_some();
             if is_refused || is_obstructed || self.is_closed.load(Ordering::Acquire) {
@@ -240,6 +242,22 @@ mod tests {
         });
         assert!(cell.publish(generation(7)).is_none());
         assert_eq!(waiting.await.expect("the call does not panic"), 7);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_for_the_end_of_a_hold_heeds_no_refusal() {
+        let cell = ActiveCell::new();
+        let _ = cell.publish(generation(7));
+        let hold = cell.hold().expect("there is one to hold");
+        let mut waiting = std::pin::pin!(cell.enter());
+        assert!(futures::future::poll_immediate(waiting.as_mut()).await.is_none());
+        let (stage, error) = (crate::events::Stage::Build, "it was not built".to_owned());
+        let (diagnostics, hints) = (Vec::new(), Vec::new());
+        cell.obstruct(Obstacle { stage, error, diagnostics, hints });
+        assert!(futures::future::poll_immediate(waiting.as_mut()).await.is_none());
+        drop(hold);
+        let place = waiting.await.expect("what serves was not refused");
+        assert_eq!(place.serving().generation, GenerationNumber::new(7));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
