@@ -387,5 +387,8 @@ mod tests {
         bus.lines_left_out(&name("a"), 7);
         let counts = &bus.counts()[&name("a")];
         assert_eq!((counts.failures["guest"], counts.lines_left_out), (5000, 7));
+        bus.emit(Some(&name("b")), None, kinds::failed("x"));
+        bus.emit(Some(&name("a")), None, EventKind::Removed);
+        assert_eq!(bus.counts().into_keys().collect::<Vec<_>>(), [name("b")]);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::EventKind;
 use crate::id::HandlerName;
 
-/// What happened to one handler, since its runtime began.
+/// What happened to one handler, since its runtime began, or since it was added again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[cfg_attr(not(feature = "admin"), allow(dead_code, reason = "the control plane shows them"))]
 pub(crate) struct HandlerCounts {
@@ -38,6 +38,8 @@ impl Counts {
             EventKind::Drained { cut, .. } if *cut > 0 => {
                 self.change(handler, |counts| counts.cut += *cut as u64);
             }
+            // A handler of the same name begins anew.
+            EventKind::Removed => drop(self.lock().remove(handler)),
             _ => {}
         }
     }
