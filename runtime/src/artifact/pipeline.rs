@@ -88,6 +88,10 @@ impl Artifacts {
                 disk.claim(Bucket::new(engine.bucket()));
             }
         }
+        // For good: it takes tasks all the same, and `wait` waits for those that there are. Opened and
+        // closed again, it would leave one of two who wait at once behind.
+        let writes = TaskTracker::new();
+        writes.close();
         let limits = Limits { timeout: config.compile_timeout, memory: config.compile_memory };
         let inner = Inner {
             memory: Memory::new(config.cache_memory, Arc::clone(&tally)),
@@ -96,7 +100,7 @@ impl Artifacts {
             memo: DigestMemo::load(disk.as_ref()),
             compilers: Arc::new(Compilers::new(config.dev, limits)),
             flights: Flights::new(),
-            writes: TaskTracker::new(),
+            writes,
             budget: config.cache_memory,
             engines,
             disk,
@@ -202,9 +206,7 @@ impl Artifacts {
     /// Waits until everything that was compiled is in the cache directory, and remembers the
     /// digests of files for the next run.
     pub(crate) async fn flush(&self) {
-        self.inner.writes.close();
         self.inner.writes.wait().await;
-        self.inner.writes.reopen();
         let inner = Arc::clone(&self.inner);
         let save = move || inner.memo.save(&|digest| inner.memory.needs_file(digest));
         let saved = tokio::task::spawn_blocking(save).await;
