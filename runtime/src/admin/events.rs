@@ -114,7 +114,7 @@ fn message(number: u64, event: &impl Serialize) -> Option<Message> {
         #[serde(borrow)]
         event: Cow<'a, str>,
     }
-    // An event that cannot be written (a time that no calendar has) is left out, as by `--json`.
+    // An event that cannot be written, which is a defect, is left out, as by `--json`.
     let data = serde_json::to_string(event).ok()?;
     let name = serde_json::from_str::<Named<'_>>(&data).ok()?.event.into_owned();
     Some(Message::default().id(number.to_string()).event(name).data(data))

@@ -128,7 +128,8 @@ impl Problem {
 impl From<ControlError> for Problem {
     fn from(error: ControlError) -> Self {
         let (status, kind, title) = match &error {
-            ControlError::Unknown { .. } => {
+            ControlError::Unknown { .. }
+            | ControlError::NotConfirmed { source: StageError::Removed, .. } => {
                 (StatusCode::NOT_FOUND, "unknown-handler", "Unknown handler")
             }
             ControlError::UnknownGeneration { .. } => {
@@ -212,4 +213,18 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response<Body>
 // The signature is serde's.
 fn number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u16(status.as_u16())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::HandlerName;
+
+    #[test]
+    fn removed_handler_is_an_unknown_one_whatever_was_asked_of_it() {
+        let handler = HandlerName::new("h").unwrap();
+        let source = StageError::Removed;
+        let error = ControlError::NotConfirmed { handler, serving: None, source };
+        assert_eq!(Problem::from(error).0.status, StatusCode::NOT_FOUND);
+    }
 }

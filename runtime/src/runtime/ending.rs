@@ -51,13 +51,18 @@ impl Runtime {
     /// For a server that stops: call this when the listener is to be closed, [`Runtime::shutdown`]
     /// when the connections have ended. Handlers can no longer be added. A second call changes
     /// nothing.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime, whose clock the drains need. Nothing has begun then.
     pub fn begin_shutdown(&self) {
+        let tokio = tokio::runtime::Handle::current();
         if !self.inner.ending.reach(BEGUN) {
             return;
         }
         for known in self.handlers().values() {
             let (stop, drain) = (known.begin_ending(), known.drain());
-            tokio::spawn(async move {
+            tokio.spawn(async move {
                 // Cancel-safe: both only wait.
                 tokio::select! {
                     () = tokio::time::sleep(drain) => stop.handler.cancel(),

@@ -15,7 +15,9 @@ pub struct Removal {
 }
 
 /// What the removal of a handler did. Nothing of the handler runs any more: its calls and instances
-/// have ended, and its files can be deleted.
+/// have ended, and its files can be deleted. Only where its supervisor had ended before
+/// ([`StageError::NoSupervisor`](crate::StageError::NoSupervisor)) nobody drains it: no request reaches
+/// it, and calls that are inside go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Removed {
