@@ -270,6 +270,19 @@ impl StageError {
             _ => false,
         }
     }
+
+    /// Whether the same component may be taken at another time: the host was busy, or short of
+    /// something. That a file cannot be read is seen by looking at it again.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Read { .. }
+            | Self::KeptChanging { .. }
+            | Self::CompileTimeout { .. }
+            | Self::Init { source: CallFailure::HostMemory { .. } } => true,
+            Self::Shared(error) => error.may_pass(),
+            other => other.is_of_the_host(),
+        }
+    }
 }
 
 impl Hint for StageError {

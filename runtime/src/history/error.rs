@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::store::FLUSH_PATIENCE;
 use crate::error::{Hint, chain};
 use crate::id::HandlerName;
 
@@ -134,6 +135,12 @@ impl NotKept {
         error: &E,
     ) -> Self {
         Self { handler: handler.clone(), reason: chain(error), hints: error.hints() }
+    }
+
+    /// Nobody knows yet what the disk makes of it.
+    pub(crate) fn unanswered(handler: &HandlerName) -> Self {
+        let reason = format!("the disk has not answered for {FLUSH_PATIENCE:?}");
+        Self { handler: handler.clone(), reason, hints: Vec::new() }
     }
 }
 

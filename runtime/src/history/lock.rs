@@ -82,6 +82,12 @@ impl Lock {
         *self.held() = Held::Released;
     }
 
+    /// Whoever writes waits until the result is dropped.
+    #[cfg(test)]
+    pub(super) fn standstill(&self) -> impl Drop {
+        self.held()
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         // It is replaced whole, so a panic while it was held leaves it sound.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -36,6 +36,6 @@ mod writer;
 pub use error::{HistoryReadError, HistoryUnavailable, HistoryWriteError, NotKept};
 pub use record::{Outcome, Record};
 pub use store::HistoryStore;
-pub(crate) use store::Usage;
+pub(crate) use store::{FLUSH_PATIENCE, Usage};
 pub(crate) use versions::KEPT;
 pub use versions::{HandlerHistory, MAX_RECORDS};

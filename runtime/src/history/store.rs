@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::HandlerHistory;
 use super::components::Components;
@@ -21,6 +22,10 @@ const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// Names under which damaged histories of one handler are kept. With all of them taken, the latest one
 /// is replaced: somebody who has not looked at nine will not look at the tenth.
 const MAX_DAMAGED: usize = 9;
+
+/// The longest that anybody waits for a disk that does not answer: a refusal is told, and a shutdown
+/// ends, all the same. A disk that works takes milliseconds, and a busy one a second.
+pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A directory of histories and components. Cheap to clone; what is queued is written after the
 /// last clone is gone too.
@@ -213,33 +218,47 @@ impl HistoryStore {
     ///
     /// [`HistoryWriteError`] when they cannot be written; nothing of them is left.
     pub fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
+        // Counted first: whoever releases the same component meanwhile leaves the file.
+        self.count(digest);
         let kept = self.inner.lock.while_held(|| self.inner.components.keep(digest, bytes));
-        kept.unwrap_or(Ok(()))?;
-        *self.claims().entry(*digest).or_default() += 1;
-        Ok(())
+        kept.unwrap_or(Ok(())).inspect_err(|_| self.release(digest))
     }
 
     /// [`keep`](Self::keep) of a component that an earlier process may have left; returns whether it
     /// is there. Blocks.
     #[must_use]
     pub fn claim(&self, digest: &Digest) -> bool {
+        // As in `keep`.
+        self.count(digest);
         let is_there = self.component(digest).is_some();
-        if is_there {
-            *self.claims().entry(*digest).or_default() += 1;
+        if !is_there {
+            self.release(digest);
         }
         is_there
+    }
+
+    fn count(&self, digest: &Digest) {
+        *self.claims().entry(*digest).or_default() += 1;
     }
 
     /// Takes one [`keep`](Self::keep) or [`claim`](Self::claim) back; the last one removes the file.
     /// Blocks.
     pub fn release(&self, digest: &Digest) {
         let mut claims = self.claims();
-        let Some(n) = claims.get_mut(digest) else { return };
-        *n -= 1;
-        if *n == 0 {
-            claims.remove(digest);
+        if take_one(&mut claims, digest) {
             self.inner.lock.while_held(|| self.inner.components.remove(digest));
         }
+    }
+
+    /// [`release`](Self::release) that leaves the file to whoever claims it next. Blocks.
+    pub(crate) fn disclaim(&self, digest: &Digest) {
+        take_one(&mut self.claims(), digest);
+    }
+
+    /// Keeps the disk from answering until the result is dropped.
+    #[cfg(test)]
+    pub(crate) fn standstill(&self) -> impl Drop {
+        self.inner.lock.standstill()
     }
 
     fn troubles(&self) -> MutexGuard<'_, BTreeMap<HandlerName, Trouble>> {
@@ -258,6 +277,17 @@ impl HistoryStore {
     pub fn component(&self, digest: &Digest) -> Option<PathBuf> {
         self.inner.components.find(digest)
     }
+}
+
+/// Takes one claim to `digest` away; returns whether it was the last.
+fn take_one(claims: &mut BTreeMap<Digest, usize>, digest: &Digest) -> bool {
+    let Some(n) = claims.get_mut(digest) else { return false };
+    *n -= 1;
+    let is_last = *n == 0;
+    if is_last {
+        claims.remove(digest);
+    }
+    is_last
 }
 
 /// The history in the file at `path`; an empty one where there is no file.

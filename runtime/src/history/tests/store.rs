@@ -183,6 +183,27 @@ fn components_are_kept_by_their_digests_until_the_last_one_lets_go() {
 }
 
 #[test]
+fn component_that_was_not_kept_is_nobodys() {
+    let (_home, dir) = home();
+    let store = HistoryStore::open(&dir).unwrap();
+    let digest = Digest::of(b"a component");
+    let path = dir.join(format!("components/{digest}.wasm"));
+    fs::create_dir(&path).unwrap();
+    store.keep(&digest, b"a component").unwrap_err();
+    assert!(!store.claim(&digest));
+    fs::remove_dir(&path).unwrap();
+    store.keep(&digest, b"a component").unwrap();
+    store.release(&digest);
+    assert!(store.component(&digest).is_none(), "one release takes back the one that was kept");
+    store.keep(&digest, b"a component").unwrap();
+    store.disclaim(&digest);
+    store.release(&digest);
+    assert!(store.claim(&digest), "it is as if an earlier process had left it");
+    store.release(&digest);
+    assert!(!store.claim(&digest));
+}
+
+#[test]
 fn directory_that_cannot_be_used_says_why_and_what_to_do() {
     let (home, dir) = home();
     let check = |path: &std::path::Path, expected: &str| {
