@@ -26,7 +26,7 @@ use crate::error::StageError;
 use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Everywhere, Handler, RequestIds};
-use crate::history::{HistoryStore, HistoryUnavailable, Usage};
+use crate::history::{FLUSH_PATIENCE, HistoryStore, HistoryUnavailable, Usage};
 use crate::host::{self, Budget, HostState};
 use crate::id::HandlerName;
 #[cfg(feature = "admin")]
@@ -430,10 +430,13 @@ impl Runtime {
         self.inner.tasks.wait().await;
         self.inner.shared.artifacts.flush().await;
         if let Some(store) = &self.inner.history {
-            // Each supervisor has told of what it could not write.
-            let _ = store.flush().await;
-            // The next runtime may be made as soon as this one has ended.
-            store.release_directory();
+            match tokio::time::timeout(FLUSH_PATIENCE, store.flush()).await {
+                // Each supervisor has told of what it could not write. The next runtime may be made
+                // as soon as this one has ended.
+                Ok(_) => store.release_directory(),
+                // The release would wait for the same write; the end of the process gives the lock back.
+                Err(_) => tracing::warn!("the disk with the history does not answer"),
+            }
         }
     }
 

@@ -64,6 +64,15 @@ impl Candidate {
         }
     }
 
+    /// The same candidate, found in another place by whoever has to read it again. One that never was
+    /// in a file has its bytes.
+    pub(crate) fn found_at(self, source: Source) -> Self {
+        match *self.source {
+            Source::File(_) => Self { source: Arc::new(source), ..self },
+            Source::Bytes(_) => self,
+        }
+    }
+
     /// The same candidate without bytes that can be read again.
     pub(crate) fn without_bytes(self) -> Self {
         match *self.source {

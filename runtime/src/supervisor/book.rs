@@ -13,7 +13,9 @@ use super::task::milliseconds;
 use crate::artifact::{Candidate, Source};
 use crate::error::{Hint as _, StageError, chain};
 use crate::events::{EventKind, StateOutcome};
-use crate::history::{HandlerHistory, HistoryStore, KEPT, NotKept, Outcome, Record};
+use crate::history::{
+    FLUSH_PATIENCE, HandlerHistory, HistoryStore, KEPT, NotKept, Outcome, Record,
+};
 use crate::id::{Digest, GenerationNumber, HandlerName};
 
 /// See the [module](self). Cheap to clone; all clones are one book.
@@ -73,22 +75,22 @@ impl Kept {
         kept
     }
 
-    /// Keeps the component of `candidate`, or notes why it is not kept; returns whether it is.
+    /// Keeps the component of `candidate`, or notes why it is not kept; returns whether another attempt
+    /// may do better.
     fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, candidate: &Candidate) -> bool {
-        let problem = match candidate.bytes() {
+        let (problem, may_pass) = match candidate.bytes() {
             Ok(bytes) => match store.keep(&candidate.digest, &bytes) {
-                Ok(()) => None,
-                Err(error) => Some(NotKept::new(handler, &error)),
+                Ok(()) => (None, false),
+                Err(error) => (Some(NotKept::new(handler, &error)), true),
             },
-            // The component's file has changed since. The version before stays the one to boot.
-            Err(error) => Some(NotKept::new(handler, &error)),
+            // Where the component's file has changed since, the version before stays the one to boot.
+            Err(error) => (Some(NotKept::new(handler, &error)), error.may_pass()),
         };
-        let is_kept = problem.is_none();
-        store.note_component(handler, problem);
-        if is_kept {
+        if problem.is_none() {
             self.push(store, candidate.digest, candidate.size);
         }
-        is_kept
+        store.note_component(handler, problem);
+        may_pass
     }
 
     /// `digest` is kept once more: it is the latest now, and the oldest may go.
@@ -244,6 +246,17 @@ impl Book {
         self.with(|history| history.find(generation).is_some_and(is_good))
     }
 
+    /// Whether no other version is known to be better than one with these bytes: they have proved
+    /// themselves, or nothing has.
+    pub(super) fn is_best_known(&self, digest: Digest) -> bool {
+        self.with(|history| {
+            let records = history.records().iter();
+            let confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
+            let mut proved = confirmed.map(|record| record.digest).peekable();
+            proved.peek().is_none() || proved.any(|it| it == Some(digest))
+        })
+    }
+
     /// `generation` is the version to boot; `candidate` is what it runs, and is kept for that. Without
     /// one there is nothing to boot but what comes anyway. Returns whether it was not confirmed before.
     pub(super) fn confirmed(
@@ -275,13 +288,27 @@ impl Book {
             published.filter_map(|record| record.digest).collect::<Vec<_>>()
         });
         let handler = self.handler.clone();
-        self.notes.changed();
         self.keeping.spawn_blocking(move || {
             // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
-            let is_kept = kept.keep(&store, &handler, &candidate);
-            *lock(&notes.unkept) = (!is_kept).then_some(candidate);
+            let may_pass = kept.keep(&store, &handler, &candidate);
+            *lock(&notes.unkept) = may_pass.then_some(candidate);
+        });
+        // Last, so that a flush that knows of the change waits for the task.
+        self.notes.changed();
+    }
+
+    /// The handler is gone. Its components stay for whoever adds it again, as if another process had left
+    /// them.
+    pub(super) fn let_go(&self) {
+        let Some(store) = self.store.clone() else { return };
+        let kept = Arc::clone(&self.kept);
+        // Aside, behind whatever is being written.
+        self.keeping.spawn_blocking(move || {
+            let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let digests = kept.into_iter().flat_map(|kept| kept.0);
+            digests.for_each(|(digest, _)| store.disclaim(&digest));
         });
     }
 
@@ -299,14 +326,30 @@ impl Book {
     /// Everything is written all the same.
     pub(super) async fn flush(&self) {
         let Some(store) = &self.store else { return };
-        // Ordering: see below.
-        let changes = self.notes.changes.load(Ordering::Relaxed);
+        // Ordering: see `changed`.
+        let changes = self.notes.changes.load(Ordering::Acquire);
         self.keeping.wait().await;
         // The problem of this handler is asked for below, and those of others by their books.
         let _ = store.flush().await;
-        // Ordering: figures of this book's own.
+        // Ordering: a figure of this book's own.
         self.notes.flushed.fetch_max(changes, Ordering::Relaxed);
         self.note_problem();
+    }
+
+    /// [`flush`](Self::flush), for at most [`FLUSH_PATIENCE`]: a disk that does not answer keeps nobody
+    /// else from an answer. Returns why what becomes of the handler is not on the disk; that it is there
+    /// later is noted to be told.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub(super) async fn flush_in_time(&self) -> Option<NotKept> {
+        if tokio::time::timeout(FLUSH_PATIENCE, self.flush()).await.is_ok() {
+            return self.problem();
+        }
+        let problem = NotKept::unanswered(&self.handler);
+        self.note(Some(&problem));
+        Some(problem)
     }
 
     /// Why what becomes of the handler is not on the disk, as far as that was tried; `None` also where
@@ -358,19 +401,25 @@ impl Book {
         if self.store.as_ref().is_some_and(|store| store.unavailable().is_some()) {
             return;
         }
-        let (problem, mut told) = (self.problem(), lock(&self.notes.told));
+        let problem = self.problem();
         *lock(&self.notes.retry_at) = problem.is_some().then(|| Instant::now() + RETRY_EVERY);
-        if *told == problem {
+        self.note(problem.as_ref());
+    }
+
+    /// Notes `problem` to be told, unless it was told last.
+    fn note(&self, problem: Option<&NotKept>) {
+        let mut told = lock(&self.notes.told);
+        if told.as_ref() == problem {
             return;
         }
-        let kind = match &problem {
+        let kind = match problem {
             Some(problem) => {
                 EventKind::HistoryNotKept { error: chain(problem), hints: problem.hints() }
             }
             None => EventKind::HistoryKept,
         };
         lock(&self.notes.untold).push(kind);
-        *told = problem;
+        *told = problem.cloned();
     }
 
     /// Changes the history, and its file unless that can wait for the next change.
@@ -407,11 +456,13 @@ impl Book {
 impl Notes {
     /// Something belongs on the disk that is not known to be there.
     fn changed(&self) {
-        // Ordering, here and below: figures of the book's own.
-        self.changes.fetch_add(1, Ordering::Relaxed);
+        // Ordering: with the load in `flush`. A flush that counts this change finds what was queued
+        // for it.
+        self.changes.fetch_add(1, Ordering::Release);
     }
 
     fn is_dirty(&self) -> bool {
+        // Ordering: figures of the book's own.
         self.changes.load(Ordering::Relaxed) > self.flushed.load(Ordering::Relaxed)
     }
 }

@@ -136,6 +136,10 @@ impl<G: Guest> Task<G> {
             return Err(StageError::OtherKind { serving, found });
         }
         self.emit(&bring.cause, staged_event(digest, &staged, bring.build_time));
+        // Those who call now will call the next one in a moment. Here, where a bound on the time that
+        // callers are held counts for it, too.
+        let in_flight = self.handler.active().in_flight();
+        self.guest.warm(&staged.ready, in_flight.min(MAX_WARM)).await?;
         Ok(Prepared { bring, number, staged, retirement, own, kind })
     }
 
@@ -155,9 +159,6 @@ impl<G: Guest> Task<G> {
         let old = active.as_ref().map(|active| {
             active.peek().map_or(Keeps::Nothing, |loaded| self.guest.keeps(loaded.ready()))
         });
-        let in_flight = active.as_ref().map_or(0, |active| active.in_flight());
-        // Those who call now will call the next one in a moment.
-        self.guest.warm(&staged.ready, in_flight.min(MAX_WARM)).await?;
         let earlier = self.states.all();
         let (mismatch, has_earlier) = (self.mismatch, !earlier.is_empty());
         let terms = Terms { old, new, is_fresh, mismatch, way, has_earlier };
@@ -174,6 +175,8 @@ impl<G: Guest> Task<G> {
             generation.tally().observe(config.probation_status.ranges());
         }
         let judge = self.tries(is_proved).then(|| generation.tally().judge());
+        // What is on trial keeps its bytes until the verdict, as its file may change meanwhile.
+        let made_of = if judge.is_some() { candidate.clone() } else { spare };
         let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
         let (swap, saved) = self.walk(terms, generation, hold, earlier, &story).await?;
 
@@ -186,21 +189,27 @@ impl<G: Guest> Task<G> {
         }
         // The code of very many is in the cache directory, and copies of all would fill the disk.
         let is_kept = !is_lazy;
-        let version = Version { number, candidate: spare, kind, is_kept, lease: None };
+        let version = Version { number, candidate: made_of, kind, is_kept, lease: None };
         if let Some(mut before) = self.active.replace(version) {
             self.tell_kinds(number, before.kind, kind, &cause);
             before.lease = active.as_ref().and_then(|it| it.spare());
             if !before.is_kept && self.book.is_confirmed(before.number) {
                 self.book.keep(before.candidate.clone());
             }
+            before.candidate = before.candidate.without_bytes();
             self.past.push(before);
         }
         if let Some(from) = back_from {
+            // Before the event, so that whoever hears of it finds it, and before the trial, which asks
+            // what there is to go back to.
+            self.book.rolled_back(from, &cause);
             let kind = EventKind::RolledBack { generation: number, from, why: cause.clone() };
             self.emit(&cause, kind);
         }
         let to_keep = is_kept.then(|| candidate.clone());
-        self.begin_trial(number, active.as_deref(), judge, to_keep);
+        // What comes again after a worse one is compared with what that one was compared with.
+        let before = active.as_deref().filter(|_| way != Way::TakenBack);
+        self.begin_trial(number, before, judge, to_keep);
         self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
         Ok(swap)
     }
@@ -427,7 +436,7 @@ impl<G: Guest> Task<G> {
             return;
         };
         let config = self.handler.config();
-        let can_go_back = before.is_some();
+        let can_go_back = self.handler.serving().is_some_and(|it| self.has_past(it.digest));
         let before = before.map_or_else(Sample::default, |before| before.tally().sample());
         self.baseline = baseline(before, &self.baseline);
         let rules = Rules {

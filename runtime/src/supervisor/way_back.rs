@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::bring::Bring;
 use super::ending::Stop;
+use super::past::Version;
 use super::protocol::Way;
 use super::task::Task;
 use super::waits::while_held;
@@ -80,20 +81,36 @@ impl<G: Guest> Task<G> {
             }
             None => self.before(from.digest).await?,
         };
-        let again = Bring::again(candidate, cause.clone());
+        // Who asks for a version vouches for it. What nobody asked for, and never proved itself, is on
+        // trial again, where another one did: the one behind it may be needed yet.
+        let is_proved = way == Way::Back || self.book.is_best_known(candidate.digest);
+        let again = Bring::again(candidate, cause);
         // Without waiting for a place among those that drain: the bytes that were taken back do not
         // come again, so this is no way around the bound.
-        let back = Bring { back_from: Some(from.generation), way, is_fresh, ..again };
+        let back = Bring { back_from: Some(from.generation), way, is_fresh, is_proved, ..again };
         let (prepared, hold) = while_held(hold, HOLD_FOR_WAY_BACK, self.prepare(back)).await;
-        let swap = self.finish(prepared?, hold).await.map_err(|error| match error {
+        self.finish(prepared?, hold).await.map_err(|error| match error {
             // The hints of a swap would not help.
             StageError::Save { .. } | StageError::Restore { .. } => {
                 StageError::WayBack { from: from.generation, source: Box::new(error) }
             }
             other => other,
-        })?;
-        self.book.rolled_back(from.generation, &cause);
-        Ok(swap)
+        })
+    }
+
+    /// Whether this process ran a version before the one that runs `active`, and it was not taken back.
+    pub(super) fn has_past(&self, active: Digest) -> bool {
+        self.past.find(|digest| digest != active && !self.book.is_refused(digest)).is_some()
+    }
+
+    /// A version that this process ran, read again from where it is kept: the file that it came from
+    /// may hold another by now.
+    fn candidate_of(&self, version: &Version) -> Candidate {
+        let candidate = version.candidate.clone();
+        match self.book.component(candidate.digest) {
+            Some(source) => candidate.found_at(source),
+            None => candidate,
+        }
     }
 
     /// The version before the one that runs `active`.
@@ -101,7 +118,7 @@ impl<G: Guest> Task<G> {
     async fn before(&mut self, active: Digest) -> Result<Candidate, StageError> {
         let is_wanted = |digest| digest != active && !self.book.is_refused(digest);
         if let Some(version) = self.past.find(is_wanted) {
-            return Ok(version.candidate.clone());
+            return Ok(self.candidate_of(version));
         }
         let mut problem = None;
         for digest in self.book.before(active) {
@@ -119,7 +136,7 @@ impl<G: Guest> Task<G> {
     /// The version with these bytes, if this process ran it or its component was kept.
     async fn version(&mut self, digest: Digest) -> Result<Option<Candidate>, StageError> {
         if let Some(version) = self.past.find(|it| it == digest) {
-            return Ok(Some(version.candidate.clone()));
+            return Ok(Some(self.candidate_of(version)));
         }
         let Some(source) = self.book.component(digest) else { return Ok(None) };
         let candidate = self.guest.open(source).await?;
