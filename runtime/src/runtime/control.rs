@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::Runtime;
 use crate::config::{HandlerConfig, InstanceMode, Route};
-use crate::error::{Hint, Rejected, StageError, chain};
+use crate::error::{Hint, Rejected, StageError};
 use crate::events::Serving;
 use crate::handler::Handler;
 use crate::history::{HandlerHistory, NotKept, Outcome, Record};
@@ -350,6 +350,9 @@ impl Controlled {
     }
 
     async fn swap(&self, request: SwapRequest) -> Result<Swap, ControlError> {
+        if request.is_lazy {
+            self.is_lazy.set();
+        }
         self.supervisor.swap(request).await.map_err(ControlError::Rejected)
     }
 
@@ -459,8 +462,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`NotKept`] when the disk has refused it, or the directory cannot be used at all. What was asked
-    /// of the handler is done all the same, and what the disk refused is tried again.
+    /// [`NotKept`] when the disk has refused it or has not answered for 5 s, or the directory cannot be
+    /// used at all. What was asked of the handler is done all the same, and what the disk refused is tried
+    /// again.
     ///
     /// # Cancel safety
     ///
@@ -488,7 +492,8 @@ impl Runtime {
 
     /// Compiles what waits for the first call of the handler called `name` into the cache directory,
     /// unless nothing waits or its code is there; on a thread that gives way to everything else. A
-    /// component that cannot be compiled makes the handler not ready, with that reason.
+    /// component that cannot be compiled makes the handler not ready, with that reason, until its file
+    /// changes or a call loads it; what may pass by itself, such as a compiler that is too busy, does not.
     ///
     /// # Errors
     ///
@@ -500,8 +505,9 @@ impl Runtime {
     pub async fn compile_ahead(&self, name: &HandlerName) -> Result<(), ControlError> {
         let known = self.controlled(name)?;
         let Some(source) = known.supervisor.waits_for_a_call() else { return Ok(()) };
+        let then = known.supervisor.stamp();
         let Err(source) = self.precompile(source, true).await else { return Ok(()) };
-        known.supervisor.cannot_load(chain(&source));
+        known.supervisor.cannot_load(&source, then);
         let serving = known.handler.serving();
         Err(ControlError::Rejected(Rejected { handler: name.clone(), serving, source }))
     }

@@ -1,17 +1,20 @@
 //! A first component that waits for a call: what is known of it before, and its loading then.
 
-use std::fs::{self, File};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::OFlags;
+use tokio::sync::oneshot;
 
 use super::ending::Stop;
 use super::task::Task;
 use super::{Answer, Guest, Swap, SwapRequest};
 use crate::artifact::Source;
-use crate::error::chain;
+use crate::error::{Rejected, StageError, chain};
 use crate::handler::Obstacle;
 
 /// What each component begins with: the magic number, and the version of the binary format that
@@ -35,7 +38,7 @@ struct Waiting {
 }
 
 /// Inode, size and time of a file's content.
-type Stamp = (u64, u64, Option<SystemTime>);
+pub(super) type Stamp = (u64, u64, Option<SystemTime>);
 
 impl Lazy {
     /// `source` waits for a call from now on.
@@ -48,10 +51,19 @@ impl Lazy {
         self.lock().as_ref().map(|waiting| waiting.source.clone())
     }
 
-    /// What waits was refused for the reason `why`.
-    pub(super) fn refused(&self, why: String) {
+    /// What the file of what waits is now: to be asked before an attempt, for [`Lazy::refused`].
+    pub(super) fn stamp(&self) -> Option<Stamp> {
+        self.source().as_ref().and_then(stamp)
+    }
+
+    /// What waits was refused by `error`, when its file was `then`. What may pass is not noted: nothing
+    /// but a call would show that it has, and no call comes to a handler that is not ready.
+    pub(super) fn refused(&self, error: &StageError, then: Option<Stamp>) {
+        if error.may_pass() {
+            return;
+        }
         if let Some(waiting) = self.lock().as_mut() {
-            waiting.refused = Some((why, stamp(&waiting.source)));
+            waiting.refused = Some((chain(error), then));
         }
     }
 
@@ -96,58 +108,85 @@ fn stamp(source: &Source) -> Option<Stamp> {
 ///
 /// Why not, in words.
 fn look(path: &Path) -> Result<(), String> {
-    let failed = |error| format!("failed to read `{}`: {error}", path.display());
-    let mut start = [0; PREAMBLE.len()];
-    let n = File::open(path)
-        .and_then(|file| {
-            let mut n = 0;
-            // A read may give less than there is.
-            let mut file = file.take(PREAMBLE.len() as u64);
-            while n < start.len() {
-                match file.read(&mut start[n..])? {
-                    0 => break,
-                    more => n += more,
-                }
-            }
-            Ok(n)
-        })
-        .map_err(failed)?;
-    match start[..n] == PREAMBLE {
+    let failed = |error: io::Error| format!("failed to read `{}`: {error}", path.display());
+    // Not waiting, because a pipe would keep the thread until somebody writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(format!("`{}` is no regular file", path.display()));
+    }
+    let mut start = Vec::new();
+    file.take(PREAMBLE.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    match start == PREAMBLE {
         true => Ok(()),
         false => Err(format!("`{}` is no WebAssembly component", path.display())),
     }
 }
 
+/// A first component that is put off until a call wants it.
+pub(super) struct PutOff {
+    request: SwapRequest,
+    answer: oneshot::Sender<Answer>,
+    /// Why the last attempt failed, if there was one.
+    refused: Option<Rejected>,
+}
+
+impl PutOff {
+    /// Tells whoever asked that another one came in its place.
+    fn displaced(self) {
+        // Who asked may be gone.
+        let _ = self.answer.send(self.refused.map_or(Ok(Swap::Superseded), Err));
+    }
+}
+
 impl<G: Guest> Task<G> {
-    /// A lazy request waits for the first call, and is tried again for the next one when it was
-    /// refused: its file may have been mended.
-    pub(super) async fn swap_when_wanted(&mut self, request: SwapRequest, stop: &Stop) -> Answer {
-        let mut outcome = None;
-        while request.is_lazy && self.handler.serving().is_none() {
-            // Cancel-safe: nothing is taken from either.
-            tokio::select! {
-                biased;
-                () = stop.handler.cancelled() => break,
-                () = self.mailbox.waiting() => {
-                    return outcome.unwrap_or(Ok(Swap::Superseded));
-                }
-                () = self.handler.active().wanted() => {}
-            }
-            match self.swap(request.clone(), stop).await {
-                Ok(swap) => return Ok(swap),
-                Err(rejected) => {
-                    self.told.lazy.refused(chain(&rejected.source));
-                    self.handler.active().refuse_waiting(Obstacle::of(&rejected.source));
-                    outcome = Some(Err(rejected));
-                }
-            }
-        }
+    /// A lazy request waits for the first call. Until something serves, nothing but another lazy request
+    /// takes its place.
+    pub(super) fn put_off(&mut self, request: SwapRequest, answer: oneshot::Sender<Answer>) {
+        // Calls wait for it, whatever refused another one before.
+        self.handler.active().mend();
+        let older = self.put_off.replace(PutOff { request, answer, refused: None });
+        older.into_iter().for_each(PutOff::displaced);
+    }
+
+    /// A call wants what was put off. When that is refused, it is tried again for the next call: its file
+    /// may have been mended.
+    pub(super) async fn bring_put_off(&mut self, stop: &Stop) {
+        let Some(PutOff { request, .. }) = &self.put_off else { return };
+        let (request, then) = (request.clone(), self.told.lazy.stamp());
+        let outcome = self.swap(request, stop).await;
+        let Some(mut put_off) = self.put_off.take() else { return };
+        // Before the answer, as after any other operation.
+        self.tell_standing();
         match outcome {
-            Some(outcome) => outcome,
-            None => self.swap(request, stop).await.inspect_err(|rejected| {
-                self.handler.active().obstruct(Obstacle::of(&rejected.source));
-            }),
+            // Who asked may be gone.
+            Ok(swap) => drop(put_off.answer.send(Ok(swap))),
+            Err(rejected) => {
+                self.told.lazy.refused(&rejected.source, then);
+                self.handler.active().refuse_waiting(Obstacle::of(&rejected.source));
+                put_off.refused = Some(rejected);
+                self.put_off = Some(put_off);
+                // A version that was confirmed before this start may serve by now.
+                self.settle_put_off();
+            }
         }
+    }
+
+    /// Nobody waits for what was put off when something serves.
+    pub(super) fn settle_put_off(&mut self) {
+        if self.handler.serving().is_some() {
+            self.put_off.take().into_iter().for_each(PutOff::displaced);
+        }
+    }
+
+    /// A request that is not put off.
+    pub(super) async fn swap_now(&mut self, request: SwapRequest, stop: &Stop) -> Answer {
+        self.swap(request, stop).await.inspect_err(|rejected| {
+            // Calls wait on for what was put off, which may be better.
+            if self.put_off.is_none() {
+                self.handler.active().obstruct(Obstacle::of(&rejected.source));
+            }
+        })
     }
 }
 
@@ -170,20 +209,32 @@ mod tests {
         assert!(problem().unwrap().ends_with("is no WebAssembly component"));
         fs::write(&path, b"\0asm").unwrap();
         assert!(problem().is_some());
+        fs::remove_file(&path).unwrap();
+        // Nobody writes to it.
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+        assert!(problem().unwrap().ends_with("is no regular file"));
+        fs::remove_file(&path).unwrap();
         fs::write(&path, [&PREAMBLE[..], b"rest"].concat()).unwrap();
         assert_eq!(problem(), None);
 
         let lazy = Lazy::default();
         lazy.waits(Source::file(&path));
         assert_eq!(lazy.problem(), None);
-        lazy.refused("it does not fit".to_owned());
+        let then = lazy.stamp();
+        let (digest, timeout) = (String::new(), Duration::ZERO);
+        lazy.refused(&StageError::CompileTimeout { digest, timeout }, then);
+        assert_eq!(lazy.problem(), None, "the next call may do better");
+        lazy.refused(&StageError::NotAComponent { found: "text" }, then);
         for _ in 0..2 {
-            assert_eq!(lazy.problem().unwrap(), "it does not fit");
+            assert!(lazy.problem().unwrap().ends_with("found text"));
         }
         fs::write(&path, [&PREAMBLE[..], b"other"].concat()).unwrap();
         fs::rename(&path, temp.path().join("y.wasm")).unwrap();
         fs::write(&path, [&PREAMBLE[..], b"mended"].concat()).unwrap();
         lazy.lock().as_mut().unwrap().looked = None;
+        assert_eq!(lazy.problem(), None);
+        // It was mended while what it was before was tried.
+        lazy.refused(&StageError::NotAComponent { found: "text" }, then);
         assert_eq!(lazy.problem(), None);
     }
 }

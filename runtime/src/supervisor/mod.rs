@@ -279,9 +279,6 @@ impl SupervisorHandle {
     /// [`swap`](Self::swap) for those who need not wait. The answer is dropped when the supervisor has
     /// ended.
     pub(crate) fn swap_aside(&self, request: SwapRequest) -> oneshot::Receiver<Answer> {
-        if request.is_lazy {
-            self.told.lazy.waits(request.source.clone());
-        }
         self.put(Request::Swap(request))
     }
 
@@ -364,9 +361,15 @@ impl SupervisorHandle {
         self.told.lazy.source()
     }
 
-    /// What waits for a first call cannot be loaded, for the reason `why`.
-    pub(crate) fn cannot_load(&self, why: String) {
-        self.told.lazy.refused(why);
+    /// What the file of what waits for a first call is now, for [`cannot_load`](Self::cannot_load).
+    pub(crate) fn stamp(&self) -> Option<lazy::Stamp> {
+        self.told.lazy.stamp()
+    }
+
+    /// What waits for a first call was tried, and refused by `error`, when its file was `then`. As long
+    /// as the file is the same, the handler is not ready, unless the error is one that may pass.
+    pub(crate) fn cannot_load(&self, error: &StageError, then: Option<lazy::Stamp>) {
+        self.told.lazy.refused(error, then);
     }
 
     /// Why a first call would find nothing to run, as far as is known without loading anything. The
@@ -403,15 +406,14 @@ impl SupervisorHandle {
         self.book.look(look)
     }
 
-    /// Waits until what became of each version is on the disk, or the disk has refused it; `None` when
-    /// it is there, or nothing is to be kept.
+    /// Waits until what became of each version is on the disk, or the disk has refused it, or does not
+    /// answer; `None` when it is there, or nothing is to be kept.
     ///
     /// # Cancel safety
     ///
     /// Everything is written all the same.
     pub(crate) async fn flush(&self) -> Option<NotKept> {
-        self.book.flush().await;
-        self.book.problem()
+        self.book.flush_in_time().await
     }
 
     /// Why what became of each version is not on the disk, as far as that was tried.
@@ -420,6 +422,11 @@ impl SupervisorHandle {
     }
 
     fn put(&self, request: Request) -> oneshot::Receiver<Answer> {
+        if let Request::Swap(request) = &request
+            && request.is_lazy
+        {
+            self.told.lazy.waits(request.source.clone());
+        }
         let (answer, answered) = oneshot::channel();
         match self.mailbox.put(Operation { request, answer }) {
             // Dropping a refused operation is its answer.

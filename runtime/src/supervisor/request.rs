@@ -60,7 +60,8 @@ impl SwapRequest {
     }
 
     /// The same, put off until the first call wants it, if the handler runs nothing yet. When it
-    /// is then refused, that call fails, and the next one tries again.
+    /// is then refused, that call fails, and the next one tries again. It waits on while nothing else is
+    /// published.
     #[must_use]
     pub fn lazily(mut self) -> Self {
         self.is_lazy = true;

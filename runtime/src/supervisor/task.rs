@@ -10,17 +10,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::aside::{cut, drain};
 use super::book::{Book, Boot};
 use super::bring::Bring;
 use super::ending::{End, Stop};
+use super::lazy::PutOff;
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
 use super::protocol::Way;
 use super::states::States;
 use super::trial::Trial;
-use super::waits::{condemned, next, over, pause};
+use super::waits::{condemned, next, over, until, wanted};
 use super::way_back::no_way_back;
 use super::{
     Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest, Told,
@@ -62,6 +64,10 @@ pub(super) struct Task<G: Guest> {
     pub(super) trial: Option<Trial>,
     /// What the generation on trial last was compared with.
     pub(super) baseline: Sample,
+    /// A first component that waits for a call.
+    pub(super) put_off: Option<PutOff>,
+    /// When idle instances are looked after next.
+    tidy_at: Option<Instant>,
     confirms: mpsc::Receiver<Confirm>,
     /// How things stand, for others to read.
     pub(super) told: Arc<Told>,
@@ -136,6 +142,8 @@ impl<G: Guest> Task<G> {
             published_over: None,
             trial: None,
             baseline: Sample::default(),
+            put_off: None,
+            tidy_at: None,
             confirms,
             told,
             end,
@@ -150,8 +158,9 @@ impl<G: Guest> Task<G> {
         loop {
             self.tell_standing();
             let handler = Arc::clone(&self.handler);
-            // Cancel-safe: `take`, `recv` and `join_next` take nothing unless they win, a verdict
-            // stands, what the book has is written anyway, and a pause that loses only begins anew.
+            let tidy_at = self.tidy_at();
+            // Cancel-safe: `take`, `recv` and `join_next` take nothing unless they win, a verdict and
+            // a wish stand, what the book has is written anyway, and a deadline is a deadline.
             let operation = tokio::select! {
                 biased; // A stop comes before work that it would end at once.
                 () = stop.handler.cancelled() => break,
@@ -169,6 +178,10 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 operation = self.mailbox.take() => operation,
+                () = wanted(&handler, self.put_off.is_some()) => {
+                    self.bring_put_off(&stop).await;
+                    continue;
+                }
                 () = self.book.settled() => {
                     self.tell_of_history();
                     continue;
@@ -182,14 +195,18 @@ impl<G: Guest> Task<G> {
                     cut(drained);
                     continue;
                 }
-                () = pause(self.guest.tidy_every()) => {
+                () = until(tidy_at) => {
                     self.tidy();
                     continue;
                 }
             };
             let Operation { request, answer } = operation;
             let outcome = match request {
-                Request::Swap(request) => self.swap_when_wanted(request, &stop).await,
+                Request::Swap(request) if request.is_lazy && self.handler.serving().is_none() => {
+                    self.put_off(request, answer);
+                    continue;
+                }
+                Request::Swap(request) => self.swap_now(request, &stop).await,
                 Request::Rollback(request) => self.roll_back(request, &stop).await,
                 Request::Boot => self.boot_alone().await,
             };
@@ -197,6 +214,7 @@ impl<G: Guest> Task<G> {
             self.tell_standing();
             // The caller may have gone, which cancels nothing.
             let _ = answer.send(outcome);
+            self.settle_put_off();
         }
         self.shut_down().await;
     }
@@ -343,7 +361,12 @@ impl<G: Guest> Task<G> {
     fn confirm(&mut self) -> Option<Serving> {
         self.trial = None;
         let serving = self.handler.serving()?;
-        let candidate = self.active.as_ref().map(|version| version.candidate.clone());
+        let candidate = self.active.as_mut().map(|version| {
+            let candidate = version.candidate.clone();
+            // From now on the book sees to the bytes.
+            version.candidate = candidate.clone().without_bytes();
+            candidate
+        });
         if self.book.confirmed(serving.generation, candidate) {
             let kind = EventKind::Confirmed { generation: serving.generation };
             self.bus.emit(Some(self.handler.name()), None, kind);
@@ -358,14 +381,23 @@ impl<G: Guest> Task<G> {
         number
     }
 
-    fn tell_standing(&self) {
+    pub(super) fn tell_standing(&self) {
         // Ordering: figures for people.
         self.told.draining.store(self.draining.len(), Ordering::Relaxed);
         let on_trial = self.trial.as_ref().map_or(0, |trial| trial.generation.get());
         self.told.on_trial.store(on_trial, Ordering::Relaxed);
     }
 
-    fn tidy(&self) {
+    /// When idle instances are looked after next, if anything is active. Not a pause, which would begin
+    /// anew with each other thing that happens.
+    fn tidy_at(&mut self) -> Option<Instant> {
+        let every = self.guest.tidy_every()?;
+        self.handler.serving()?;
+        Some(*self.tidy_at.get_or_insert_with(|| Instant::now() + every))
+    }
+
+    fn tidy(&mut self) {
+        self.tidy_at = None;
         // Looked at without a call: that would count as a use of the code.
         if let Some(loaded) = self.handler.active().current().and_then(|active| active.peek()) {
             shielded("the end of idle instances", || self.guest.tidy(loaded.ready()));
@@ -435,7 +467,7 @@ impl<G: Guest> Task<G> {
         }
     }
 
-    /// Tells of a refusal, which is on the disk when this is ready.
+    /// Tells of a refusal, which is on the disk when this is ready, unless the disk does not answer.
     pub(super) async fn reject(&mut self, source: StageError, cause: &str) -> Rejected {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
         // What says nothing about a version is not written down.
@@ -450,7 +482,8 @@ impl<G: Guest> Task<G> {
         if !matches!(source, StageError::ShuttingDown | StageError::Removed) {
             self.emit(cause, self.rejected(&source));
         }
-        self.book.flush().await;
+        // What is not on the disk by then is told next.
+        let _ = self.book.flush_in_time().await;
         self.tell_of_history();
         Rejected { handler, serving, source }
     }
@@ -482,9 +515,11 @@ impl<G: Guest> Task<G> {
             n_cut += cut(drained);
         }
         self.end.cut_at_end(n_cut);
-        self.book.flush().await;
+        // What is not on the disk by then is told next.
+        let _ = self.book.flush_in_time().await;
         self.tell_of_history();
         if matches!(self.stop.reason(), StageError::Removed) {
+            self.book.let_go();
             self.bus.emit(Some(self.handler.name()), None, EventKind::Removed);
         }
     }

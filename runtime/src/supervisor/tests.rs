@@ -14,6 +14,7 @@ use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
 use crate::events::{CompiledBy, EventKind, EventReceiver, Stage, Tier};
 use crate::handler::Everywhere;
+use crate::history::{HistoryStore, Outcome};
 
 /// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, the
 /// host panics while it stages `panic…`, and `plain…` is staged on baseline code. What is made a second
@@ -22,6 +23,8 @@ struct Fake {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
     retired: Arc<Mutex<Vec<String>>>,
+    /// How often somebody looked after idle instances.
+    tidied: Arc<AtomicUsize>,
     /// Whether the supervisor itself panics when it looks for its next work.
     is_broken: Arc<AtomicBool>,
 }
@@ -86,6 +89,10 @@ impl Guest for Fake {
         assert!(!self.is_broken.load(Ordering::Relaxed), "a defect");
         Some(Duration::from_secs(1))
     }
+
+    fn tidy(&self, _: &String) {
+        self.tidied.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 struct Harness {
@@ -94,6 +101,7 @@ struct Harness {
     go: Arc<Semaphore>,
     staged: Arc<AtomicUsize>,
     retired: Arc<Mutex<Vec<String>>>,
+    tidied: Arc<AtomicUsize>,
     is_broken: Arc<AtomicBool>,
     events: EventReceiver,
     tasks: TaskTracker,
@@ -101,13 +109,17 @@ struct Harness {
 }
 
 fn harness(max_draining: usize) -> Harness {
+    with_history(max_draining, None)
+}
+
+fn with_history(max_draining: usize, store: Option<HistoryStore>) -> Harness {
     let name = HandlerName::new("hello").unwrap();
     let config = HandlerConfig::new(name)
         .with_drain(Duration::from_secs(10))
         .with_probation(Duration::from_secs(3600), 3);
     let handler = Arc::new(Handler::new(config, Everywhere::new(100), Duration::from_secs(5)));
     let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
-    let is_broken = Arc::<AtomicBool>::default();
+    let (tidied, is_broken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());
     let (bus, tasks, stop) =
         (EventBus::new(), TaskTracker::new(), Stop::of(&CancellationToken::new()));
     let events = bus.subscribe();
@@ -115,10 +127,11 @@ fn harness(max_draining: usize) -> Harness {
         go: Arc::clone(&go),
         staged: Arc::clone(&staged),
         retired: Arc::clone(&retired),
+        tidied: Arc::clone(&tidied),
         is_broken: Arc::clone(&is_broken),
     };
     let mismatch = Mismatch::Refuse;
-    let book = Book::open(handler.name().clone(), None);
+    let book = Book::open(handler.name().clone(), store);
     let orders = Orders { bus, max_draining, mismatch, book, usage: None, stop: stop.clone() };
     let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
     Harness {
@@ -127,6 +140,7 @@ fn harness(max_draining: usize) -> Harness {
         go,
         staged,
         retired,
+        tidied,
         is_broken,
         events,
         tasks,
@@ -373,6 +387,18 @@ async fn looking_after_idle_instances_is_no_use_of_the_code() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn idle_instances_are_looked_after_whatever_else_happens() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    // More often than they are looked after, on the paused clock.
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert!(harness.handle.confirm().await.is_ok());
+    }
+    assert!(harness.tidied.load(Ordering::Relaxed) >= 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn optimized_code_is_made_of_the_bytes_that_were_published() {
     let mut harness = harness(2);
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -399,6 +425,88 @@ async fn condemned(harness: &Harness) {
         active.tally().failed();
     }
     harness.until_staging(3).await;
+}
+
+/// Has what serves fail its trial, and calls what takes its place.
+async fn fails(harness: &Harness) -> String {
+    let active = harness.handler.active().current().unwrap();
+    for _ in 0..harness.handler.config().max_failures {
+        harness.answer().await;
+        active.tally().failed();
+    }
+    while harness.handler.serving() == Some(active.serving()) {
+        tokio::task::yield_now().await;
+    }
+    harness.answer().await
+}
+
+#[tokio::test]
+async fn version_that_never_proved_itself_is_on_trial_again_when_it_comes_back() {
+    let harness = harness(2);
+    let outcome = |number| {
+        let number = GenerationNumber::new(number);
+        harness.handle.look(|history| history.find(number).unwrap().outcome.clone())
+    };
+    let _ = harness.swap("one").await.unwrap();
+    assert!(harness.handle.confirm().await.unwrap().is_some());
+    for text in ["two", "three"] {
+        let _ = harness.swap(text).await.unwrap();
+    }
+    assert_eq!(fails(&harness).await, "two");
+    assert_eq!(outcome(4), Outcome::Published);
+    assert!(matches!(outcome(3), Outcome::RolledBack { .. }));
+    assert_eq!(fails(&harness).await, "one");
+    assert_eq!(outcome(5), Outcome::Confirmed, "it proved itself before");
+}
+
+#[tokio::test]
+async fn what_comes_back_is_confirmed_where_nothing_ever_proved_itself() {
+    let harness = harness(2);
+    for text in ["one", "two"] {
+        let _ = harness.swap(text).await.unwrap();
+    }
+    assert_eq!(fails(&harness).await, "one");
+    let third = GenerationNumber::new(3);
+    let outcome = harness.handle.look(|history| history.find(third).unwrap().outcome.clone());
+    assert_eq!(outcome, Outcome::Confirmed, "a restart has something to begin with");
+}
+
+#[tokio::test]
+async fn component_whose_file_is_written_over_is_kept_and_can_be_gone_back_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
+    let harness = with_history(2, Some(store));
+    let file = dir.path().join("h.wasm");
+    let swap = || harness.handle.swap(SwapRequest::new(Source::file(&file), "it changed"));
+    std::fs::write(&file, "one").unwrap();
+    let _ = swap().await.unwrap();
+    std::fs::write(&file, "two").unwrap();
+    // Its probation ends when its file is another already.
+    assert!(harness.handle.confirm().await.unwrap().is_some());
+    assert_eq!(harness.handle.flush().await, None);
+    let _ = swap().await.unwrap();
+    assert_eq!(harness.answer().await, "two");
+    let back = harness.handle.roll_back(RollbackRequest::new(None)).await;
+    assert_eq!(number(&back), Some(3), "{back:?}");
+    assert_eq!(harness.answer().await, "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn disk_that_does_not_answer_keeps_nobody_from_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
+    let mut harness = with_history(2, Some(store.clone()));
+    let standstill = store.standstill();
+    assert!(harness.swap("bad").await.is_err());
+    let told = harness.kinds().into_iter().find_map(|kind| match kind {
+        EventKind::HistoryNotKept { error, .. } => Some(error),
+        _ => None,
+    });
+    assert!(told.unwrap().contains("the disk has not answered"));
+    harness.stop.handler.cancel();
+    harness.tasks.close();
+    harness.tasks.wait().await;
+    drop(standstill);
 }
 
 #[tokio::test]
@@ -506,4 +614,38 @@ async fn a_lazy_request_for_a_handler_that_runs_already_is_a_swap_like_any_other
     let harness = harness(2);
     let _ = harness.swap("one").await.unwrap();
     assert_eq!(number(&lazily(&harness, "two").await.unwrap()), Some(2));
+}
+
+#[tokio::test]
+async fn a_lazy_request_waits_on_while_others_publish_nothing() {
+    let harness = harness(2);
+    let loading = lazily(&harness, "one");
+    tokio::task::yield_now().await;
+    assert!(harness.handle.roll_back(RollbackRequest::new(None)).await.is_err());
+    assert!(harness.swap("bad").await.is_err());
+    assert_eq!(harness.handle.confirm().await.unwrap(), None);
+    assert!(!loading.is_finished());
+    assert_eq!(harness.answer().await, "one");
+    assert!(number(&loading.await.unwrap()).is_some());
+}
+
+#[tokio::test]
+async fn a_lazy_request_gives_way_to_a_version_that_is_published() {
+    let harness = harness(2);
+    let older = lazily(&harness, "one");
+    tokio::task::yield_now().await;
+    let newer = lazily(&harness, "two");
+    assert_eq!(older.await.unwrap().unwrap(), Swap::Superseded);
+    assert!(number(&harness.swap("three").await).is_some());
+    assert_eq!(newer.await.unwrap().unwrap(), Swap::Superseded);
+    assert_eq!(harness.answer().await, "three");
+    assert_eq!(harness.staged.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_lazy_request_whose_file_is_missing_is_a_problem_however_it_was_asked_for() {
+    let harness = harness(2);
+    let request = SwapRequest::new(Source::file("no/such.wasm"), "the start").lazily();
+    let asked = futures::future::poll_immediate(harness.handle.swap(request)).await;
+    assert!(asked.is_none() && harness.handle.problem().is_some());
 }

@@ -4,6 +4,8 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::task::Optimizing;
 use super::trial::Trial;
 use crate::error::StageError;
@@ -48,11 +50,20 @@ pub(super) async fn next<R>(
     }
 }
 
-/// Waits for `length`, for ever without one.
-pub(super) async fn pause(length: Option<Duration>) {
-    match length {
-        Some(length) => tokio::time::sleep(length).await,
+/// Waits until `deadline`, for ever without one.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Waits until a call comes while nothing is active; for ever unless `is_put_off`, that is, something
+/// waits for that. Cancel-safe: that a call came is not forgotten.
+pub(super) async fn wanted<R>(handler: &Handler<R>, is_put_off: bool) {
+    match is_put_off {
+        true => handler.active().wanted().await,
+        false => std::future::pending().await,
     }
 }
 
