@@ -13,8 +13,11 @@
 //!    all versions are slower. A call that computes takes its time, too, so this sees processor time as far
 //!    as a client would.
 //!
-//! What chance explains is told by [`evidence`](super::evidence). Each of the three errs in at most
-//! [`ALPHA`] of all probations of a version that is no worse: together three in 2,000.
+//! What chance explains is told by [`evidence`](super::evidence). Statuses and durations err in at most
+//! [`ALPHA`] of all probations of a version that is no worse: together one in 1,000. So do failures where
+//! the version before had some. Where it had none, `max_failures` is what it says, however many calls
+//! went well: whoever sets it wants to know of so many, and few probations see enough calls to tell one
+//! failure in a hundred from none.
 
 use std::sync::Arc;
 use std::time::Duration;
