@@ -19,7 +19,6 @@ pub(in crate::protocol::h2) const EXCEPTIONS: &[Exception] = &[
         "goaway PROTOCOL_ERROR",
         "h2 ends the connection, not the stream alone, for a head that it cannot read",
     ),
-    ("connect without an authority", "1:501", "no CONNECT is answered in another way"),
     (
         "pseudo field that is not known",
         "goaway PROTOCOL_ERROR",
