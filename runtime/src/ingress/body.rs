@@ -111,20 +111,19 @@ impl Body {
         let marks_end = marks_end && !is_hosts;
         if let Some(ended) = call.send_head() {
             match gathered(&mut inner, marks_end) {
-                Ok(frames) => {
+                Ok(whole) => {
                     if let Err(failure) = ended {
                         report.failed(&call.blamed(failure), true);
                     }
-                    ahead = frames;
+                    match whole {
+                        Whole::Piece(bytes) => return Ok(Self::full(bytes)),
+                        Whole::Frames(frames) => (ahead, finished) = (frames, true),
+                    }
                 }
                 Err(defect) => {
                     let defect = || CallFailure::Guest { reason: defect };
                     return Err(call.blamed(ended.err().unwrap_or_else(defect)));
                 }
-            }
-            match in_one_piece(ahead) {
-                Ok(bytes) => return Ok(Self::full(bytes)),
-                Err(frames) => (ahead, finished) = (frames, true),
             }
         }
         Ok(Self(Kind::Guest(Box::new(GuestBody {
@@ -167,27 +166,45 @@ impl Body {
     }
 }
 
+/// All that is in a body.
+#[derive(Debug)]
+enum Whole {
+    /// Data in one piece, or none.
+    Piece(Bytes),
+    Frames(VecDeque<Frame<Bytes>>),
+}
+
 /// All frames with content of a `body` whose guest does nothing more.
 ///
 /// # Errors
 ///
 /// What is wrong with a body that is not whole.
-fn gathered(body: &mut WasiBody, marks_end: bool) -> Result<VecDeque<Frame<Bytes>>, String> {
+fn gathered(body: &mut WasiBody, marks_end: bool) -> Result<Whole, String> {
     let mut cx = Context::from_waker(Waker::noop());
-    let mut frames = VecDeque::new();
+    // Apart, as most bodies are one piece and need no queue.
+    let (mut piece, mut frames) = (None, VecDeque::new());
     let mut finished = !marks_end;
     loop {
-        match poll_unbudgeted(body, &mut cx) {
-            Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => {}
-            Poll::Ready(Some(Ok(frame))) => {
-                finished |= frame.is_trailers();
-                if !frame.trailers_ref().is_some_and(is_end) {
-                    frames.push_back(frame);
-                }
+        let frame = match poll_unbudgeted(body, &mut cx) {
+            Poll::Ready(Some(Ok(frame))) if is_empty(&frame) => continue,
+            Poll::Ready(Some(Ok(frame))) => frame,
+            Poll::Ready(None) if finished && frames.is_empty() => {
+                return Ok(Whole::Piece(piece.unwrap_or_default()));
             }
-            Poll::Ready(None) if finished => return Ok(frames),
+            Poll::Ready(None) if finished => return Ok(Whole::Frames(frames)),
             Poll::Ready(Some(Err(error))) => return Err(given_up(&error)),
             Poll::Ready(None) | Poll::Pending => return Err(UNFINISHED.to_owned()),
+        };
+        finished |= frame.is_trailers();
+        if frame.trailers_ref().is_some_and(is_end) {
+            continue;
+        }
+        match frame.into_data() {
+            Ok(data) if piece.is_none() && frames.is_empty() => piece = Some(data),
+            other => {
+                frames.extend(piece.take().map(Frame::data));
+                frames.push_back(other.map_or_else(|trailers| trailers, Frame::data));
+            }
         }
     }
 }
@@ -197,15 +214,6 @@ fn gathered(body: &mut WasiBody, marks_end: bool) -> Result<VecDeque<Frame<Bytes
 fn poll_unbudgeted(body: &mut WasiBody, cx: &mut Context<'_>) -> Poll<Option<WasiFrame>> {
     let look = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx));
     pin!(tokio::task::unconstrained(look)).poll(cx)
-}
-
-/// The bytes of `frames` if they are one piece of data at most.
-fn in_one_piece(mut frames: VecDeque<Frame<Bytes>>) -> Result<Bytes, VecDeque<Frame<Bytes>>> {
-    if frames.len() > 1 || frames.iter().any(Frame::is_trailers) {
-        return Err(frames);
-    }
-    let data = frames.pop_front().and_then(|frame| frame.into_data().ok());
-    Ok(data.unwrap_or_default())
 }
 
 /// What a guest did whose body ended with `error`.
@@ -433,9 +441,9 @@ mod tests {
 
     #[test]
     fn body_in_one_piece_is_taken_whole() {
-        let whole = |frames: Vec<_>, marks_end| {
-            let frames = gathered(&mut body(frames, true), marks_end).expect("it is whole");
-            in_one_piece(frames).expect("it is one piece")
+        let whole = |frames: Vec<_>, marks_end| match gathered(&mut body(frames, true), marks_end) {
+            Ok(Whole::Piece(bytes)) => bytes,
+            other => panic!("expected one piece, found {other:?}"),
         };
         assert_eq!(whole(vec![data("abc")], false), "abc");
         assert_eq!(whole(vec![], false), "");
@@ -446,8 +454,10 @@ mod tests {
     #[test]
     fn whole_bodies_of_several_frames_lose_none_of_them() {
         let ahead = |frames: Vec<_>| {
-            let frames = gathered(&mut body(frames, true), true).expect("it is whole");
-            let frames = in_one_piece(frames).expect_err("it is more than one piece");
+            let frames = match gathered(&mut body(frames, true), true) {
+                Ok(Whole::Frames(frames)) => frames,
+                other => panic!("expected several frames, found {other:?}"),
+            };
             let shown = frames.into_iter().map(|frame| match frame.into_data() {
                 Ok(bytes) => String::from_utf8(bytes.into()).unwrap(),
                 Err(_) => "trailers".to_owned(),

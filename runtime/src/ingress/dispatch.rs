@@ -1,12 +1,13 @@
 //! One request: find its handler, enter the active generation, call, and turn the outcome into a
 //! response.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
@@ -16,13 +17,13 @@ use super::body::Body;
 use super::cloudevents::{self, Mode, Sent};
 use super::obstructed;
 use super::reply::{self, Refusal};
-use super::upload::{Upload, UploadError, taken_ahead};
+use super::upload::{self, Upload, UploadError};
 use crate::config::{InstanceMode, RuntimeConfig};
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
 use crate::handler::{Begun, CallReport, EnterError, Entered, Handler, RequestIds};
-use crate::instance::http::{Call, Witness, upload};
+use crate::instance::http::{self as guest_http, Call, Witness};
 use crate::instance::{Served, ServedKind, handle_event};
 
 /// Largest event accepted over HTTP, in bytes: it is held in memory whole. The CloudEvents
@@ -79,10 +80,13 @@ impl DataPlane {
         // Not held across the call: a handler that is added or removed would wait for it.
         drop(routes);
         let wants_html = reply::wants_html(request.headers());
-        let mut request = match taken_ahead(handler.config(), &self.uploads, request).await {
-            Ok(request) => request,
-            Err(refusal) => return reply::refused(&refusal),
-        };
+        let mut request = request.map(Upload::new);
+        if let Some(taking) = upload::taken_ahead(handler.config(), &self.uploads, &mut request)
+            // In a box, as few requests have a body, and it would be moved with every call otherwise.
+            && let Err(refusal) = Box::pin(taking).await
+        {
+            return reply::refused(&refusal);
+        }
         let entered = match handler.enter().await {
             Ok(entered) => entered,
             Err(error) => {
@@ -190,19 +194,23 @@ where
     keep_end_to_end(request.headers_mut());
     let is_head = request.method() == Method::HEAD;
     // Told only with a failure, when the request is the guest's.
-    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let (method, path) = (request.method().clone(), request.uri().path_and_query().cloned());
     let call = Call::new(Arc::clone(&report) as Arc<dyn Witness>);
-    let request = request.map(|body| upload(body, &call, UploadError::is_late));
+    let request = request.map(|body| guest_http::upload(body, &call, UploadError::is_late));
     let cut = entered.pass.cut();
-    // Cancel-safe: a response that loses against the cut is dropped with its call.
-    let response = tokio::select! {
-        biased; // Most calls are answered before anybody has to be asked to tell of the cut.
-        response = instances.call(call.clone(), request) => response,
-        () = cut.cancelled() => return Err(CallFailure::Cut),
+    let response = {
+        // Pinned here, since `select!` would move it.
+        let answering = pin!(instances.call(call.clone(), request));
+        // Cancel-safe: a response that loses against the cut is dropped with its call.
+        tokio::select! {
+            biased; // Most calls are answered before anybody has to be asked to tell of the cut.
+            response = answering => response,
+            () = cut.cancelled() => return Err(CallFailure::Cut),
+        }
     };
     let response = response.map_err(|failure| match call.blamed(failure) {
         CallFailure::Handler { reason, .. } => {
-            CallFailure::Handler { call: named(&method, &uri).into(), reason }
+            CallFailure::Handler { call: named(&method, path.as_ref()).into(), reason }
         }
         other => other,
     })?;
@@ -221,8 +229,8 @@ where
 }
 
 /// A request in a message: its method and its path, as far as they identify it.
-fn named(method: &Method, uri: &Uri) -> String {
-    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+fn named(method: &Method, path: Option<&PathAndQuery>) -> String {
+    let path = path.map_or("", PathAndQuery::as_str);
     let request = format!("{method} {path}");
     let cut: String = request.escape_debug().take(MAX_NAMED).collect();
     format!("`{cut}`")

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -157,8 +157,8 @@ fn is_event(headers: &HeaderMap) -> bool {
         })
 }
 
-/// `request` with as much of its body as is to be there before the call of a handler with `config`
-/// begins. `budget` has the bytes that may be kept.
+/// Takes as much of the body of `request` as is to be there before the call of a handler with `config`
+/// begins; `None` where that is nothing. `budget` has the bytes that may be kept.
 ///
 /// # Errors
 ///
@@ -166,27 +166,24 @@ fn is_event(headers: &HeaderMap) -> bool {
 ///
 /// # Cancel safety
 ///
-/// The request is gone.
-pub(super) async fn taken_ahead<B>(
+/// The body keeps what was taken of it.
+pub(super) fn taken_ahead<'a, B>(
     config: &HandlerConfig,
-    budget: &Arc<Semaphore>,
-    request: Request<B>,
-) -> Result<Request<Upload<B>>, Refusal<'static>>
+    budget: &'a Arc<Semaphore>,
+    request: &'a mut Request<Upload<B>>,
+) -> Option<impl Future<Output = Result<(), Refusal<'static>>> + 'a>
 where
     B: Body<Data = Bytes>,
 {
-    let mut request = request.map(Upload::new);
-    if request.body().rest.is_some() {
-        let length = request.body().size_hint().exact();
-        if let Some(plan) = Plan::of(config, request.headers(), length) {
-            request.body_mut().take_ahead(&plan, budget).await?;
-        }
-    }
-    Ok(request)
+    request.body().rest.as_ref()?;
+    let length = request.body().size_hint().exact();
+    let plan = Plan::of(config, request.headers(), length)?;
+    Some(async move { request.body_mut().take_ahead(&plan, budget).await })
 }
 
 impl<B: Body<Data = Bytes>> Upload<B> {
-    fn new(body: B) -> Self {
+    /// `body`, of which nothing is taken yet.
+    pub(super) fn new(body: B) -> Self {
         // No box for the most common body, which is none.
         let rest = (!body.is_end_stream()).then(|| Box::pin(body));
         Self { ahead: VecDeque::new(), bytes: 0, rest, kept: None, waiting: None }

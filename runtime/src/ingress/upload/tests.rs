@@ -66,6 +66,19 @@ fn budget(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes))
 }
 
+/// `request` with what is taken of its body before its call begins.
+async fn taken_ahead<B: Body<Data = Bytes>>(
+    config: &HandlerConfig,
+    budget: &Arc<Semaphore>,
+    request: Request<B>,
+) -> Result<Request<Upload<B>>, Refusal<'static>> {
+    let mut request = request.map(Upload::new);
+    if let Some(taking) = super::taken_ahead(config, budget, &mut request) {
+        taking.await?;
+    }
+    Ok(request)
+}
+
 /// All data of what is ahead.
 fn ahead<B>(request: &Request<Upload<B>>) -> Vec<u8> {
     let data = request.body().ahead.iter().filter_map(Frame::data_ref);

@@ -68,11 +68,13 @@ impl Direct {
         request: Request,
     ) -> Result<Response, CallFailure> {
         let (answer, answered) = oneshot::channel();
-        let run = run(Arc::clone(&self.keeper), request, call.clone(), answer, self.timeout);
         // The memory of a singleton is not its client's, so its call outlives a client that leaves,
         // and goes on by itself from wherever that leaves it.
         let outlives_caller = self.keeper.keeps() != Keeps::Nothing;
-        let run = Movable::new(Box::pin(run), self.keeper.computing());
+        // Made in its box: it is large, and would be moved there otherwise.
+        let run =
+            Box::pin(run(Arc::clone(&self.keeper), request, call.clone(), answer, self.timeout));
+        let run = Movable::new(run, self.keeper.computing());
         let mut run = if outlives_caller {
             let (work, call) = (self.bounded(call, false, Run::Callers(run)), call.clone());
             Run::Outlives(Outlive::then(work, Box::new(move |end: End| call.end(end.map(drop)))))
