@@ -1,7 +1,9 @@
 //! The supervisor on fake guests: outcomes, coalescing, rejection, the bound on draining.
 
 mod ending;
+mod lazy;
 mod simulation;
+mod way_back;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use crate::artifact::Tenant as _;
 use crate::config::HandlerConfig;
 use crate::events::{CompiledBy, EventKind, EventReceiver, Stage, Tier};
 use crate::handler::Everywhere;
-use crate::history::{HistoryStore, Outcome};
+use crate::history::HistoryStore;
 
 /// A guest whose candidates are text: `bad…` is refused, `slow…` waits for a permit of `go`, the
 /// host panics while it stages `panic…`, and `plain…` is staged on baseline code. What is made a second
@@ -414,83 +416,6 @@ async fn optimized_code_is_made_of_the_bytes_that_were_published() {
     assert_eq!(harness.answer().await, "plain optimized");
 }
 
-/// Has a generation fail its trial whose way back waits for a permit of `go`, until that is staged.
-async fn condemned(harness: &Harness) {
-    harness.go.add_permits(1);
-    let _ = harness.swap("slow one").await.unwrap();
-    let _ = harness.swap("two").await.unwrap();
-    let active = harness.handler.active().current().unwrap();
-    for _ in 0..harness.handler.config().max_failures {
-        assert_eq!(harness.answer().await, "two");
-        active.tally().failed();
-    }
-    harness.until_staging(3).await;
-}
-
-/// Has what serves fail its trial, and calls what takes its place.
-async fn fails(harness: &Harness) -> String {
-    let active = harness.handler.active().current().unwrap();
-    for _ in 0..harness.handler.config().max_failures {
-        harness.answer().await;
-        active.tally().failed();
-    }
-    while harness.handler.serving() == Some(active.serving()) {
-        tokio::task::yield_now().await;
-    }
-    harness.answer().await
-}
-
-#[tokio::test]
-async fn version_that_never_proved_itself_is_on_trial_again_when_it_comes_back() {
-    let harness = harness(2);
-    let outcome = |number| {
-        let number = GenerationNumber::new(number);
-        harness.handle.look(|history| history.find(number).unwrap().outcome.clone())
-    };
-    let _ = harness.swap("one").await.unwrap();
-    assert!(harness.handle.confirm().await.unwrap().is_some());
-    for text in ["two", "three"] {
-        let _ = harness.swap(text).await.unwrap();
-    }
-    assert_eq!(fails(&harness).await, "two");
-    assert_eq!(outcome(4), Outcome::Published);
-    assert!(matches!(outcome(3), Outcome::RolledBack { .. }));
-    assert_eq!(fails(&harness).await, "one");
-    assert_eq!(outcome(5), Outcome::Confirmed, "it proved itself before");
-}
-
-#[tokio::test]
-async fn what_comes_back_is_confirmed_where_nothing_ever_proved_itself() {
-    let harness = harness(2);
-    for text in ["one", "two"] {
-        let _ = harness.swap(text).await.unwrap();
-    }
-    assert_eq!(fails(&harness).await, "one");
-    let third = GenerationNumber::new(3);
-    let outcome = harness.handle.look(|history| history.find(third).unwrap().outcome.clone());
-    assert_eq!(outcome, Outcome::Confirmed, "a restart has something to begin with");
-}
-
-#[tokio::test]
-async fn component_whose_file_is_written_over_is_kept_and_can_be_gone_back_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
-    let harness = with_history(2, Some(store));
-    let file = dir.path().join("h.wasm");
-    let swap = || harness.handle.swap(SwapRequest::new(Source::file(&file), "it changed"));
-    std::fs::write(&file, "one").unwrap();
-    let _ = swap().await.unwrap();
-    std::fs::write(&file, "two").unwrap();
-    // Its probation ends when its file is another already.
-    assert!(harness.handle.confirm().await.unwrap().is_some());
-    assert_eq!(harness.handle.flush().await, None);
-    let _ = swap().await.unwrap();
-    assert_eq!(harness.answer().await, "two");
-    let back = harness.handle.roll_back(RollbackRequest::new(None)).await;
-    assert_eq!(number(&back), Some(3), "{back:?}");
-    assert_eq!(harness.answer().await, "one");
-}
-
 #[tokio::test(start_paused = true)]
 async fn disk_that_does_not_answer_keeps_nobody_from_an_answer() {
     let dir = tempfile::tempdir().unwrap();
@@ -507,46 +432,6 @@ async fn disk_that_does_not_answer_keeps_nobody_from_an_answer() {
     harness.tasks.close();
     harness.tasks.wait().await;
     drop(standstill);
-}
-
-#[tokio::test]
-async fn whoever_hears_of_the_last_failure_does_not_meet_that_generation_again() {
-    let harness = harness(2);
-    let _ = harness.swap("one").await.unwrap();
-    let _ = harness.swap("two").await.unwrap();
-    let tally = Arc::clone(harness.handler.active().current().unwrap().tally());
-    for _ in 0..harness.handler.config().max_failures {
-        let place = harness.handler.active().try_enter().unwrap();
-        assert_eq!(place.serving().generation, GenerationNumber::new(2));
-        drop(place);
-        tally.failed();
-        tally.judged().await;
-    }
-    let place = harness.handler.active().try_enter();
-    assert!(place.is_none_or(|place| place.serving().generation != GenerationNumber::new(2)));
-}
-
-#[tokio::test]
-async fn callers_of_a_condemned_generation_wait_for_the_one_before() {
-    let harness = harness(2);
-    condemned(&harness).await;
-    assert!(harness.handler.active().try_enter().is_none());
-    harness.go.add_permits(1);
-    assert_eq!(harness.answer().await, "slow one");
-}
-
-#[tokio::test(start_paused = true)]
-async fn callers_of_a_condemned_generation_do_not_wait_long() {
-    let harness = harness(2);
-    condemned(&harness).await;
-    let began = tokio::time::Instant::now();
-    assert_eq!(harness.answer().await, "two");
-    assert_eq!(began.elapsed().as_millis(), 100);
-    harness.go.add_permits(1);
-    while harness.answer().await == "two" {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(harness.answer().await, "slow one");
 }
 
 #[tokio::test]
@@ -571,81 +456,4 @@ async fn a_refused_first_candidate_answers_calls_at_once_and_the_next_attempt_is
     // Once something serves, what is refused matters to no call.
     assert!(harness.swap("bad").await.is_err());
     assert_eq!(harness.answer().await, "good");
-}
-
-fn lazily(harness: &Harness, text: &'static str) -> tokio::task::JoinHandle<Answer> {
-    let handle = Arc::clone(&harness.handle);
-    tokio::spawn(async move {
-        handle.swap(SwapRequest::new(Source::bytes(text), "the start").lazily()).await
-    })
-}
-
-#[tokio::test]
-async fn a_lazy_request_waits_for_the_first_call() {
-    let harness = harness(2);
-    let loading = lazily(&harness, "one");
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(harness.staged.load(Ordering::Relaxed), 0);
-    assert_eq!(harness.answer().await, "one");
-    assert_eq!(number(&loading.await.unwrap()), Some(1));
-}
-
-#[tokio::test]
-async fn a_lazy_request_that_is_refused_fails_its_call_and_is_tried_again_for_the_next() {
-    let mut harness = harness(2);
-    let loading = lazily(&harness, "bad");
-    for attempt in 1..=2 {
-        let refused = harness.handler.enter().await.unwrap_err();
-        assert!(matches!(refused, crate::handler::EnterError::NothingActive { .. }));
-        assert_eq!(harness.staged.load(Ordering::Relaxed), attempt);
-    }
-    let refused = |kind: &EventKind| matches!(kind, EventKind::Rejected { .. });
-    assert_eq!(harness.kinds().iter().filter(|kind| refused(kind)).count(), 2);
-    // A newer request takes its place, and it learns why it never came to pass.
-    assert_eq!(number(&harness.swap("good").await), Some(3));
-    assert!(loading.await.unwrap().is_err());
-    assert_eq!(harness.answer().await, "good");
-}
-
-#[tokio::test]
-async fn a_lazy_request_for_a_handler_that_runs_already_is_a_swap_like_any_other() {
-    let harness = harness(2);
-    let _ = harness.swap("one").await.unwrap();
-    assert_eq!(number(&lazily(&harness, "two").await.unwrap()), Some(2));
-}
-
-#[tokio::test]
-async fn a_lazy_request_waits_on_while_others_publish_nothing() {
-    let harness = harness(2);
-    let loading = lazily(&harness, "one");
-    tokio::task::yield_now().await;
-    assert!(harness.handle.roll_back(RollbackRequest::new(None)).await.is_err());
-    assert!(harness.swap("bad").await.is_err());
-    assert_eq!(harness.handle.confirm().await.unwrap(), None);
-    assert!(!loading.is_finished());
-    assert_eq!(harness.answer().await, "one");
-    assert!(number(&loading.await.unwrap()).is_some());
-}
-
-#[tokio::test]
-async fn a_lazy_request_gives_way_to_a_version_that_is_published() {
-    let harness = harness(2);
-    let older = lazily(&harness, "one");
-    tokio::task::yield_now().await;
-    let newer = lazily(&harness, "two");
-    assert_eq!(older.await.unwrap().unwrap(), Swap::Superseded);
-    assert!(number(&harness.swap("three").await).is_some());
-    assert_eq!(newer.await.unwrap().unwrap(), Swap::Superseded);
-    assert_eq!(harness.answer().await, "three");
-    assert_eq!(harness.staged.load(Ordering::Relaxed), 1);
-}
-
-#[tokio::test]
-async fn a_lazy_request_whose_file_is_missing_is_a_problem_however_it_was_asked_for() {
-    let harness = harness(2);
-    let request = SwapRequest::new(Source::file("no/such.wasm"), "the start").lazily();
-    let asked = futures::future::poll_immediate(harness.handle.swap(request)).await;
-    assert!(asked.is_none() && harness.handle.problem().is_some());
 }
