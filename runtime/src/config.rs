@@ -38,6 +38,10 @@ const MIN_MEMORY: u64 = 64 * 1024;
 /// Largest useful memory limit: what a 32-bit memory can address.
 const MAX_MEMORY: u64 = 4 * 1024 * MIB;
 
+/// Most calls, connections or requests that a limit on them may allow: more than one process can have of
+/// any of them, and far below what the semaphores that count them take.
+pub(crate) const MAX_COUNT: usize = 1_000_000;
+
 /// Longest time for which a processor may be kept for the next request: requests that come more rarely
 /// are not worth one.
 const MAX_BUSY_POLL: Duration = Duration::from_secs(1);
@@ -271,8 +275,8 @@ impl HandlerConfig {
         check_memory(self.memory)?;
         check_timeout("hand_over", self.hand_over)?;
         check_state(self.max_state)?;
-        check_count("concurrency", self.concurrency)?;
-        check_count("outgoing", self.outgoing)?;
+        check_places("concurrency", self.concurrency)?;
+        check_places("outgoing", self.outgoing)?;
         // A count of calls fits a pointer on every machine that has run that many.
         check_count("max_failures", usize::try_from(self.max_failures).unwrap_or(usize::MAX))?;
         self.probe.as_deref().map_or(Ok(()), check_probe)?;
@@ -297,6 +301,11 @@ pub(crate) fn check_memory(bytes: u64) -> Result<(), ConfigError> {
     }
 }
 
+/// Refuses less memory for all guests together than the smallest of them may have.
+pub(crate) fn check_guest_memory(bytes: u64) -> Result<(), ConfigError> {
+    if bytes >= MIN_MEMORY { Ok(()) } else { Err(ConfigError::GuestMemory { bytes }) }
+}
+
 /// Refuses to keep a processor for longer than anybody would call a moment.
 pub(crate) fn check_busy_poll(pause: Duration) -> Result<(), ConfigError> {
     if pause <= MAX_BUSY_POLL { Ok(()) } else { Err(ConfigError::BusyPoll { pause }) }
@@ -315,6 +324,12 @@ pub(crate) fn check_state(bytes: u64) -> Result<(), ConfigError> {
 /// Refuses a limit of none, which would leave every call waiting for ever.
 fn check_count<N: Default + PartialEq>(field: &'static str, value: N) -> Result<(), ConfigError> {
     if value == N::default() { Err(ConfigError::ZeroCount { field }) } else { Ok(()) }
+}
+
+/// Refuses a limit of none, and one that no semaphore could count to.
+fn check_places(field: &'static str, count: usize) -> Result<(), ConfigError> {
+    check_count(field, count)?;
+    if count <= MAX_COUNT { Ok(()) } else { Err(ConfigError::Count { field, count }) }
 }
 
 /// What a guest may reach beyond itself; all of it is denied unless named here.
@@ -426,9 +441,10 @@ impl RuntimeConfig {
     ///
     /// The first field that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_count("max_connections", self.max_connections)?;
-        check_count("max_concurrent_calls", self.max_concurrent_calls)?;
-        check_count("max_outgoing", self.max_outgoing)?;
+        check_places("max_connections", self.max_connections)?;
+        check_places("max_concurrent_calls", self.max_concurrent_calls)?;
+        check_places("max_outgoing", self.max_outgoing)?;
+        check_guest_memory(self.guest_memory)?;
         check_count("max_draining", self.max_draining)?;
         check_count("compile_memory", self.compile_memory)?;
         check_busy_poll(self.busy_poll)?;

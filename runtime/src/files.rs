@@ -99,6 +99,41 @@ pub(crate) fn open(path: &Path) -> io::Result<Found> {
     })
 }
 
+/// Opens the regular file that `path` leads to, whoever it belongs to. Nothing else is waited for or read.
+///
+/// # Errors
+///
+/// Those of the system, and what it is where it is something else.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    // Not waiting, because a pipe would keep the reader until somebody writes to it.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    Ok((file, metadata))
+}
+
+/// The text that `reader` gives.
+///
+/// # Errors
+///
+/// Those of the system, and that there are more than `limit` bytes, or that they are no text.
+pub(crate) fn text(reader: impl io::Read, limit: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    reader.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let message = format!("it has more than {limit} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is no text in UTF-8"))
+}
+
 /// The whole content of `file`, or as much of it as shows that it is longer than its `metadata`
 /// or `limit` say.
 ///

@@ -18,7 +18,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     // These two know each other: a refused component is one of the reasons to refuse a candidate.
     ("error", &["cloudevent", "contract", "events", "id"]),
     ("contract", &["cloudevent", "error", "host", "id", "snapshot"]),
-    ("manifest", &["config", "error", "id"]),
+    ("manifest", &["config", "error", "files", "id"]),
     ("history", &["error", "events", "files", "id"]),
     ("artifact", &["config", "engine", "error", "events", "files", "id"]),
     ("cache", &["artifact", "id"]),

@@ -1,12 +1,8 @@
 //! Stable read: the bytes of one version of a file, never a mixture of two.
 
-use std::fs::OpenOptions;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
-
-use rustix::fs::OFlags;
 
 use super::compile::MAX_BYTES;
 use super::fingerprint::Fingerprint;
@@ -65,16 +61,7 @@ impl From<io::Error> for Unread {
 
 /// One read; `None` when the file changed meanwhile.
 fn once(path: &Path) -> Result<Option<(Vec<u8>, Fingerprint)>, Unread> {
-    // Not waiting, because a pipe would keep the reader until somebody writes to it.
-    let flags = OFlags::NONBLOCK.bits().cast_signed();
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let before = file.metadata()?;
-    if before.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory").into());
-    }
-    if !before.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file").into());
-    }
+    let (file, before) = crate::files::open_regular(path)?;
     if before.len() > MAX_BYTES {
         return Err(Unread::TooLarge(before.len()));
     }

@@ -18,6 +18,20 @@ pub enum ConfigError {
         /// The field's name.
         field: &'static str,
     },
+    /// A limit that nothing could count to.
+    #[error("expected `{field}` to be 1000000 or less, found {count}")]
+    Count {
+        /// The field's name.
+        field: &'static str,
+        /// What was asked for.
+        count: usize,
+    },
+    /// Memory for all guests together that not one of them fits.
+    #[error("expected `guest_memory` of 64KiB or more, found {bytes} bytes")]
+    GuestMemory {
+        /// What was asked for.
+        bytes: u64,
+    },
     /// A memory limit that no component fits, or that no memory can reach.
     #[error("expected `memory` between 64KiB and 4GiB, found {bytes} bytes")]
     Memory {

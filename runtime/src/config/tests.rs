@@ -196,6 +196,8 @@ fn value_that_cannot_work_is_refused() {
     check(handler().with_timeout(Duration::ZERO), "expected `timeout` to be longer than zero");
     check(handler().with_concurrency(0), "expected `concurrency` to be 1 or more, found 0");
     check(handler().with_memory(1), "expected `memory` between 64KiB and 4GiB, found 1 bytes");
+    let most = "expected `outgoing` to be 1000000 or less, found 1000001";
+    check(handler().with_outgoing(MAX_COUNT + 1), most);
     let pooled = InstanceMode::Pooled { max_calls: 0, max_idle: Duration::ZERO };
     check(handler().with_instances(pooled), "expected `max_calls` to be 1 or more, found 0");
     let default = RuntimeConfig::default;
@@ -204,6 +206,11 @@ fn value_that_cannot_work_is_refused() {
     };
     let runtime = RuntimeConfig { compile_memory: 0, ..default() };
     check(runtime, "expected `compile_memory` to be 1 or more, found 0");
+    let runtime = RuntimeConfig { max_connections: usize::MAX, ..default() };
+    let found = usize::MAX;
+    check(runtime, &format!("expected `max_connections` to be 1000000 or less, found {found}"));
+    let runtime = RuntimeConfig { guest_memory: 1, ..default() };
+    check(runtime, "expected `guest_memory` of 64KiB or more, found 1 bytes");
     let runtime = RuntimeConfig { busy_poll: Duration::from_secs(2), ..default() };
     check(runtime, "expected `busy_poll` of at most 1s, found 2s");
 }

@@ -11,11 +11,12 @@ use super::section::{Reader, Section, to_path, what};
 use super::{HandlerSource, parse_duration, parse_size};
 use crate::config::{
     Allow, ConfigValue, EventTypePattern, HandlerConfig, HttpOrigin, InstanceMode, Route, Slowdown,
-    StatusSet, check_busy_poll, check_memory, check_probe, check_state, check_timeout,
+    StatusSet, check_busy_poll, check_guest_memory, check_memory, check_probe, check_state,
+    check_timeout,
 };
 use crate::id::HandlerName;
 
-const KEYS: &[&str] = &[
+pub(super) const KEYS: &[&str] = &[
     "source",
     "route",
     "types",
@@ -132,9 +133,15 @@ fn probe(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn memory(text: &str) -> Result<u64, String> {
+fn memory(text: &str) -> Result<u64, String> {
     let bytes = parse_size(text).map_err(|error| error.to_string())?;
     check_memory(bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+pub(super) fn guest_memory(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    check_guest_memory(bytes).map_err(|error| error.to_string())?;
     Ok(bytes)
 }
 

@@ -29,6 +29,21 @@ pub use quantity::{InvalidDuration, InvalidSize, parse_duration, parse_size};
 
 use section::{Reader, Section};
 
+const HOST_KEYS: &[&str] = &[
+    "listen",
+    "busy_poll",
+    "expose_generation",
+    "wasi03",
+    "max_outgoing",
+    "guest_memory",
+    "compile_timeout",
+    "compile_memory",
+    "state_dir",
+    "pre_stop",
+];
+
+const CACHE_KEYS: &[&str] = &["memory", "disk", "dir"];
+
 /// What a manifest says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -167,26 +182,14 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
         ("admin", "leave it out and pass `--admin HOST:PORT`"),
         ("tls", "leave it out and put a proxy that speaks TLS in front"),
     ];
-    let known = [
-        "listen",
-        "busy_poll",
-        "expose_generation",
-        "wasi03",
-        "max_outgoing",
-        "guest_memory",
-        "compile_timeout",
-        "compile_memory",
-        "state_dir",
-        "pre_stop",
-    ];
-    reader.refuse_unknown(host, &known, &later);
+    reader.refuse_unknown(host, HOST_KEYS, &later);
     HostSection {
         listen: reader.parsed(host, "listen", ListenAddress::parse),
         busy_poll: reader.parsed(host, "busy_poll", handler::busy_poll),
         expose_generation: reader.boolean(host, "expose_generation"),
         wasi03: reader.boolean(host, "wasi03"),
         max_outgoing: reader.count(host, "max_outgoing", 1),
-        guest_memory: reader.parsed(host, "guest_memory", handler::memory),
+        guest_memory: reader.parsed(host, "guest_memory", handler::guest_memory),
         compile_timeout: reader
             .parsed(host, "compile_timeout", |text| handler::timeout("compile_timeout", text)),
         compile_memory: reader.parsed(host, "compile_memory", parse_size),
@@ -196,7 +199,7 @@ fn read_host(reader: &mut Reader<'_>, host: &Section<'_>) -> HostSection {
 }
 
 fn read_cache(reader: &mut Reader<'_>, cache: &Section<'_>) -> CacheSection {
-    reader.refuse_unknown(cache, &["memory", "disk", "dir"], &[]);
+    reader.refuse_unknown(cache, CACHE_KEYS, &[]);
     CacheSection {
         memory: reader.parsed(cache, "memory", parse_size),
         disk: reader.parsed(cache, "disk", parse_size),

@@ -8,10 +8,15 @@ use toml::de::{DeTable, DeValue};
 use super::{HandlerEntry, HandlerSource, Manifest, ManifestError, Surroundings};
 use crate::config::{HandlerConfig, Route};
 use crate::error::Hint;
+use crate::files;
 use crate::id::{HandlerName, InvalidName};
 
 /// The manifest's file name.
 const MANIFEST: &str = "wrt.toml";
+
+/// Bytes that a manifest, a `Cargo.toml` or the file of a secret may have. A manifest of ten thousand
+/// handlers has some two million.
+const MAX_TEXT: u64 = 16 * 1024 * 1024;
 
 /// A manifest and where it stands, whether it was written or follows from a package or a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +176,7 @@ impl Project {
     ) -> Result<Self, ProjectError> {
         let root = parent(path);
         let text = read(path)?;
-        let around =
-            Surroundings { root: &root, env, read_file: &|path| std::fs::read_to_string(path) };
+        let around = Surroundings { root: &root, env, read_file: &read_secret };
         let manifest = Manifest::parse(&text, &around).map_err(|problems| {
             ProjectError::Manifest(ManifestError { path: path.to_owned(), problems })
         })?;
@@ -247,8 +251,13 @@ fn exists(path: &Path) -> Result<bool, ProjectError> {
 }
 
 fn read(path: &Path) -> Result<String, ProjectError> {
-    std::fs::read_to_string(path)
-        .map_err(|source| ProjectError::Read { path: path.to_owned(), source })
+    let read = files::open_regular(path).and_then(|(file, _)| files::text(file, MAX_TEXT));
+    read.map_err(|source| ProjectError::Read { path: path.to_owned(), source })
+}
+
+/// Where secrets are kept, some are handed out through pipes.
+fn read_secret(path: &Path) -> io::Result<String> {
+    files::text(std::fs::File::open(path)?, MAX_TEXT)
 }
 
 /// The directory of a file; that of a bare file name is `.`, so that it can be opened and watched.

@@ -11,6 +11,7 @@ use super::Surroundings;
 use super::expand::{ExpandError, expand};
 use super::nearest::nearest;
 use super::problem::Problem;
+use crate::config::MAX_COUNT;
 
 /// One table of the manifest, and what messages call it.
 pub(super) struct Section<'a> {
@@ -123,6 +124,7 @@ impl<'a> Reader<'a> {
         None
     }
 
+    /// A whole number between `least` and [`MAX_COUNT`].
     pub(super) fn count(
         &mut self,
         section: &Section<'_>,
@@ -135,10 +137,10 @@ impl<'a> Reader<'a> {
             return None;
         };
         let number = usize::from_str_radix(integer.as_str(), integer.radix()).ok();
-        let number = number.filter(|number| *number >= least);
+        let number = number.filter(|number| (least..=MAX_COUNT).contains(number));
         if number.is_none() {
             let message = format!(
-                "{}: expected a whole number of {least} or more, found `{}`",
+                "{}: expected a whole number between {least} and {MAX_COUNT}, found `{}`",
                 what(section, key),
                 self.source(value)
             );

@@ -47,7 +47,7 @@ busy_poll = "1ms"
 expose_generation = true
 wasi03 = false
 max_outgoing = 7
-guest_memory = "2GiB"
+guest_memory = "8GiB"
 
 [cache]
 memory = "256MiB"
@@ -90,7 +90,7 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
     assert_eq!(manifest.host.busy_poll.unwrap().as_millis(), 1);
     assert_eq!((manifest.host.expose_generation, manifest.host.wasi03), (Some(true), Some(false)));
     let HostSection { max_outgoing, guest_memory, .. } = manifest.host;
-    assert_eq!((max_outgoing, guest_memory), (Some(7), Some(2 << 30)));
+    assert_eq!((max_outgoing, guest_memory), (Some(7), Some(8 << 30)));
     assert_eq!(manifest.cache.memory, Some(256 << 20));
 
     let [orders, hello] = manifest.handlers.as_slice() else { panic!("expected two handlers") };
@@ -181,11 +181,28 @@ fn each_complaint_has_its_place_and_says_what_to_do() {
     );
     check(
         "concurrency = 0",
-        "3:15: `concurrency` of handler `a`: expected a whole number of 1 or more, found `0`",
+        "3:15: `concurrency` of handler `a`: expected a whole number between 1 and 1000000, \
+         found `0`",
     );
     check(
         "concurrency = -1",
-        "3:15: `concurrency` of handler `a`: expected a whole number of 1 or more, found `-1`",
+        "3:15: `concurrency` of handler `a`: expected a whole number between 1 and 1000000, \
+         found `-1`",
+    );
+    // Beyond what a semaphore counts to.
+    check(
+        "concurrency = 2305843009213693952",
+        "3:15: `concurrency` of handler `a`: expected a whole number between 1 and 1000000, \
+         found `2305843009213693952`",
+    );
+    check(
+        "[host]\nmax_outgoing = 9223372036854775807",
+        "4:16: `max_outgoing` of `[host]`: expected a whole number between 1 and 1000000, found \
+         `9223372036854775807`",
+    );
+    check(
+        "[host]\nguest_memory = '1B'",
+        "4:16: `guest_memory` of `[host]`: expected `guest_memory` of 64KiB or more, found 1 bytes",
     );
     check(
         "concurrency = \"9\"",
@@ -425,6 +442,41 @@ fn project_opens_each_form_of_path() {
     assert_eq!(open("both").manifest_path, Some(root.join("both/wrt.toml")));
     assert_eq!(open("package").root, root.join("package"));
     assert_eq!(open("page.wasm").root, root);
+}
+
+#[test]
+fn readme_lists_every_key_and_no_other() {
+    let readme = include_str!("../../../README.md");
+    for (section, keys) in
+        [("[handler.NAME]", handler::KEYS), ("[host]", HOST_KEYS), ("[cache]", CACHE_KEYS)]
+    {
+        let head = format!("| key of `{section}` | meaning |\n|---|---|\n");
+        let (_, table) = readme.split_once(&head).expect("the README has a table of these keys");
+        let rows = table.lines().take_while(|line| line.starts_with('|'));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let mut listed: Vec<_> =
+            cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let mut keys = keys.to_vec();
+        listed.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(listed, keys, "{section}");
+    }
+}
+
+#[test]
+fn texts_without_an_end_are_not_read() {
+    let temp = tempfile::tempdir().unwrap();
+    let manifest = temp.path().join("wrt.toml");
+    let why = || crate::error::chain(&Project::open(temp.path(), &env).unwrap_err());
+    std::os::unix::fs::symlink("/dev/zero", &manifest).unwrap();
+    assert!(why().ends_with("it is no regular file"), "{}", why());
+    fs::remove_file(&manifest).unwrap();
+    // Takes no room on the disk.
+    fs::File::create(&manifest).unwrap().set_len(3 << 30).unwrap();
+    assert!(why().ends_with("it has more than 16777216 bytes"), "{}", why());
+    let secret = "[handler.a]\nsource = 'a.wasm'\nconfig = { n = { file = '/dev/zero' } }";
+    fs::write(&manifest, secret).unwrap();
+    assert!(why().ends_with("`/dev/zero`: it has more than 16777216 bytes"), "{}", why());
 }
 
 #[test]
