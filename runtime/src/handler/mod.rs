@@ -97,8 +97,12 @@ impl<R> Handler<R> {
 
     /// Time that calls of a generation that is closed now get to end.
     pub(crate) fn drain(&self) -> Duration {
-        let since = self.ending_since.get();
-        self.config.drain.saturating_sub(since.map_or(Duration::ZERO, |since| since.elapsed()))
+        self.config.drain.saturating_sub(self.ending_for())
+    }
+
+    /// Time since the clock of the handler's drain was started; zero as long as it was not.
+    pub(crate) fn ending_for(&self) -> Duration {
+        self.ending_since.get().map_or(Duration::ZERO, tokio::time::Instant::elapsed)
     }
 
     /// The swap point, for the supervisor.

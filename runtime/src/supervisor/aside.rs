@@ -30,7 +30,8 @@ pub(super) async fn drain<G: Guest>(
         EventKind::Drained {
             generation: generation.serving().generation,
             cut: drained.cut,
-            waited_ms: milliseconds(drained.waited),
+            // At the end of the runtime the drain begins before the generation is closed.
+            waited_ms: milliseconds(drained.waited.max(handler.ending_for())),
         },
     );
     if let Some(loaded) = generation.peek() {
