@@ -364,6 +364,12 @@ impl Runtime {
         of_store.or(self.inner.history_problem.as_ref())
     }
 
+    /// Whether what becomes of each version is kept for the next start, as far as the disk takes it.
+    #[cfg(feature = "admin")]
+    pub(crate) fn keeps_history(&self) -> bool {
+        self.inner.history.is_some() && self.history_problem().is_none()
+    }
+
     /// What the cache of compiled code holds in memory, and what its layers did.
     #[must_use]
     pub fn cache_report(&self) -> CacheReport {
@@ -406,6 +412,13 @@ impl Runtime {
     #[cfg(feature = "admin")]
     pub(crate) fn connection_counts(&self) -> &ConnectionCounts {
         &self.inner.plane.connections
+    }
+
+    /// Connections to the data plane that are open now, over all listeners of [`Runtime::serve`].
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        // As many as the process has descriptors at most.
+        usize::try_from(self.inner.plane.connections.open()).unwrap_or(usize::MAX)
     }
 
     /// Stores alive now, over all handlers: calls in flight and warm instances.

@@ -55,6 +55,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// default), so that no connection takes all of them. Browsers have some ten under way.
 const MAX_STREAMS: u32 = 64;
 
+/// Bytes that the head of a request over HTTP/1 may have: as many as a guest's own may. It is the bound of
+/// hyper's buffers, so bodies move in pieces of no more. Over HTTP/2 hyper allows 16 KiB.
+const MAX_HEAD: usize = 128 * 1024;
+
 /// Serves `listener` until `stop` is ready, then lets open connections finish for the time that `stop`
 /// gives.
 ///
@@ -166,7 +170,11 @@ where
     let watcher = graceful.watcher();
     async move {
         let mut builder = Builder::new(streams);
-        builder.http1().timer(ConnectionTimer::default()).header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .http1()
+            .timer(ConnectionTimer::default())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_buf_size(MAX_HEAD);
         // An HTTP/2 client may be silent for long, but not be gone without a word.
         builder
             .http2()
@@ -251,6 +259,20 @@ mod tests {
         }
         client.write_all(b"GET / HTTP/1.1\r\nhost:").await.unwrap();
         until_cut(&mut client).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_without_an_end_is_refused_and_a_large_one_is_not() {
+        for (bytes, expected) in [(MAX_HEAD / 2, "200"), (MAX_HEAD * 3 / 2, "431")] {
+            let mut client = connected().await;
+            let (head, value) =
+                ("GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx: ", "x".repeat(bytes));
+            // Whoever is refused may find the connection closed while it is still sending.
+            let _ = client.write_all(format!("{head}{value}\r\n\r\n").as_bytes()).await;
+            let answer = until_cut(&mut client).await;
+            let status = format!("HTTP/1.1 {expected} ");
+            assert!(answer.starts_with(status.as_bytes()), "{}", answer.escape_ascii());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,7 +55,6 @@ impl ConnectionCounts {
     }
 
     /// Connections that are open now.
-    #[cfg(any(test, feature = "admin"))]
     pub(crate) fn open(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
