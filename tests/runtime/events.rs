@@ -155,12 +155,18 @@ async fn each_event_of_a_batch_is_handled_in_order_and_a_batch_is_answered() {
 async fn batch_ends_with_its_first_failure_and_says_how_many_were_handled() {
     let (fixture, _) = Fixture::serving(&guest("event_rejects")).await;
     let answer = batch(&fixture, &["a", "b", "fail", "c"]).await;
-    let rest = "the 2 before it were handled, it and those after it were not";
+    let rest = "the 2 before it were handled, it and the one after it were not";
     let expected = format!("event 3 of 4 in the batch failed; {rest}");
     assert_eq!((answer.status, answer.text()), (500, expected.as_str()));
-    let answer = batch(&fixture, &["a", "b", "reject", "c"]).await;
-    let expected = format!("event 3 of 4 in the batch was rejected; {rest}");
-    assert_eq!((answer.status, answer.text()), (400, expected.as_str()));
+    for (types, which, rest) in [
+        (&["a", "b", "reject", "c"][..], "3 of 4", rest),
+        (&["a", "reject"], "2 of 2", "the one before it was handled, it was not"),
+        (&["reject", "a"], "1 of 2", "nothing of the batch was handled"),
+    ] {
+        let answer = batch(&fixture, types).await;
+        let expected = format!("event {which} in the batch was rejected: asked to reject; {rest}");
+        assert_eq!((answer.status, answer.text()), (400, expected.as_str()));
+    }
     // No word of a first event's failure either, as for an event of its own.
     let answer = batch(&fixture, &["fail"]).await;
     assert_eq!((answer.status, answer.text()), (500, "handler `h` failed"));
@@ -171,7 +177,11 @@ async fn nothing_of_a_batch_is_handled_that_has_a_wrong_event() {
     let config = config().with_types(["a".parse::<EventTypePattern>().unwrap()]);
     let (fixture, _) = Fixture::serving_as(config, &guest("event_trap")).await;
     let answer = batch(&fixture, &["a", "trap"]).await;
-    assert_eq!(answer.text(), "events of type `trap` are not accepted here");
+    assert_eq!(
+        answer.text(),
+        "event 2 of 2 in the batch is wrong, so that none was handled: events of type `trap` are not \
+         accepted here"
+    );
     assert_eq!(answer.status, 400);
 }
 

@@ -62,7 +62,8 @@ pub(super) async fn handle(
 ) -> Result<Response<Body>, CallFailure> {
     let (mut answers, mut first, of) = (Answers::default(), Some(entered), events.len());
     for (n_handled, event) in events.into_iter().enumerate() {
-        let stopped = |response| Ok(reply::stopped(&response, n_handled, of));
+        let stopped =
+            |response, why: Option<&str>| Ok(reply::stopped(&response, why, n_handled, of));
         let is_first = first.is_some();
         let entered = match first.take() {
             Some(entered) => entered,
@@ -70,7 +71,8 @@ pub(super) async fn handle(
                 Ok(entered) => entered,
                 Err(error) => {
                     error.report(&plane.bus);
-                    return stopped(reply::refused(&Refusal::NotEntered(&error)));
+                    let why = error.to_string();
+                    return stopped(reply::refused(&Refusal::NotEntered(&error)), Some(&why));
                 }
             },
         };
@@ -78,7 +80,8 @@ pub(super) async fn handle(
         let handled = match handle_event(entered, handler.config().timeout, event).await {
             Ok(Ok(answer)) => answer.map_or(Ok(()), |answer| answers.add(*answer)),
             Ok(Err(reason)) => {
-                return stopped(reply::refused(&Refusal::RejectedEvent { reason }));
+                let why = reason.clone();
+                return stopped(reply::refused(&Refusal::RejectedEvent { reason }), Some(&why));
             }
             Err(failure) => Err(failure),
         };
@@ -96,7 +99,7 @@ pub(super) async fn handle(
         let request_id = Some(plane.request_ids.next());
         let report = begun.report(&plane.bus, handler.name(), request_id);
         Box::pin(report.failed_before_answer(&failure)).await;
-        return stopped(reply::failed(handler.name(), &failure, None));
+        return stopped(reply::failed(handler.name(), &failure, None), None);
     }
     if answers.events.is_empty() {
         return Ok(reply::no_content());

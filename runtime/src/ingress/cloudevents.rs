@@ -59,7 +59,7 @@ pub(crate) enum Sent {
 #[non_exhaustive]
 pub(crate) enum DecodeError {
     /// One event of a batch is wrong, so that none of the batch is handled.
-    #[error("event {number} of {of} in the batch is wrong")]
+    #[error("{}", wrong_in_batch(*number, *of))]
     InBatch { number: usize, of: usize, source: Box<Self> },
     /// More events than are accepted at once.
     #[error("expected at most {MAX_BATCH} events in a batch, found more")]
@@ -100,6 +100,11 @@ pub(crate) enum DecodeError {
     /// It can be read, and is against the rules of CloudEvents.
     #[error(transparent)]
     Invalid(#[from] InvalidEvent),
+}
+
+/// What is said of the event with this `number` before what is wrong with it.
+pub(super) fn wrong_in_batch(number: usize, of: usize) -> String {
+    format!("event {number} of {of} in the batch is wrong, so that none was handled")
 }
 
 impl DecodeError {

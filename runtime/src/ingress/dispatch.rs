@@ -18,6 +18,7 @@ use super::cloudevents::{self, Mode, Sent};
 use super::obstructed;
 use super::reply::{self, Refusal};
 use super::upload::{self, Upload, UploadError};
+use crate::cloudevent::CloudEvent;
 use crate::config::{InstanceMode, RuntimeConfig};
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
@@ -279,12 +280,16 @@ where
         Err(_) => return Err(Refusal::LateBody { waited: handler.config().timeout }),
     };
     let sent = cloudevents::decode(&parts, body).map_err(Refusal::BadEvent)?;
-    let events = match &sent {
-        Sent::Event(event) => std::slice::from_ref(&**event),
-        Sent::Batch(events) => events,
+    let (events, is_batch) = match &sent {
+        Sent::Event(event) => (std::slice::from_ref(&**event), false),
+        Sent::Batch(events) => (&events[..], true),
     };
-    match events.iter().find(|event| !handler.config().accepts_type(&event.event_type)) {
-        Some(event) => Err(Refusal::WrongType { event_type: event.event_type.clone() }),
+    let is_wrong = |event: &CloudEvent| !handler.config().accepts_type(&event.event_type);
+    match events.iter().position(is_wrong) {
+        Some(at) => Err(Refusal::WrongType {
+            event_type: events[at].event_type.clone(),
+            in_batch: is_batch.then_some((at + 1, events.len())),
+        }),
         None => Ok(sent),
     }
 }

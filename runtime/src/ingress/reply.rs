@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::authority::BadAuthority;
 use super::body::Body;
-use super::cloudevents::DecodeError;
+use super::cloudevents::{DecodeError, wrong_in_batch};
 use crate::error::{CallFailure, Hint as _, chain};
 use crate::events::Serving;
 use crate::handler::EnterError;
@@ -41,6 +41,8 @@ pub(super) enum Refusal<'a> {
     BadEvent(DecodeError),
     WrongType {
         event_type: String,
+        /// Its number, and of how many, where it came in a batch. Nothing of that was handled.
+        in_batch: Option<(usize, usize)>,
     },
     RejectedEvent {
         reason: String,
@@ -87,10 +89,15 @@ pub(super) fn refused(refusal: &Refusal<'_>) -> Response<Body> {
             let hints = error.hints().into_iter().map(|hint| format!("\nhint: {hint}"));
             (error.status(), hints.fold(chain(error), |text, hint| text + &hint))
         }
-        Refusal::WrongType { event_type } => (
-            StatusCode::BAD_REQUEST,
-            format!("events of type `{}` are not accepted here", event_type.escape_debug()),
-        ),
+        Refusal::WrongType { event_type, in_batch } => {
+            let wrong =
+                format!("events of type `{}` are not accepted here", event_type.escape_debug());
+            let message = match in_batch {
+                None => wrong,
+                Some((number, of)) => format!("{}: {wrong}", wrong_in_batch(*number, *of)),
+            };
+            (StatusCode::BAD_REQUEST, message)
+        }
         Refusal::RejectedEvent { reason } => {
             (StatusCode::BAD_REQUEST, format!("the handler rejected the event: {reason}"))
         }
@@ -139,18 +146,30 @@ pub(super) fn failed(
 }
 
 /// The response to a batch of which event number `n_handled + 1` was answered with `response`, that of an
-/// error.
-pub(super) fn stopped(response: &Response<Body>, n_handled: usize, of: usize) -> Response<Body> {
+/// error, for the reason `why` if its sender may know it.
+pub(super) fn stopped(
+    response: &Response<Body>,
+    why: Option<&str>,
+    n_handled: usize,
+    of: usize,
+) -> Response<Body> {
     let number = n_handled + 1;
     let status = response.status();
     let what = if status.is_client_error() { "was rejected" } else { "failed" };
-    let mut stopped = text(
-        status,
-        format!(
-            "event {number} of {of} in the batch {what}; the {n_handled} before it were handled, it and \
-             those after it were not"
-        ),
-    );
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    let before = match n_handled {
+        0 => "nothing of the batch was handled".to_owned(),
+        1 => "the one before it was handled".to_owned(),
+        n => format!("the {n} before it were handled"),
+    };
+    let after = match of - number {
+        _ if n_handled == 0 => "",
+        0 => ", it was not",
+        1 => ", it and the one after it were not",
+        _ => ", it and those after it were not",
+    };
+    let mut stopped =
+        text(status, format!("event {number} of {of} in the batch {what}{why}; {before}{after}"));
     if let Some(when) = response.headers().get(RETRY_AFTER) {
         stopped.headers_mut().insert(RETRY_AFTER, when.clone());
     }

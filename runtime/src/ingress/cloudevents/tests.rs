@@ -227,8 +227,8 @@ fn batch_with_one_wrong_event_is_wrong_and_names_it() {
     let error = batch(&format!("[{ELEMENT}, {{}}, {ELEMENT}]")).unwrap_err();
     assert_eq!(
         crate::error::chain(&error),
-        "event 2 of 3 in the batch is wrong: expected a CloudEvent, found a request without the \
-         members `specversion`, `id`, `source`, `type`"
+        "event 2 of 3 in the batch is wrong, so that none was handled: expected a CloudEvent, found \
+         a request without the members `specversion`, `id`, `source`, `type`"
     );
     assert_eq!(error.status(), 400);
     let too_large = ELEMENT.replace("order", &"o".repeat(40_000));
