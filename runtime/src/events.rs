@@ -122,10 +122,14 @@ pub enum EventKind {
         /// What became of the state.
         state: StateOutcome,
     },
-    /// The bytes offered are those already serving; nothing was done.
+    /// The bytes offered are those already serving, or those over which what serves was swapped in;
+    /// nothing was done.
     Unchanged {
         /// Their digest.
         digest: Digest,
+        /// What goes on in their place; absent where they serve themselves.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        passed_over_for: Option<Serving>,
     },
     /// A candidate was refused; the active generation is untouched.
     Rejected {
@@ -144,7 +148,8 @@ pub enum EventKind {
         generation: GenerationNumber,
         /// Calls that the drain deadline cut.
         cut: usize,
-        /// Milliseconds from replacement to the last call's end.
+        /// Milliseconds from replacement, or from the beginning of the runtime's end where that was before,
+        /// to the last call's end.
         waited_ms: f64,
     },
     /// A generation began without the state of the one before, or lost its own.

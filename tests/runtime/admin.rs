@@ -152,6 +152,8 @@ async fn every_refusal_is_a_problem_document() {
     for path in ["/v1/handlers/none", "/v1/handlers/none/history", "/v1/handlers/a%20b"] {
         problem(&admin.get(path).await, 404, "unknown-handler");
     }
+    // No text, so that it cannot be the name of a handler.
+    problem(&admin.get("/v1/handlers/%00%ff").await, 404, "not-found");
     problem(&admin.post("/v1/handlers/none/swap", component.clone()).await, 404, "unknown-handler");
     for path in ["/", "/v1", "/v1/handlers/h/", "/v1/handlers/h/x"] {
         problem(&admin.get(path).await, 404, "not-found");
@@ -181,6 +183,17 @@ async fn body_of_unknown_length_is_bounded_too() {
     let request = admin.authorized(Request::post("/v1/handlers/h/swap"));
     let answer = client.stream_body_as("localhost", request, &["123456", "123456"]).await;
     problem(&answer, 413, "too-large");
+}
+
+#[tokio::test]
+async fn body_that_would_be_passed_over_is_refused() {
+    let (fixture, admin, component) = serving().await;
+    let _ = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
+    for path in ["rollback", "rollback?to=1", "confirm"] {
+        let answer = admin.post(&format!("/v1/handlers/h/{path}"), "{\"to\":1}").await;
+        problem(&answer, 400, "unexpected-body");
+    }
+    assert!(fixture.get("/").await.generation().starts_with("h/2;"));
 }
 
 #[tokio::test]
@@ -504,6 +517,7 @@ async fn answers_say_that_a_restart_would_not_know_of_them() {
     let swap = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
     let rollback = admin.post("/v1/handlers/h/rollback", "").await;
     let confirm = admin.post("/v1/handlers/h/confirm", "").await;
+    assert_eq!(json(&confirm)["is_kept"], false);
     for answer in [swap, rollback, confirm] {
         let found = json(&answer);
         assert_eq!(answer.status, 200, "{found}");

@@ -80,7 +80,7 @@ async fn bytes_that_serve_already_change_nothing() {
         let answer = handler.swap(bytes(&component), "written again").await.unwrap();
         assert_eq!(answer, Swap::Unchanged { serving });
         let digest = next_event(&mut events, "an event of the swap", |event| match event {
-            EventKind::Unchanged { digest } => Some(digest),
+            EventKind::Unchanged { digest, passed_over_for: None } => Some(digest),
             other => panic!("expected `unchanged`, found {other:?}"),
         });
         assert_eq!(digest.await, serving.digest);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{HeaderMap, Response, StatusCode};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::overview::name;
+use super::overview::{Path, name};
 use super::problem::{Problem, json as answer};
 use super::query::{self, RollbackQuery, SwapQuery};
 use crate::artifact::Source;
@@ -62,8 +62,12 @@ pub(super) async fn rollback(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    request: Request,
 ) -> Result<Response<Body>, Problem> {
     let (name, query) = (self::name(&name)?, RollbackQuery::parse(&query.unwrap_or_default())?);
+    expect_nothing(request.into_body(), shared.config.max_component)
+        .await
+        .map_err(|problem| problem.hint("`to` and `fresh` go into the query, as `?to=7`"))?;
     let RollbackQuery { to, is_fresh } = query;
     let request = RollbackRequest { is_fresh, ..RollbackRequest::new(to) };
     let swap = shared.runtime.request_rollback(&name, request).await;
@@ -74,12 +78,18 @@ pub(super) async fn confirm(
     State(shared): State<Shared>,
     Path(name): Path<String>,
     RawQuery(query): RawQuery,
+    request: Request,
 ) -> Result<Response<Body>, Problem> {
     query::nothing(&query.unwrap_or_default())?;
     let name = self::name(&name)?;
+    expect_nothing(request.into_body(), shared.config.max_component).await?;
     let serving = shared.runtime.confirm(&name).await?;
     let outcome = json!({ "outcome": "confirmed", "serving": serving });
-    Ok(answer(StatusCode::OK, &with_warnings(&shared.runtime, &name, outcome).await))
+    let mut outcome = with_warnings(&shared.runtime, &name, outcome).await;
+    // Whether a restart begins with it, which is what a confirmation is for.
+    outcome["is_kept"] =
+        (shared.runtime.keeps_history() && outcome.get("warnings").is_none()).into();
+    Ok(answer(StatusCode::OK, &outcome))
 }
 
 /// The request that the client's words stand for.
@@ -116,6 +126,24 @@ async fn read(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Byte
     Ok(bytes)
 }
 
+/// Refuses a body that is not empty: what it asks for would be passed over.
+async fn expect_nothing(mut body: Body, max_component: usize) -> Result<(), Problem> {
+    let is_empty = async {
+        while let Some(frame) = body.frame().await {
+            // A body that breaks off may have had more to say.
+            if !frame.is_ok_and(|frame| frame.data_ref().is_none_or(Bytes::is_empty)) {
+                return false;
+            }
+        }
+        true
+    };
+    if tokio::time::timeout(DISCARD_TIMEOUT, is_empty).await.unwrap_or(false) {
+        return Ok(());
+    }
+    discard(body, max_component.saturating_mul(DISCARD_COMPONENTS)).await;
+    Err(Problem::unexpected_body())
+}
+
 /// Reads what is left of `body`, at most `limit` bytes of it, for its sender to see the answer.
 async fn discard(mut body: Body, limit: usize) {
     let discarded = async {
@@ -139,13 +167,19 @@ async fn swapped(
     let outcome = match swap? {
         Swap::Swapped { serving, from, state } => {
             let verdict = format!("/v1/handlers/{name}/generations/{}", serving.generation);
-            json!({
+            let mut outcome = json!({
                 "outcome": "swapped",
                 "serving": serving,
                 "from": from,
                 "state": state,
                 "verdict": verdict,
-            })
+            });
+            // The last of many may be forgotten by now, and the handler gone.
+            let became = runtime.generation(name, serving.generation).ok();
+            if let Some(reason) = became.and_then(|became| became.record.state_reason) {
+                outcome["state_reason"] = reason.into();
+            }
+            outcome
         }
         Swap::Unchanged { serving } => json!({ "outcome": "unchanged", "serving": serving }),
         Swap::Superseded => {
@@ -173,6 +207,23 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_nobody_reads_is_refused_unless_it_is_empty() {
+        use futures_util::stream::{iter, pending};
+
+        let check = |parts: &'static [&'static str]| {
+            let parts =
+                parts.iter().map(|part| Ok::<_, Infallible>(Bytes::from_static(part.as_bytes())));
+            expect_nothing(Body::from_stream(iter(parts)), 1)
+        };
+        assert!(expect_nothing(Body::empty(), 1).await.is_ok());
+        assert!(check(&["", ""]).await.is_ok());
+        let problem = check(&["", "{\"to\":1}"]).await.unwrap_err();
+        assert_eq!(problem.into_response().status(), StatusCode::BAD_REQUEST);
+        let endless = Body::from_stream(pending::<Result<Bytes, Infallible>>());
+        assert!(expect_nothing(endless, 1).await.is_err());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn component_that_never_ends_is_waited_for_as_long_as_its_bound_says() {

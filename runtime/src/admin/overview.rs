@@ -1,13 +1,29 @@
 //! What there is: handlers, their histories, the cache.
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{Response, StatusCode};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::Shared;
 use super::problem::{Problem, json as answer};
 use crate::id::{GenerationNumber, HandlerName};
+
+/// The variable parts of a path, as axum's own; what is no text leads nowhere.
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(path)) => Ok(Self(path)),
+            Err(_) => Err(Problem::no_such_page(parts.uri.path())),
+        }
+    }
+}
 
 pub(super) async fn handlers(State(shared): State<Shared>) -> Response<Body> {
     answer(StatusCode::OK, &json!({ "handlers": shared.runtime.statuses() }))

@@ -49,7 +49,7 @@ impl Problem {
         Self(Box::new(Document { kind, title, status, detail, stage, hints, serving }))
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(hint.into());
         self
     }
@@ -104,6 +104,11 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "incomplete-body", "Incomplete body", detail)
     }
 
+    pub(super) fn unexpected_body() -> Self {
+        let detail = "expected no body, found one that would have been passed over";
+        Self::new(StatusCode::BAD_REQUEST, "unexpected-body", "Unexpected body", detail)
+    }
+
     pub(super) fn too_large(limit: usize) -> Self {
         let detail = format!("the component has more than {limit} bytes");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Component too large", detail)
@@ -111,8 +116,10 @@ impl Problem {
     }
 
     pub(super) fn not_ready(waiting: usize, all: usize) -> Self {
-        let detail = format!("{waiting} of {all} handlers cannot answer yet");
+        let noun = if all == 1 { "handler" } else { "handlers" };
+        let detail = format!("{waiting} of {all} {noun} cannot answer");
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail)
+            .hint("`wrt ps` says which and why")
     }
 
     pub(super) fn stopping() -> Self {

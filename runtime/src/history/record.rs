@@ -38,6 +38,9 @@ pub struct Record {
     pub pause_ms: Option<f64>,
     /// What became of the handler's state.
     pub state: StateOutcome,
+    /// Why it did not go on with the state of the version before, outermost error first, joined by `: `.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_reason: Option<String>,
     /// How it ended, or how it stands.
     #[serde(flatten)]
     pub outcome: Outcome,

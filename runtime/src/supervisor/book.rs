@@ -129,6 +129,8 @@ pub(super) struct Published<'a> {
     pub(super) total: Duration,
     pub(super) pause: Duration,
     pub(super) state: StateOutcome,
+    /// Why the state of now was left out, if it was.
+    pub(super) state_reason: Option<String>,
     /// Whether it is the first version of one of very many: the same after each start, and written
     /// with the next thing that differs.
     pub(super) is_lazy: bool,
@@ -211,6 +213,7 @@ impl Book {
             total_ms: Some(milliseconds(published.total)),
             pause_ms: Some(milliseconds(published.pause)),
             state: published.state,
+            state_reason: published.state_reason,
             outcome: Outcome::Published,
         };
         self.change(!published.is_lazy, |history| history.add(record));
@@ -235,6 +238,7 @@ impl Book {
             total_ms: None,
             pause_ms: None,
             state: StateOutcome::None,
+            state_reason: None,
             outcome,
         };
         self.change(true, |history| history.add(record));

@@ -393,6 +393,7 @@ impl<G: Guest> Task<G> {
             total,
             pause,
             state,
+            state_reason: loss.as_ref().map(|loss| loss.reason.clone()),
             is_lazy: story.is_lazy,
         });
         self.emit(

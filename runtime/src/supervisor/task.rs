@@ -254,7 +254,7 @@ impl<G: Guest> Task<G> {
             self.standing = Some(digest);
         }
         if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
-            self.emit(&cause, EventKind::Unchanged { digest });
+            self.emit(&cause, EventKind::Unchanged { digest, passed_over_for: None });
             return Ok(Swap::Unchanged { serving });
         }
         if self.book.is_refused(digest) && !is_again {
@@ -266,7 +266,8 @@ impl<G: Guest> Task<G> {
         {
             let number = serving.generation;
             let cause = format!("{cause}, and is what generation {number} was swapped in over");
-            self.emit(&cause, EventKind::Unchanged { digest });
+            let passed_over_for = Some(serving);
+            self.emit(&cause, EventKind::Unchanged { digest, passed_over_for });
             return Ok(Swap::Unchanged { serving });
         }
         let (way, back_from, is_proved) = (Way::Forward, None, false);
@@ -318,7 +319,17 @@ impl<G: Guest> Task<G> {
         };
         if let Err(error) = caught(booted).await {
             // The candidate decides alone, as without a history.
-            self.emit(AFTER_RESTART, self.rejected(&error));
+            let kind = match next {
+                None => self.rejected(&error),
+                Some(_) => EventKind::Note {
+                    message: format!(
+                        "the version that was confirmed last is not served again, the handler's own \
+                         component comes in its place: {}",
+                        chain(&error)
+                    ),
+                },
+            };
+            self.emit(AFTER_RESTART, kind);
         }
     }
 

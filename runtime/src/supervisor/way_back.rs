@@ -11,7 +11,7 @@ use super::task::Task;
 use super::waits::while_held;
 use super::{Answer, Guest, RollbackRequest, Swap};
 use crate::artifact::Candidate;
-use crate::error::{StageError, caught};
+use crate::error::{Rejected, StageError, caught};
 use crate::handler::Hold;
 use crate::id::{Digest, GenerationNumber};
 
@@ -57,6 +57,11 @@ impl<G: Guest> Task<G> {
         };
         match ended {
             Ok(swap) => Ok(swap),
+            // Nothing was tried, and whoever asked is told by the answer.
+            Err(source @ StageError::NoWayBack { .. }) if way == Way::Back => {
+                let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
+                Err(Rejected { handler, serving, source })
+            }
             Err(source) => Err(self.reject(source, &cause).await),
         }
     }

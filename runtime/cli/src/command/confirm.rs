@@ -18,9 +18,15 @@ pub(crate) async fn run(
     let path = format!("/v1/handlers/{}/confirm", args.handler);
     let answer = client.ask(Method::POST, &path, "").await?;
     let generation = super::number(&answer["serving"]["generation"]);
-    let line =
-        format!("{}  generation {generation} is confirmed; a restart begins with it", args.handler);
+    let is_kept = answer["is_kept"] == true;
+    let restart = match is_kept {
+        true => "; a restart begins with it",
+        false => " in this process only: a restart does not know of it",
+    };
+    let line = format!("{}  generation {generation} is confirmed{restart}", args.handler);
     output.done(&line, &answer)?;
     warn(&answer, output);
-    Ok(ExitStatus::Success)
+    // It lasts, or it was for nothing. A host that keeps no history at all promises no more.
+    let is_refused = !is_kept && answer["warnings"].is_array();
+    Ok(if is_refused { ExitStatus::Input } else { ExitStatus::Success })
 }

@@ -68,7 +68,7 @@ pub(crate) fn on_notice(
         NoticeKind::Unchanged => {
             handler.build_given_up();
             if let Some(serving) = handler.serving() {
-                emit(EventKind::Unchanged { digest: serving.digest });
+                emit(EventKind::Unchanged { digest: serving.digest, passed_over_for: None });
             }
         }
         NoticeKind::Unavailable { message: error, hints } => {

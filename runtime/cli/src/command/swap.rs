@@ -54,7 +54,10 @@ pub(super) fn tell(
                 None => String::new(),
             };
             let state = state_words(answer["state"].as_str());
-            let line = format!("{handler}  generation {number} serves {digest}{from}{state}");
+            // What could not be taken along, and why.
+            let why = answer["state_reason"].as_str();
+            let why = why.map_or_else(String::new, |why| format!(" ({why})"));
+            let line = format!("{handler}  generation {number} serves {digest}{from}{state}{why}");
             output.done(&line, answer)?;
         }
         Some("unchanged") => {
@@ -78,9 +81,7 @@ fn state_words(state: Option<&str>) -> &'static str {
     match state {
         Some("carried") => ", with its state",
         Some("migrated") => ", with its state in another shape",
-        Some("reverted") => {
-            ", with an earlier state: what was gathered since is left out (the host says why)"
-        }
+        Some("reverted") => ", with an earlier state: what was gathered since is left out",
         Some("reset") => ", without its state, which begins anew",
         _ => "",
     }

@@ -176,17 +176,29 @@ impl EventRenderer {
                 let hint = self.style.hint("hint:");
                 let hints = hints.iter().map(|text| format!("\n{hint} {}", escape(text)));
                 let error = block(error, "  ");
-                let text = format!(
-                    "{warning} a restart would not know what becomes of this handler: {error}{}",
-                    hints.collect::<String>()
-                );
+                // The error says what that means.
+                let text = format!("{warning} {error}{}", hints.collect::<String>());
                 self.lines(event, &text)
             }
             EventKind::HistoryKept => {
                 self.line(event, "what becomes of this handler is kept for the next start again")
             }
             EventKind::Removed => self.line(event, "removed"),
-            EventKind::Unchanged { digest } => self.unchanged(event, &digest.short()),
+            EventKind::Unchanged { digest, passed_over_for: None } => {
+                self.unchanged(event, &digest.short())
+            }
+            EventKind::Unchanged { digest, passed_over_for: Some(serving) } => {
+                let (digest, serves) = (digest.short(), serving.digest.short());
+                let text = format!(
+                    "{digest} is passed over: generation {} ({serves}) was put in its place and keeps \
+                     serving\n\
+                     {} replace the file, or `wrt swap {} FILE.wasm`",
+                    serving.generation,
+                    self.style.hint("hint:"),
+                    handler(event),
+                );
+                self.lines(event, &text)
+            }
             EventKind::Rejected { stage, error, hints, serving } => {
                 let report = Report {
                     message: format!(

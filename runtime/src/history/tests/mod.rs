@@ -43,6 +43,7 @@ fn record(generation: u64, outcome: Outcome) -> Record {
         total_ms: Some(312.0),
         pause_ms: Some(0.0),
         state: StateOutcome::None,
+        state_reason: None,
         outcome,
     }
 }

@@ -98,13 +98,31 @@ fn times_of_one_swap_are_not_told_of_the_next() {
 #[test]
 fn unchanged_says_what_keeps_serving() {
     let short = digest().short();
-    let unchanged = EventKind::Unchanged { digest: digest() };
+    let unchanged = EventKind::Unchanged { digest: digest(), passed_over_for: None };
     let shown = render([swapped(None, 1, 5.0), unchanged.clone()]);
     assert!(
         shown.ends_with(&format!("hello  unchanged ({short}), generation 1 keeps serving\n")),
         "{shown}"
     );
     assert_eq!(render([unchanged]), format!("hello  unchanged ({short}), nothing to swap\n"));
+    let passed_over_for = Some(Serving { generation: generation(1), digest: Digest::of(b"y") });
+    let passed_over = EventKind::Unchanged { digest: digest(), passed_over_for };
+    let serves = Digest::of(b"y").short();
+    assert_eq!(
+        render([swapped(None, 1, 5.0), passed_over]).split_once('\n').unwrap().1,
+        format!(
+            "hello  {short} is passed over: generation 1 ({serves}) was put in its place and keeps \
+             serving\n\
+             hello  hint: replace the file, or `wrt swap hello FILE.wasm`\n"
+        )
+    );
+}
+
+#[test]
+fn what_a_restart_would_not_know_is_told_once() {
+    let error = "what becomes of `hello` is not kept for the next start: no space".to_owned();
+    let kind = EventKind::HistoryNotKept { error: error.clone(), hints: vec!["free space".into()] };
+    assert_eq!(render([kind]), format!("hello  warning: {error}\nhello  hint: free space\n"));
 }
 
 #[test]
