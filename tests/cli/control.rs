@@ -158,7 +158,10 @@ fn commands_say_what_became_of_the_state() {
     };
     run(&["swap", "h", second], ", with its state\n");
     assert!(client.post("/h/", "", "").body.starts_with("3, "));
-    run(&["rollback", "h"], ", with an earlier state: what was gathered since is left out");
+    run(&["rollback", "h"], ", with an earlier state: what was gathered since is left out (");
+    let history = user.json(&["history", "h"]);
+    let reason = history[0]["state_reason"].as_str().unwrap();
+    assert!(reason.contains("`shown:u64` is gone"), "{reason}");
     assert_eq!(client.get("/h/").body, "2");
 
     let again = &user.json(&["swap", "h", second, "--again", "--fresh"])[0];
@@ -458,6 +461,9 @@ fn a_second_host_of_a_project_says_who_has_its_history() {
     };
     let ended = swap(second_admin);
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let ended = user.run(&["confirm", "h", "--admin", &second_admin.to_string()]);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is confirmed in this process only"), "{}", ended.stderr);
     assert!(ended.stderr.contains("is not kept for the next start"), "{}", ended.stderr);
     second.terminate().unwrap();
     let ended = swap(admin);

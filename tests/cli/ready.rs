@@ -104,6 +104,11 @@ fn broken_handler_costs_the_others_nothing() {
     let mut client = Client::connect(host.server.address);
     assert_eq!(client.get("/good").body, "ok");
     assert_eq!(readyz(host.admin), 503);
+    let problem_of = |i: usize| host.ps()[i]["problem"].as_str().map(str::to_owned);
+    // By their names: "bad", "gone" and "good".
+    assert!(problem_of(0).is_some_and(|it| it.contains("HTML")), "{:?}", problem_of(0));
+    assert!(problem_of(1).is_some_and(|it| it.contains("gone.wasm")), "{:?}", problem_of(1));
+    assert_eq!(problem_of(2), None);
     let rest = host.end();
     assert!(!rest.contains("error:"), "{rest}");
 }

@@ -10,7 +10,7 @@ use super::Runtime;
 use crate::config::{HandlerConfig, InstanceMode, Route};
 use crate::error::{Hint, Rejected, StageError};
 use crate::events::Serving;
-use crate::handler::Handler;
+use crate::handler::{Handler, Obstacle};
 use crate::history::{HandlerHistory, NotKept, Outcome, Record};
 use crate::id::{GenerationNumber, HandlerName};
 use crate::supervisor::{RollbackRequest, Stop, SupervisorHandle, Swap, SwapRequest};
@@ -49,8 +49,9 @@ pub struct HandlerStatus {
     pub not_kept: Option<String>,
     /// Whether its first component waits for a first call, so that it is ready without one.
     pub is_lazy: bool,
-    /// Why a first call would find nothing to run, for a handler that waits for it: its file cannot be
-    /// read or is no component, or was refused and has not changed since.
+    /// Why a call would find nothing to run: the first component was refused or did not build. For a
+    /// handler that waits for a first call: its file cannot be read or is no component, or was refused and
+    /// has not changed since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -199,6 +200,7 @@ trait Observed: Send + Sync {
     fn config(&self) -> &HandlerConfig;
     fn serving(&self) -> Option<Serving>;
     fn in_flight(&self) -> usize;
+    fn obstacle(&self) -> Option<Arc<Obstacle>>;
     fn begin_ending(&self);
 }
 
@@ -213,6 +215,10 @@ impl<R: Send + Sync + 'static> Observed for Handler<R> {
 
     fn in_flight(&self) -> usize {
         self.active().in_flight()
+    }
+
+    fn obstacle(&self) -> Option<Arc<Obstacle>> {
+        self.active().obstacle()
     }
 
     fn begin_ending(&self) {
@@ -276,8 +282,10 @@ impl Controlled {
 
     fn status(&self) -> HandlerStatus {
         let (config, serving) = (self.handler.config(), self.handler.serving());
+        let is_lazy = self.is_lazy.is_set();
         let problem = match serving {
-            None => self.supervisor.problem(),
+            None if is_lazy => self.supervisor.problem(),
+            None => self.handler.obstacle().map(|obstacle| obstacle.error.clone()),
             Some(_) => None,
         };
         let (verdict, rolled_back) = match serving {
@@ -296,7 +304,7 @@ impl Controlled {
             verdict,
             rolled_back,
             not_kept: self.supervisor.not_kept().map(|problem| problem.reason),
-            is_lazy: self.is_lazy.is_set(),
+            is_lazy,
             problem,
         }
     }

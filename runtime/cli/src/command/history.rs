@@ -10,8 +10,8 @@ use crate::output::Output;
 use crate::output::milliseconds;
 use crate::settings::ClientSettings;
 
-const HEADER: [&str; 8] =
-    ["GENERATION", "DIGEST", "OUTCOME", "TIME", "BUILD", "COMPILE", "TOTAL", "CAUSE"];
+const HEADER: [&str; 9] =
+    ["GENERATION", "DIGEST", "OUTCOME", "TIME", "BUILD", "COMPILE", "TOTAL", "CAUSE", "WHY"];
 
 pub(crate) async fn run(
     settings: ClientSettings,
@@ -34,11 +34,13 @@ pub(crate) async fn run(
 fn row(record: &Value) -> Vec<String> {
     let text = |name: &str| record[name].as_str().unwrap_or("-").to_owned();
     let took = |name: &str| record[name].as_f64().map_or_else(|| "-".to_owned(), milliseconds);
-    // Why it ended as it did stands beside it.
-    let outcome = match record["reason"].as_str().or(record["stage"].as_str()) {
-        Some(detail) => format!("{} ({detail})", text("outcome")),
+    let outcome = match record["stage"].as_str() {
+        Some(stage) => format!("{} ({stage})", text("outcome")),
         None => text("outcome"),
     };
+    // Why it was rolled back, or rejected. Last, as it may be long; the rest of a backtrace is in `--json`.
+    let why = record["reason"].as_str().or(record["error"].as_str()).unwrap_or("-");
+    let why = why.lines().next().unwrap_or("-").to_owned();
     vec![
         super::number(&record["generation"]),
         super::digest(&record["digest"]),
@@ -48,5 +50,25 @@ fn row(record: &Value) -> Vec<String> {
         took("compile_ms"),
         took("total_ms"),
         text("cause"),
+        why,
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn why_a_version_ended_stands_at_the_end_of_its_line() {
+        let why = |record: Value| row(&record).pop().unwrap();
+        let rejected =
+            json!({ "outcome": "rejected", "stage": "compile", "error": "no magic\n1: x" });
+        assert_eq!(row(&rejected)[2], "rejected (compile)");
+        assert_eq!(why(rejected), "no magic");
+        assert_eq!(why(json!({ "outcome": "rolled-back", "reason": "it failed" })), "it failed");
+        assert_eq!(why(json!({ "outcome": "confirmed" })), "-");
+        assert_eq!(row(&json!({})).len(), HEADER.len());
+    }
 }

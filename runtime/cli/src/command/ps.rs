@@ -20,6 +20,12 @@ pub(crate) async fn run(
     let handlers = answer["handlers"].as_array().into_iter().flatten();
     let rows: Vec<_> = handlers.map(|handler| (row(handler), handler.clone())).collect();
     output.table(&HEADER, &rows)?;
+    for (_, handler) in &rows {
+        if let (Some(name), Some(problem)) = (handler["name"].as_str(), handler["problem"].as_str())
+        {
+            output.warn(&format!("`{name}` cannot be loaded: {problem}"), &[]);
+        }
+    }
     Ok(ExitStatus::Success)
 }
 
