@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use wrt_test_support::guests;
@@ -106,6 +107,18 @@ impl Signalled {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Signals until it has ended: a second signal that comes soon after the first one counts as the same.
+    /// Returns the exit status.
+    pub(crate) fn stop_at_once(&mut self) -> Option<i32> {
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            self.signal(Signal::TERM);
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Its standard output, which the command made a pipe.

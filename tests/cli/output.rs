@@ -103,9 +103,20 @@ fn command_that_ends_reports_a_full_disk() {
     project.write("wrt.toml", "[handler.h]\nsource = 'a.wasm'\n");
     let mut command = wrt(["cache", "stat"]);
     command.arg(project.root()).stdout(full()).stderr(Stdio::piped());
+    reports_a_full_disk(command);
+    let mut version = wrt(["--version"]);
+    version.stdout(full()).stderr(Stdio::piped());
+    reports_a_full_disk(version);
+}
+
+/// Expects that `command` fails since its standard output is on a full disk, and says so.
+#[cfg(target_os = "linux")]
+#[track_caller]
+fn reports_a_full_disk(mut command: Command) {
     let ended = command.output().unwrap();
     assert_eq!(ended.status.code(), Some(2));
     let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(said.starts_with("error: failed to write to stdout\n"), "{said}");
     assert!(said.contains("No space left on device"), "{said}");
 }
 

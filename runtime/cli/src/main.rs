@@ -13,12 +13,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::exit::ExitStatus;
-use crate::output::{Output, People};
+use crate::output::{NotWritten, Output, People};
 
 fn main() -> ExitCode {
-    // clap prints its own errors and exits with 2, and with 0 for `--help`.
-    let cli = args::Cli::parse();
     let env = |name: &str| std::env::var(name).ok();
+    let cli = match args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(said) => return say(&said, &env),
+    };
     let mut output = match cli.is_host() {
         false => Output::new(cli.json(), &env),
         // Without threads nothing could be served either.
@@ -43,6 +45,21 @@ fn main() -> ExitCode {
         }
     };
     output.finish();
+    status.into()
+}
+
+/// Prints what clap has to say in place of a command: an error, or `--help` and the like.
+fn say(said: &clap::Error, env: &dyn Fn(&str) -> Option<String>) -> ExitCode {
+    let printed = said.print();
+    if said.use_stderr() {
+        return ExitStatus::Unexpected.into();
+    }
+    let Err(source) = printed else { return ExitStatus::Success.into() };
+    let error = anyhow::Error::new(NotWritten { source });
+    let status = ExitStatus::of(&error);
+    if status != ExitStatus::Success {
+        Output::new(false, env).error(&error);
+    }
     status.into()
 }
 

@@ -12,6 +12,7 @@ mod stream;
 pub(crate) mod style;
 mod table;
 
+use std::fmt;
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 
@@ -32,6 +33,24 @@ const FLUSH: Duration = Duration::from_secs(1);
 
 /// The same when somebody wants the process to end at once.
 const FLUSH_AT_ONCE: Duration = Duration::from_millis(100);
+
+/// Says of which stream the system complains.
+#[derive(Debug)]
+pub(crate) struct NotWritten {
+    pub(crate) source: io::Error,
+}
+
+impl fmt::Display for NotWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("failed to write to stdout")
+    }
+}
+
+impl std::error::Error for NotWritten {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
 
 /// Writes what a command has to say.
 pub(crate) struct Output {
@@ -90,7 +109,9 @@ impl Output {
             Duration::ZERO => String::new(),
             pre_stop => format!(" accepting connections in {pre_stop:?}"),
         };
-        self.say(&format!("stopping{when}: calls in flight finish first; again to stop at once"));
+        self.say(&format!(
+            "stopping{when}: calls in flight finish first; again, a second later, to stop at once"
+        ));
     }
 
     /// The host has stopped, `lasted` after it was asked to; so many `connections` were cut.
@@ -100,12 +121,18 @@ impl Output {
         if calls == 0 && connections == 0 {
             return self.say(&format!("stopped after {after}; nothing was cut"));
         }
-        let count = |n: usize, what: &str| match n {
-            1 => format!("1 {what}"),
-            n => format!("{n} {what}s"),
-        };
         let (calls, connections) = (count(calls, "call"), count(connections, "connection"));
         self.warn(&format!("stopped after {after}; {calls} and {connections} were cut"), &[]);
+    }
+
+    /// The host stops without waiting for so many open `connections`.
+    pub(crate) fn stopped_at_once(&mut self, connections: usize) {
+        if connections == 0 {
+            return self.say("stopped at once; no connection was open");
+        }
+        let were = if connections == 1 { "was" } else { "were" };
+        let connections = count(connections, "connection");
+        self.warn(&format!("stopped at once; {connections} {were} cut"), &[]);
     }
 
     /// Somebody wants the process to end at once: its end hardly waits for the streams.
@@ -145,7 +172,7 @@ impl Output {
             return Ok(());
         }
         match serde_json::to_string(event) {
-            Ok(line) => self.data.write(rank, line + "\n"),
+            Ok(line) => self.write(rank, line + "\n"),
             // A defect of wrt, which is no reason to end anything.
             Err(error) => {
                 self.warn(&format!("an event could not be written as JSON: {error}"), &[]);
@@ -257,11 +284,24 @@ impl Output {
     ///
     /// When stdout takes no more data, other than by being closed; never of a host.
     pub(crate) fn data(&mut self, text: &str) -> io::Result<()> {
-        self.data.write(Rank::Lifecycle, text.to_owned())
+        self.write(Rank::Lifecycle, text.to_owned())
+    }
+
+    fn write(&mut self, rank: Rank, text: String) -> io::Result<()> {
+        let written = self.data.write(rank, text);
+        written.map_err(|source| io::Error::new(source.kind(), NotWritten { source }))
     }
 
     fn tell(&mut self, text: &str) {
         self.people.tell(Rank::Lifecycle, text.to_owned());
+    }
+}
+
+/// `n` of `what`, in words.
+fn count(n: usize, what: &str) -> String {
+    match n {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
     }
 }
 
