@@ -35,7 +35,7 @@ pub(super) struct Said<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// Nothing said yet; `tell` hears of each lock that cargo waits for, when it begins to.
+    /// Nothing said yet; `tell` hears of the first lock that cargo waits for, when it begins to.
     pub(super) fn new(tell: &'a (dyn Fn(String) + Send + Sync)) -> Self {
         Self { tell: Some(tell), ..Self::default() }
     }
@@ -69,7 +69,10 @@ impl<'a> Said<'a> {
             }
         } else if let Some(what) = status(line) {
             self.is_in_warning = false;
-            if let (Some(lock), Some(tell)) = (what.strip_prefix(LOCK), self.tell) {
+            // One line of a run is enough: cargo waits for one lock after the other.
+            if let Some(lock) = what.strip_prefix(LOCK)
+                && let Some(tell) = self.tell.take()
+            {
                 tell(format!("waiting for another cargo (file lock) that uses the same {lock}"));
             }
         } else if line.starts_with("error") {
@@ -129,6 +132,7 @@ mod tests {
 warning: virtual workspace defaulting to `resolver = \"1\"`
 note: to keep the current resolver, specify it
     Blocking waiting for file lock on artifact directory
+    Blocking waiting for file lock on package cache
    Compiling w1 v0.1.0 (/tmp/w1)
 warning: w1@0.1.0: from \u{1b}[31mthe build script
 warning: unused manifest key: package.fnord
