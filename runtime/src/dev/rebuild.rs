@@ -386,6 +386,10 @@ impl Rebuild {
     /// Reports how the running build ended.
     async fn report(&mut self, outcome: Outcome) -> Result<(), Gone> {
         let Some(mut running) = self.running.take() else { return Ok(()) };
+        // What was told while it ran comes before how it ended: without watching, nobody listens later.
+        while let Ok(note) = self.notes.1.try_recv() {
+            self.post.info("building", note).await?;
+        }
         if self.own.may_write && self.workshop.options.watch {
             // The system may tell of the build's last writes only later.
             running.seen = self.look(Hints::everywhere()).await?.contents;

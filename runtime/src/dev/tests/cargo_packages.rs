@@ -199,6 +199,53 @@ async fn only_the_packages_own_debug_information_is_linked() {
 }
 
 #[tokio::test]
+async fn a_lean_copy_that_does_not_work_is_not_used_again_and_made_anew_at_the_next_start() {
+    // With and without watching: what is done besides is told before the outcome.
+    for watch in [false, true] {
+        let workspace = Workspace::new();
+        workspace.write("two/src/lib.rs", FORMATS);
+        build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
+        let libraries = lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib");
+        let files: Vec<_> =
+            fs::read_dir(&libraries).unwrap().map(|file| file.unwrap().path()).collect();
+        for path in files.iter().filter(|path| path.is_file()) {
+            // Not through a link to the toolchain's own file.
+            fs::remove_file(path).unwrap();
+            fs::write(path, "rubbish").unwrap();
+        }
+        workspace.write("two/src/lib.rs", &FORMATS.replace("formats", "formats_again"));
+        let options = Options { watch, ..workspace.options() };
+        let mut bench = Bench::start(workspace.source("two"), options);
+        let mut notes = Vec::new();
+        let built = loop {
+            match bench.next().await.kind {
+                NoticeKind::Info { message } => notes.push(message),
+                NoticeKind::Built(built) => break built,
+                NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+                _ => {}
+            }
+        };
+        // Beside it, cargo may have waited for others on the machine.
+        let is_told = |note: &&String| note.contains("whole standard library");
+        assert_eq!(notes.iter().filter(is_told).count(), 1, "{notes:?}");
+        assert!(has(&fs::read(&built.path).unwrap(), "formats_again"));
+        assert!(!libraries.exists(), "the damaged copy is still there");
+        if watch {
+            // An error of the package's is told as ever, and once.
+            workspace.write("two/src/lib.rs", "mistake\n");
+            assert_eq!(bench.failed().await.diagnostics[0].line, Some(1));
+        }
+        // It would build what is written next, too, and the two cargos would wait for each other.
+        drop(bench);
+
+        workspace.write("two/src/lib.rs", FORMATS);
+        let built = build_once(&workspace.source("two"), &workspace.options()).await.unwrap();
+        assert!(!built.notes.iter().any(|note| is_told(&note)), "{:?}", built.notes);
+        assert_eq!(lean_copy(&workspace).join("lib/rustlib/wasm32-wasip2/lib"), libraries);
+    }
+}
+
+#[tokio::test]
 async fn new_content_with_an_old_time_is_compiled() {
     let workspace = Workspace::new();
     let mut bench = Bench::start(workspace.source("one"), workspace.options());
