@@ -1,5 +1,6 @@
 //! Real cargo packages: built, failed, rebuilt when and only when what they read changes.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -327,18 +328,42 @@ async fn two_packages_that_build_one_file_are_told_by_name() {
     workspace.write("one/Cargo.toml", &manifest.replace("[lib]", "[lib]\nname = \"two\""));
     let sources = vec![("one", workspace.source("one")), ("two", workspace.source("two"))];
     let mut bench = Bench::start_all(sources, workspace.options());
-    let mut n_failed = 0;
+    let (mut n_failed, mut components) = (0, BTreeMap::new());
+    // What a handler has from its own package: until the name is mended, both build `two.wasm`.
+    let mut take = |handler: &str, path: &Path| {
+        let is_own = path.file_stem() == Some(handler.as_ref());
+        if is_own {
+            components.insert(handler.to_owned(), fs::read(path).unwrap());
+        }
+        components.len()
+    };
     for _ in 0..2 {
         let notice = bench.outcome().await.1;
-        if let NoticeKind::BuildFailed(failure) = notice.kind {
-            n_failed += 1;
-            for part in ["`one`", "`two`", "`two.wasm`"] {
-                assert!(failure.message.contains(part), "{part}: {failure}");
+        match notice.kind {
+            NoticeKind::BuildFailed(failure) => {
+                n_failed += 1;
+                for part in ["`one`", "`two`", "`two.wasm`"] {
+                    assert!(failure.message.contains(part), "{part}: {failure}");
+                }
+                assert_eq!(failure.hints.len(), 1, "{failure:?}");
             }
-            assert_eq!(failure.hints.len(), 1, "{failure:?}");
+            NoticeKind::Built(built) => {
+                take(notice.handler.as_str(), &built.path);
+            }
+            other => panic!("expected an outcome of a build, found {other:?}"),
         }
     }
     assert_eq!(n_failed, 1);
+    // Mending it mends both. Where `two` came first, what it built is right, and nothing builds it
+    // again; where `one` did, both are built.
+    workspace.write("one/Cargo.toml", &manifest);
+    loop {
+        let (_, notice, built) = bench.built().await;
+        if take(notice.handler.as_str(), &built.path) == 2 {
+            break;
+        }
+    }
+    assert_ne!(components["one"], components["two"]);
     // Two handlers of one package are no rivals.
     let sources = vec![("a", workspace.source("one")), ("b", workspace.source("one"))];
     let mut bench = Bench::start_all(sources, workspace.options());
