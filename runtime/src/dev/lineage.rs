@@ -3,7 +3,8 @@
 //! Handlers may build for one another, and such a chain ends by itself. Two builds that write each
 //! other's inputs, a time into them for example, would start each other for ever.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -15,6 +16,12 @@ const KEPT: usize = 64;
 /// Kernels stamp files in steps of up to 10 ms, so a file may look older than the build that wrote it.
 const STAMP_STEP: Duration = Duration::from_millis(20);
 
+/// Builds that a path's change must have started before, to be no change that people made while others
+/// built.
+const MIN_STARTED: u32 = 2;
+/// Times the longest chain after which it ends although other paths change each time.
+const MAX_AT_ALL: u32 = 4;
+
 /// The builds of a session, running ones and the last ones that ended.
 #[derive(Debug, Default)]
 pub(super) struct Lineage {
@@ -24,6 +31,8 @@ pub(super) struct Lineage {
 #[derive(Debug)]
 struct Build {
     handler: HandlerName,
+    /// Whether it may write anywhere; another one writes none of anybody's inputs.
+    may_write: bool,
     from: SystemTime,
     to: Option<SystemTime>,
     depth: u32,
@@ -41,14 +50,19 @@ pub(super) struct Turn {
 
 impl Lineage {
     /// A build of `handler` begins now, after `depth` builds that started each other.
-    pub(super) fn begin(self: &Arc<Self>, handler: &HandlerName, depth: u32) -> Turn {
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        handler: &HandlerName,
+        depth: u32,
+        may_write: bool,
+    ) -> Turn {
         let id = Arc::new(());
         let mut builds = lock(&self.builds);
         if builds.len() >= KEPT {
             builds.pop_front();
         }
         let (handler, from) = (handler.clone(), SystemTime::now());
-        builds.push_back(Build { handler, from, to: None, depth, id: id.clone() });
+        builds.push_back(Build { handler, may_write, from, to: None, depth, id: id.clone() });
         Turn { lineage: self.clone(), id, depth }
     }
 
@@ -61,11 +75,36 @@ impl Lineage {
     ) -> u32 {
         let builds = lock(&self.builds);
         let depth_at = |at: SystemTime| {
-            let others = builds.iter().filter(|build| build.handler != *handler);
+            let others =
+                builds.iter().filter(|build| build.may_write && build.handler != *handler);
             others.filter(|build| build.ran_at(at)).map(|build| build.depth + 1).max()
         };
         let depths = times.into_iter().map(|at| depth_at(at?));
         depths.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()).unwrap_or(0)
+    }
+}
+
+/// The paths whose changes, made while other handlers built, started the last builds of one handler,
+/// with how many in a row.
+#[derive(Debug, Default)]
+pub(super) struct Chain(BTreeMap<PathBuf, u32>);
+
+impl Chain {
+    /// Takes down that `paths` changed after `depth` builds in a row, 0 for what people changed. True
+    /// when that goes on for ever, and no build is to follow.
+    pub(super) fn is_endless(&mut self, paths: &[PathBuf], depth: u32, max_depth: u32) -> bool {
+        if depth == 0 {
+            self.0.clear();
+            return false;
+        }
+        // A file that somebody saves while others build did not start the builds before.
+        let started_before = |path: &PathBuf| self.0.get(path).is_some_and(|n| *n >= MIN_STARTED);
+        let is_known = paths.iter().all(started_before);
+        self.0.retain(|path, _| paths.contains(path));
+        for path in paths {
+            *self.0.entry(path.clone()).or_default() += 1;
+        }
+        depth > max_depth && (is_known || depth > max_depth.saturating_mul(MAX_AT_ALL))
     }
 }
 
@@ -93,7 +132,7 @@ mod tests {
         let lineage = Arc::new(Lineage::default());
         let [a, b] = ["a", "b"].map(|name| name.parse::<HandlerName>().unwrap());
         let before = SystemTime::now() - Duration::from_secs(60);
-        let turn = lineage.begin(&a, 3);
+        let turn = lineage.begin(&a, 3, true);
         let now = Some(SystemTime::now());
         assert_eq!(lineage.depth_of(&b, [now, now]), 4);
         assert_eq!(lineage.depth_of(&a, [now]), 0, "its own is not another's");
@@ -103,13 +142,31 @@ mod tests {
         assert_eq!(lineage.depth_of(&b, [now]), 4);
         let later = SystemTime::now() + Duration::from_secs(60);
         assert_eq!(lineage.depth_of(&b, [Some(later)]), 0);
+        let lineage = Arc::new(Lineage::default());
+        let _turn = lineage.begin(&a, 3, false);
+        assert_eq!(lineage.depth_of(&b, [now]), 0, "it writes nothing");
+    }
+
+    #[test]
+    fn chain_ends_with_what_started_it_before_and_not_with_a_save() {
+        let [a, b] = ["/a", "/b"].map(PathBuf::from);
+        let mut chain = Chain::default();
+        let (own, saved) = ([a.clone()], [a.clone(), b.clone()]);
+        assert!((1..=4).all(|depth| !chain.is_endless(&own, depth, 4)));
+        assert!(!chain.is_endless(&saved, 5, 4), "a save is lost");
+        assert!(chain.is_endless(&own, 6, 4));
+        assert!(!chain.is_endless(&own, 0, 4));
+        assert!(!chain.is_endless(&own, 5, 4), "it began anew");
+        // Other paths each time.
+        let ends = (1..100).find(|n| chain.is_endless(&[format!("/{n}").into()], *n, 4));
+        assert_eq!(ends, Some(17));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
         let lineage = Arc::new(Lineage::default());
         let name = "a".parse().unwrap();
-        (0..3 * KEPT).for_each(|_| drop(lineage.begin(&name, 0)));
+        (0..3 * KEPT).for_each(|_| drop(lineage.begin(&name, 0, true)));
         assert_eq!(lock(&lineage.builds).len(), KEPT);
     }
 }

@@ -134,7 +134,8 @@ impl OwnWrites {
         Ended::Settled(own)
     }
 
-    fn is_known(&self, path: &Path) -> bool {
+    /// Whether builds are known to write `path`.
+    pub(super) fn is_known(&self, path: &Path) -> bool {
         self.known.contains(path) || path.parent().is_some_and(|dir| self.dirs.contains(dir))
     }
 

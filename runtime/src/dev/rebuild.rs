@@ -1,6 +1,6 @@
 //! Rebuilds one handler whenever the content of its inputs changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -15,7 +15,7 @@ use super::git::{self, GitState};
 use super::hints::{Hints, Inbox, Touch};
 use super::hub::Hub;
 use super::inputs::Inputs;
-use super::lineage::Turn;
+use super::lineage::{Chain, Turn};
 use super::own::{During, Ended, OwnWrites};
 use super::package::{self, Package};
 use super::process::Rest;
@@ -79,6 +79,8 @@ pub(super) struct Rebuild {
     own: OwnWrites,
     /// The chain that the next build goes on with, where it does.
     depth: Option<u32>,
+    /// What started the builds of that chain.
+    chain: Chain,
     is_missing: bool,
     notes: (mpsc::UnboundedSender<String>, mpsc::UnboundedReceiver<String>),
 }
@@ -118,6 +120,7 @@ impl Rebuild {
             reported: None,
             own: OwnWrites::new(may_write),
             depth: None,
+            chain: Chain::default(),
             is_missing: false,
             notes: mpsc::unbounded_channel(),
         }
@@ -248,28 +251,44 @@ impl Rebuild {
     async fn is_settled_already(&mut self, now: &Contents) -> Result<bool, Gone> {
         let Some(reported) = &self.reported else { return Ok(false) };
         let changed = changed(reported, now);
-        if changed.is_empty() {
+        if changed.is_empty() || self.depth.is_some() {
             return Ok(false);
         }
-        if self.depth.is_some() {
-            return Ok(false);
-        }
-        let view = self.view.clone();
-        let at = |path: &PathBuf| lock(&view).snapshot.modified(path);
-        let depth = self.workshop.lineage.depth_of(&self.post.handler, changed.iter().map(at));
-        if depth > self.workshop.max_depth {
+        let by_others = self.by_others(reported, now);
+        // What no other build can have written is a person's, and begins anew.
+        let is_all = by_others.len() == changed.len();
+        let depth = by_others.into_values().max().filter(|_| is_all).unwrap_or(0);
+        if self.chain.is_endless(&changed, depth, self.workshop.max_depth) {
             self.reported = Some(now.clone());
-            let path = changed.first().map(|path| self.shown(path)).unwrap_or_default();
-            let message = format!(
-                "not built for the change of `{path}`: builds of handlers here write each other's \
-                 inputs, and started each other {depth} times; it is built when something else changes"
-            );
-            self.post.info("building", message).await?;
+            self.tell_endless(&changed, depth).await?;
             return Ok(true);
         }
         self.depth = Some(depth);
         self.own.changed_by_others();
         Ok(false)
+    }
+
+    /// Paths that differ between `old` and `new` and were written while builds of other handlers ran,
+    /// with how many builds in a row led to each. Nobody can tell which of the builds wrote them, if
+    /// one of this handler ran, too.
+    fn by_others(&self, old: &Contents, new: &Contents) -> BTreeMap<PathBuf, u32> {
+        let with_depth = |path: PathBuf| {
+            let modified = lock(&self.view).snapshot.modified(&path);
+            let depth = self.workshop.lineage.depth_of(&self.post.handler, [modified]);
+            (depth > 0).then_some((path, depth))
+        };
+        changed(old, new).into_iter().filter_map(with_depth).collect()
+    }
+
+    /// Tells that no build follows the change of `paths`, because that would go on for ever.
+    async fn tell_endless(&mut self, paths: &[PathBuf], depth: u32) -> Result<(), Gone> {
+        let path = paths.first().map(|path| self.shown(path)).unwrap_or_default();
+        let message = format!(
+            "not built for the change of `{path}`: builds of handlers here write each other's inputs, \
+             or their own while others build, and started each other {depth} times; it is built when \
+             something else changes"
+        );
+        self.post.info("building", message).await
     }
 
     /// Tells that builds write to `paths`, which they also read.
@@ -352,7 +371,8 @@ impl Rebuild {
             // The receiver is ours, so it is there for as long as this build.
             let _ = notes.send(note);
         }));
-        let turn = self.workshop.lineage.begin(&self.post.handler, self.depth.take().unwrap_or(0));
+        let (depth, may_write) = (self.depth.take().unwrap_or(0), self.own.may_write);
+        let turn = self.workshop.lineage.begin(&self.post.handler, depth, may_write);
         let (inputs, seen) = (now.clone(), now);
         self.running = Some(Running { inputs, seen, turn, since, cause, build, outcome: None });
         Ok(())
@@ -407,27 +427,45 @@ impl Rebuild {
             Ok((built, rest)) => (NoticeKind::Built(built), rest),
             Err(failure) => (NoticeKind::BuildFailed(failure), None),
         };
-        let ended = if running.seen == running.inputs {
+        // What another handler's build may have written proves nothing about this one's.
+        let mut by_others = self.by_others(&running.inputs, &running.seen);
+        by_others.retain(|path, _| !self.own.is_known(path));
+        let mut by_own = running.seen.clone();
+        for path in by_others.keys() {
+            by_own.remove(path);
+            by_own.extend(running.inputs.get(path).map(|digest| (path.clone(), *digest)));
+        }
+        let ended = if by_own == running.inputs {
             Ended::Settled(Vec::new())
         } else {
-            self.own.ended(&running.inputs, &running.seen)
+            self.own.ended(&running.inputs, &by_own)
         };
-        let depth = running.turn.depth;
+        let mut depth = running.turn.depth;
         drop(running.turn);
+        // Each such build is a further one of the chain, so that it ends however long another runs.
+        if let Some(others) = by_others.values().copied().max() {
+            depth = others.max(depth + 1);
+        }
+        let by_others: Vec<_> = by_others.into_keys().collect();
+        let is_endless = !by_others.is_empty()
+            && self.chain.is_endless(&by_others, depth, self.workshop.max_depth);
+        let is_again = ended == Ended::Again || (!by_others.is_empty() && !is_endless);
         let own = match ended {
-            Ended::Settled(own) => {
-                self.reported = Some(running.seen);
-                own
-            }
-            Ended::Again => {
-                self.reported = Some(running.inputs);
-                self.depth = Some(depth);
-                self.hear(Hints::everywhere());
-                Vec::new()
-            }
+            Ended::Settled(own) => own,
+            Ended::Again => Vec::new(),
         };
+        if is_again {
+            self.reported = Some(running.inputs);
+            self.depth = Some(depth);
+            self.hear(Hints::everywhere());
+        } else {
+            self.reported = Some(running.seen);
+        }
         self.post.send(running.since, &running.cause, kind).await?;
         self.tell_own(&own).await?;
+        if is_endless && !is_again {
+            self.tell_endless(&by_others, depth).await?;
+        }
         if let Some(rest) = rest {
             // What the compiler read is written down by then.
             rest.end().await;

@@ -1,5 +1,6 @@
 //! Builds are cancelled by newer content, lose no save, and cannot hurt by what they print.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -150,6 +151,59 @@ async fn builds_that_fail_and_write_into_their_inputs_come_to_an_end() {
     };
     assert!(told.contains("changes its own inputs (`src/log`)"), "{told}");
     assert!(project.n_runs() <= 3, "{} builds", project.n_runs());
+}
+
+#[tokio::test]
+async fn builds_that_write_each_others_inputs_come_to_an_end() {
+    // Builds that overlap, and builds that follow each other.
+    for pause in ["", "sleep 0.1; "] {
+        let project = Project::new();
+        let source = |own: &str, other: &str| Source::Command {
+            command: format!(
+                "cat src/*.txt > {own}.wasm; {pause}date +%s%N > to-{other}; echo x >> runs"
+            ),
+            dir: project.dir.path().to_owned(),
+            output: format!("{own}.wasm").into(),
+            watch: vec!["src".into(), format!("to-{own}").into()],
+        };
+        for name in ["to-a", "to-b"] {
+            fs::write(project.path(name), "").unwrap();
+        }
+        let sources = vec![("a", source("a", "b")), ("b", source("b", "a"))];
+        let mut bench = Bench::start_all(sources, Options::default());
+        for round in 1..=2 {
+            let told = loop {
+                match bench.next().await.kind {
+                    NoticeKind::Info { message } => break message,
+                    NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+                    _ => {}
+                }
+            };
+            assert!(told.contains("write each other's inputs"), "{told}");
+            // Each of the ten builds of the chain may be cancelled three times before.
+            assert!(project.n_runs() <= 60 * round, "{} builds", project.n_runs());
+            // Both go on with what people save, whatever is still under way.
+            save(&project.path("src/a.txt"), format!("{round}\n"));
+            let (mut saw, mut built) = (BTreeSet::new(), BTreeSet::new());
+            while built.len() < 2 {
+                let notice = bench.next().await;
+                match notice.kind {
+                    NoticeKind::Changed { paths } if paths.contains(&"src/a.txt".into()) => {
+                        saw.insert(notice.handler);
+                    }
+                    NoticeKind::Built(_) if saw.contains(&notice.handler) => {
+                        built.insert(notice.handler);
+                    }
+                    NoticeKind::BuildFailed(failure) => panic!("{failure:?}"),
+                    _ => {}
+                }
+            }
+            for name in ["a.wasm", "b.wasm"] {
+                let text = fs::read_to_string(project.path(name)).unwrap();
+                assert!(text.is_empty() || text == format!("{round}\n"), "{name}: {text}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
