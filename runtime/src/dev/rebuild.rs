@@ -214,7 +214,7 @@ impl Rebuild {
         }
         let was_missing = std::mem::take(&mut self.is_missing);
         let view = self.view.clone();
-        let is_dir = |dir: &Path| lock(&view).snapshot.is_walked(dir);
+        let is_dir = |dir: &Path| lock(&view).snapshot.looks_in(dir);
         if let Some(running) = &mut self.running
             && self.own.during(&running.inputs, &look.contents, &open, is_dir) == During::Wait
         {

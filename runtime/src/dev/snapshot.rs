@@ -158,9 +158,10 @@ impl Snapshot {
         self.files.get(path).map(|file| file.modified)
     }
 
-    /// Whether `path` is a directory whose every entry may be an input.
-    pub(super) fn is_walked(&self, path: &Path) -> bool {
-        self.walked.contains(path)
+    /// Whether `path` is a directory that is there, and in which something may be an input.
+    pub(super) fn looks_in(&self, path: &Path) -> bool {
+        let is_around = |entry: &PathBuf| entry.parent() == Some(path);
+        self.walked.contains(path) || self.entries.iter().any(is_around)
     }
 
     fn is_walked_entry(&self, path: &Path) -> bool {

@@ -40,6 +40,22 @@ async fn newer_content_cancels_a_running_build() {
 }
 
 #[tokio::test]
+async fn newer_content_of_a_file_that_is_watched_by_name_cancels_too() {
+    let project = Project::new();
+    let mut source = project.source_running(WAITING);
+    if let Source::Command { watch, .. } = &mut source {
+        *watch = vec!["src/a.txt".into()];
+    }
+    let mut bench = Bench::start(source, Options::default());
+    wait_for_start(&project, 1).await;
+    save(&project.path("src/a.txt"), "new");
+    wait_for_start(&project, 2).await;
+    fs::write(project.path("go"), "").unwrap();
+    bench.built().await;
+    assert_eq!(project.output(), "new");
+}
+
+#[tokio::test]
 async fn content_that_went_back_cancels_without_a_build() {
     let mut project = Project::new();
     fs::write(project.path("go"), "").unwrap();
