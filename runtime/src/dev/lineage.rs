@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use super::session::lock;
 use crate::id::HandlerName;
 
-/// Builds remembered: far more than run at about the same time.
+/// Builds remembered, beside those that still run.
 const KEPT: usize = 64;
 /// Kernels stamp files in steps of up to 10 ms, so a file may look older than the build that wrote it.
 const STAMP_STEP: Duration = Duration::from_millis(20);
@@ -58,8 +58,9 @@ impl Lineage {
     ) -> Turn {
         let id = Arc::new(());
         let mut builds = lock(&self.builds);
-        if builds.len() >= KEPT {
-            builds.pop_front();
+        let ended = builds.iter().position(|build| build.to.is_some());
+        if let Some(oldest) = ended.filter(|_| builds.len() >= KEPT) {
+            builds.remove(oldest);
         }
         let (handler, from) = (handler.clone(), SystemTime::now());
         builds.push_back(Build { handler, may_write, from, to: None, depth, id: id.clone() });
@@ -75,8 +76,7 @@ impl Lineage {
     ) -> u32 {
         let builds = lock(&self.builds);
         let depth_at = |at: SystemTime| {
-            let others =
-                builds.iter().filter(|build| build.may_write && build.handler != *handler);
+            let others = builds.iter().filter(|build| build.may_write && build.handler != *handler);
             others.filter(|build| build.ran_at(at)).map(|build| build.depth + 1).max()
         };
         let depths = times.into_iter().map(|at| depth_at(at?));
@@ -165,8 +165,12 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let lineage = Arc::new(Lineage::default());
-        let name = "a".parse().unwrap();
-        (0..3 * KEPT).for_each(|_| drop(lineage.begin(&name, 0, true)));
+        let [a, b] = ["a", "b"].map(|name| name.parse().unwrap());
+        let long = lineage.begin(&b, 0, true);
+        (0..3 * KEPT).for_each(|_| drop(lineage.begin(&a, 0, true)));
         assert_eq!(lock(&lineage.builds).len(), KEPT);
+        // One that still runs may still write.
+        assert_eq!(lineage.depth_of(&a, [Some(SystemTime::now())]), 1);
+        drop(long);
     }
 }
