@@ -13,12 +13,23 @@ use super::snapshot::{Contents, changed};
 /// it is built; the build after that is let run to its end, which also bounds how long somebody who
 /// saves all the time waits for an outcome.
 const MAX_CANCELLED: u32 = 3;
-/// Builds in a row that a path must change in, and that ended, to be known as one that builds write.
-const MIN_ENDED: u32 = 2;
-
-/// The same bounds for builds that touch other paths each time: cancelled ones, and ones that ended.
+/// The same bound for builds that touch other paths each time.
 const MAX_CANCELLED_AT_ALL: u32 = 10;
-const MAX_ENDED_AT_ALL: u32 = 4;
+
+/// What it takes to lay changes to builds that went on to their end.
+#[derive(Debug, Clone, Copy)]
+struct Proof {
+    /// Builds in a row that a path must change in to be known as one that builds write.
+    min: u32,
+    /// The same bound for builds that touch other paths each time.
+    max_at_all: u32,
+}
+
+/// For builds that may write anywhere.
+const PROOF: Proof = Proof { min: 2, max_at_all: 4 };
+/// For cargo's builds without a build script. Only an odd macro writes files, so that it is far more
+/// likely somebody who saves all the time, or whose editor does.
+const PROOF_OF_CARGO: Proof = Proof { min: 8, max_at_all: 16 };
 
 /// What to do with a running build whose inputs changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +46,8 @@ pub(super) enum Ended {
     /// Its outcome is that of the inputs as they are now. Named are paths that it wrote, and that were
     /// not known for it before.
     Settled(Vec<PathBuf>),
+    /// The same, but somebody may have saved each time all the same: one more build reads the last save.
+    Learnt(Vec<PathBuf>),
     /// Inputs changed that it may not have read as they are now: build again.
     Again,
 }
@@ -48,6 +61,9 @@ pub(super) struct OwnWrites {
     known: BTreeSet<PathBuf>,
     /// Directories that builds make, with all that is in them.
     dirs: BTreeSet<PathBuf>,
+    /// Directories that went while the running build ran. It is the build's own doing if they come
+    /// back; a checkout of another branch removes some, too.
+    gone: BTreeSet<PathBuf>,
     /// By path, how many builds in a row its change cancelled.
     cancelled: BTreeMap<PathBuf, u32>,
     /// By path, in how many builds in a row it changed that went on to their end.
@@ -55,6 +71,8 @@ pub(super) struct OwnWrites {
     /// Builds in a row that were cancelled, and that ended with inputs other than they began with.
     n_cancelled: u32,
     n_ended: u32,
+    /// Whether the one more build of [`Ended::Learnt`] has been asked for.
+    is_learnt: bool,
 }
 
 impl OwnWrites {
@@ -74,11 +92,12 @@ impl OwnWrites {
     ) -> During {
         let changed = changed(before, now);
         if self.may_write {
-            // Nobody but a build removes a directory of sources while it is built; it comes back.
             let gone = changed.iter().filter_map(|path| path.parent()).filter(|dir| !is_dir(dir));
-            self.dirs.extend(gone.map(Path::to_owned));
+            self.gone.extend(gone.map(Path::to_owned));
         }
-        let changed: Vec<_> = changed.into_iter().filter(|path| !self.is_known(path)).collect();
+        let may_come_back = |path: &PathBuf| is_in(&self.gone, path);
+        let is_open_question = |path: &PathBuf| !self.is_known(path) && !may_come_back(path);
+        let changed: Vec<_> = changed.into_iter().filter(is_open_question).collect();
         let may_be_own = |path: &PathBuf| {
             let is_new_or_gone = !before.contains_key(path) || !now.contains_key(path);
             self.ended.contains_key(path)
@@ -89,6 +108,7 @@ impl OwnWrites {
             return During::Wait;
         }
         self.n_cancelled += 1;
+        self.gone.clear();
         self.cancelled.retain(|path, _| changed.contains(path));
         for path in changed {
             *self.cancelled.entry(path).or_default() += 1;
@@ -98,6 +118,10 @@ impl OwnWrites {
 
     /// What to do after a build that began with `before`, and in which the inputs became `now`.
     pub(super) fn ended(&mut self, before: &Contents, now: &Contents) -> Ended {
+        let gone = std::mem::take(&mut self.gone);
+        self.dirs.extend(
+            gone.into_iter().filter(|dir| now.keys().any(|path| is_directly_in(path, dir))),
+        );
         let dirs: BTreeSet<_> = before.keys().filter_map(|path| path.parent()).collect();
         // A directory that was not there, or had no input in it, is the build's own.
         let is_in_new_dir = |path: &Path| {
@@ -118,10 +142,12 @@ impl OwnWrites {
         for path in &doubtful {
             *self.ended.entry(path.clone()).or_default() += 1;
         }
-        let is_proved = |path: &PathBuf| self.ended.get(path).is_some_and(|n| *n >= MIN_ENDED);
-        if !doubtful.iter().all(is_proved) && self.n_ended < MAX_ENDED_AT_ALL {
+        let proof = if self.may_write { PROOF } else { PROOF_OF_CARGO };
+        let is_proved = |path: &PathBuf| self.ended.get(path).is_some_and(|n| *n >= proof.min);
+        if !doubtful.iter().all(is_proved) && self.n_ended < proof.max_at_all {
             return Ended::Again;
         }
+        let may_be_saved = doubtful.iter().any(|path| before.contains_key(path));
         own.append(&mut doubtful);
         self.ended.clear();
         self.n_ended = 0;
@@ -131,21 +157,39 @@ impl OwnWrites {
             }
         }
         self.known.extend(own.iter().cloned());
-        Ended::Settled(own)
+        // Once, so that builds come to an end that write other paths each time.
+        match may_be_saved && !std::mem::replace(&mut self.is_learnt, true) {
+            true => Ended::Learnt(own),
+            false => Ended::Settled(own),
+        }
     }
 
     /// Whether builds are known to write `path`.
     pub(super) fn is_known(&self, path: &Path) -> bool {
-        self.known.contains(path) || path.parent().is_some_and(|dir| self.dirs.contains(dir))
+        self.known.contains(path) || is_in(&self.dirs, path)
     }
 
-    /// Inputs changed while no build ran: what follows has nothing to do with what was before.
-    pub(super) fn changed_by_others(&mut self) {
+    /// The inputs `changed` did so while no build ran: what follows has nothing to do with what was
+    /// before, and what builds were known to write, somebody else writes, too.
+    pub(super) fn changed_by_others(&mut self, changed: &[PathBuf]) {
+        self.known.retain(|path| !changed.contains(path));
+        self.dirs.retain(|dir| !changed.iter().any(|path| is_directly_in(path, dir)));
+        self.gone.clear();
         self.cancelled.clear();
         self.ended.clear();
         self.n_cancelled = 0;
         self.n_ended = 0;
+        self.is_learnt = false;
     }
+}
+
+/// Whether `path` is an entry of one of `dirs`.
+fn is_in(dirs: &BTreeSet<PathBuf>, path: &Path) -> bool {
+    path.parent().is_some_and(|dir| dirs.contains(dir))
+}
+
+fn is_directly_in(path: &Path, dir: &Path) -> bool {
+    path.parent() == Some(dir)
 }
 
 #[cfg(test)]
@@ -216,24 +260,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_directory_that_somebody_removes_is_not_the_builds() {
+        let mut own = command();
+        let before = contents(&[("/p/src/a", "1"), ("/p/src/foo/b", "1")]);
+        let without = contents(&[("/p/src/a", "1")]);
+        let found = own.during(&before, &without, &BTreeSet::new(), |dir| dir.ends_with("src"));
+        assert_eq!(found, During::Wait);
+        assert_eq!(own.ended(&before, &without), Ended::Again);
+        assert_eq!(own.ended(&without, &without), Ended::Settled(vec![]));
+        own.changed_by_others(&["/p/src/foo/b".into()]);
+        let later = contents(&[("/p/src/a", "1"), ("/p/src/foo/b", "2")]);
+        assert_eq!(during(&mut own, &before, &later), During::Cancel);
+    }
+
+    #[test]
     fn what_changes_in_each_build_is_the_builds() {
-        for may_write in [true, false] {
+        for (may_write, proof) in [(true, PROOF), (false, PROOF_OF_CARGO)] {
             let mut own = OwnWrites::new(may_write);
-            let stamps: Vec<_> =
-                (0..6).map(|n| contents(&[("/s/a", "1"), ("/s/stamp", &n.to_string())])).collect();
-            let n_cancelled = stamps
-                .windows(2)
-                .take_while(|two| during(&mut own, &two[0], &two[1]) == During::Cancel)
+            let stamp = |n: u32| contents(&[("/s/a", "1"), ("/s/stamp", &n.to_string())]);
+            let n_cancelled = (0..)
+                .take_while(|n| during(&mut own, &stamp(*n), &stamp(n + 1)) == During::Cancel)
                 .count();
             assert_eq!(n_cancelled, MAX_CANCELLED as usize);
-            assert_eq!(own.ended(&stamps[3], &stamps[4]), Ended::Again);
-            assert_eq!(during(&mut own, &stamps[4], &stamps[5]), During::Wait);
-            let found = own.ended(&stamps[4], &stamps[5]);
-            assert_eq!(found, Ended::Settled(vec!["/s/stamp".into()]));
-            assert_eq!(own.ended(&stamps[5], &stamps[0]), Ended::Settled(vec![]));
+            for n in 1..proof.min {
+                assert_eq!(own.ended(&stamp(n), &stamp(n + 1)), Ended::Again);
+                assert_eq!(during(&mut own, &stamp(n + 1), &stamp(n + 2)), During::Wait);
+            }
+            let found = own.ended(&stamp(50), &stamp(51));
+            assert_eq!(found, Ended::Learnt(vec!["/s/stamp".into()]));
+            assert_eq!(own.ended(&stamp(51), &stamp(52)), Ended::Settled(vec![]));
             // A save beside it counts as ever.
-            let saved = contents(&[("/s/a", "2"), ("/s/stamp", "9")]);
-            assert_eq!(during(&mut own, &stamps[5], &saved), During::Cancel);
+            let saved = contents(&[("/s/a", "2"), ("/s/stamp", "53")]);
+            assert_eq!(during(&mut own, &stamp(52), &saved), During::Cancel);
+            // Somebody writes it while nothing is built, and so may do it at other times.
+            own.changed_by_others(&["/s/stamp".into()]);
+            assert_eq!(during(&mut own, &stamp(54), &stamp(55)), During::Cancel);
         }
     }
 
@@ -251,7 +312,12 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(n_ended, MAX_ENDED_AT_ALL);
+        assert_eq!(n_ended, PROOF.max_at_all);
+        // Also where they remove what the build before wrote.
+        let mut own = command();
+        let file = |n: u32| contents(&[(&format!("/s/tmp{n}"), "1")]);
+        let is_over = |n: &u32| matches!(own.ended(&file(*n), &file(n + 1)), Ended::Settled(_));
+        assert_eq!((1..100).find(is_over), Some(2 * PROOF.max_at_all));
         let mut own = OwnWrites::default();
         let n_cancelled = (0..).take_while(|n| {
             let file = |n: u32| contents(&[(&format!("/s/{n}"), "1")]);
@@ -277,7 +343,7 @@ mod tests {
             let now = contents(&[("/s/a", &(n + 1).to_string())]);
             assert_eq!(during(&mut own, &before, &now), During::Cancel);
             assert_eq!(own.ended(&now, &now), Ended::Settled(vec![]));
-            own.changed_by_others();
+            own.changed_by_others(&["/s/a".into()]);
         }
     }
 

@@ -264,7 +264,7 @@ impl Rebuild {
             return Ok(true);
         }
         self.depth = Some(depth);
-        self.own.changed_by_others();
+        self.own.changed_by_others(&changed);
         Ok(false)
     }
 
@@ -435,11 +435,7 @@ impl Rebuild {
             by_own.remove(path);
             by_own.extend(running.inputs.get(path).map(|digest| (path.clone(), *digest)));
         }
-        let ended = if by_own == running.inputs {
-            Ended::Settled(Vec::new())
-        } else {
-            self.own.ended(&running.inputs, &by_own)
-        };
+        let ended = self.own.ended(&running.inputs, &by_own);
         let mut depth = running.turn.depth;
         drop(running.turn);
         // Each such build is a further one of the chain, so that it ends however long another runs.
@@ -449,11 +445,12 @@ impl Rebuild {
         let by_others: Vec<_> = by_others.into_keys().collect();
         let is_endless = !by_others.is_empty()
             && self.chain.is_endless(&by_others, depth, self.workshop.max_depth);
-        let is_again = ended == Ended::Again || (!by_others.is_empty() && !is_endless);
-        let own = match ended {
-            Ended::Settled(own) => own,
-            Ended::Again => Vec::new(),
+        let (own, is_doubtful) = match ended {
+            Ended::Settled(own) => (own, false),
+            Ended::Learnt(own) => (own, true),
+            Ended::Again => (Vec::new(), true),
         };
+        let is_again = is_doubtful || (!by_others.is_empty() && !is_endless);
         if is_again {
             self.reported = Some(running.inputs);
             self.depth = Some(depth);
