@@ -36,6 +36,24 @@ pub(super) fn named_in(diagnostics: &[Diagnostic], workspace_root: &Path) -> Vec
     files.into_iter().collect()
 }
 
+/// Name of the file that a package or a workspace is described in.
+const MANIFEST: &str = "Cargo.toml";
+
+/// The manifests that cargo may want otherwise than they are, when it cannot even tell what it would
+/// build in `dir`: those that `said` names, and those above. Cargo names some from `dir` on, with a
+/// place in them (` --> ../shared/Cargo.toml:1:9`), and some in backquotes. Blocks.
+pub(super) fn manifests_in(said: &str, dir: &Path) -> Vec<PathBuf> {
+    // Cargo starts in the directory itself, whatever link led to it.
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    let words = said.split(|c: char| c.is_whitespace() || c == '`');
+    let named = words.filter_map(|word| {
+        let (before, _) = word.split_once(MANIFEST)?;
+        Some(dir.join(before).join(MANIFEST))
+    });
+    let above = dir.ancestors().skip(1).map(|dir| dir.join(MANIFEST));
+    named.chain(above).collect()
+}
+
 /// The prerequisites in a dep-info file of the form `artifact: input input …`.
 fn parse(text: &str) -> BTreeSet<PathBuf> {
     text.lines()
@@ -74,6 +92,15 @@ mod tests {
         ];
         let found = named_in(&diagnostics, dir.path());
         assert_eq!(found, ["a/src/../gen.txt", "there.rs"].map(|name| dir.path().join(name)));
+    }
+
+    #[test]
+    fn manifests_are_found_however_cargo_names_them() {
+        let said = "error: unclosed table, expected `]`\n --> ../shared/Cargo.toml:1:9\n\
+                    referenced by workspace at `/w/Cargo.toml`\n  failed to read `/x/y/Cargo.toml`";
+        let found = manifests_in(said, Path::new("/nowhere/w/a"));
+        let expected = ["/nowhere/w/a/../shared", "/w", "/x/y", "/nowhere/w", "/nowhere", "/"];
+        assert_eq!(found, expected.map(|dir| Path::new(dir).join("Cargo.toml")));
     }
 
     #[test]

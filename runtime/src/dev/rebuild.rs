@@ -341,6 +341,7 @@ impl Rebuild {
             && let Source::Cargo { dir } = &self.source
         {
             let dir = dir.clone();
+            let began = SystemTime::now();
             match self.load_package(&dir).await? {
                 Ok(package) => {
                     let read = self.read_before(&package).await;
@@ -352,8 +353,12 @@ impl Rebuild {
                     now = self.look_at_new_inputs().await?.contents;
                 }
                 Err(failure) => {
-                    self.reported = Some(now);
-                    return self.post.send(since, &cause, NoticeKind::BuildFailed(failure)).await;
+                    (self.reported, self.started, self.depth) = (Some(now), Some(began), None);
+                    let said = failure.rendered.clone();
+                    self.post.send(since, &cause, NoticeKind::BuildFailed(failure)).await?;
+                    // Those of other packages are no inputs yet.
+                    let read = blocking(move || depinfo::manifests_in(&said, &dir)).await;
+                    return self.learn_inputs(read).await;
                 }
             }
         }

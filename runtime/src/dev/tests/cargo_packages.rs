@@ -504,6 +504,21 @@ async fn a_broken_manifest_is_told_in_cargos_words_and_mended() {
 }
 
 #[tokio::test]
+async fn a_broken_manifest_outside_the_package_is_mended_at_the_start() {
+    let workspace = Workspace::new();
+    for name in ["Cargo.toml", "shared/Cargo.toml"] {
+        let good = fs::read_to_string(workspace.path(name)).unwrap();
+        workspace.write(name, "[package\n");
+        let mut bench = Bench::start(workspace.source("one"), workspace.options());
+        let failure = bench.failed().await;
+        assert!(failure.message.contains("`cargo metadata`"), "{failure:?}");
+        workspace.write(name, &good);
+        let (changed, ..) = bench.built().await;
+        assert_eq!(changed, [workspace.path(name).canonicalize().unwrap()]);
+    }
+}
+
+#[tokio::test]
 async fn a_missing_package_is_awaited() {
     let workspace = Workspace::new();
     fs::rename(workspace.path("two"), workspace.path("aside")).unwrap();
