@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirEntry, File};
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -124,6 +125,20 @@ pub(super) async fn build(
             ..report.into_plain_failure()
         })),
     }
+}
+
+/// Says to backup tools that a directory can be made again; cargo writes it only into target
+/// directories that it makes itself.
+const CACHEDIR: (&str, &str) =
+    ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# made by wrt\n");
+
+/// Makes the target directory if it is not there, as cargo would. Blocks.
+pub(super) fn make_target_dir(target_dir: &Path) -> io::Result<()> {
+    if target_dir.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(target_dir)?;
+    fs::write(target_dir.join(CACHEDIR.0), CACHEDIR.1)
 }
 
 /// Makes cargo look at `packages` again although their files' times may say that nothing changed:

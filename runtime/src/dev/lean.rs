@@ -14,6 +14,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use super::cargo::make_target_dir;
 use super::sections::{PREAMBLE, leb128_u32};
 use super::session::lock;
 use super::target::{TARGET, Toolchain};
@@ -21,11 +22,6 @@ use crate::id::Digest;
 
 /// Stands for what is left out and how; a change of it makes new copies.
 const FORM: &str = "no debug sections 1";
-/// Says to backup tools that a directory can be made again; cargo writes it only into target
-/// directories that it makes itself.
-const CACHEDIR: (&str, &str) =
-    ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n# made by wrt\n");
-
 /// Held while a copy is made, so that handlers that start together make one.
 static COPYING: Mutex<()> = Mutex::new(());
 
@@ -45,10 +41,7 @@ pub(super) fn sysroot(toolchain: &Toolchain, target_dir: &Path) -> io::Result<Pa
     if copy.is_dir() {
         return Ok(copy);
     }
-    if !target_dir.is_dir() {
-        fs::create_dir_all(target_dir)?;
-        fs::write(target_dir.join(CACHEDIR.0), CACHEDIR.1)?;
-    }
+    make_target_dir(target_dir)?;
     fs::create_dir_all(&parent)?;
     let new = tempfile::Builder::new().prefix(".sysroot-").tempdir_in(&parent)?;
     let (from, to) = (toolchain.sysroot.join("lib/rustlib"), new.path().join("lib/rustlib"));

@@ -167,6 +167,8 @@ fn write_or_tell(path: &Path, record: &Record) {
 
 fn write(path: &Path, record: &Record) -> io::Result<()> {
     let dir = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    // Records are in a directory of the target directory, which may be the first thing in it.
+    cargo::make_target_dir(dir.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     fs::create_dir_all(dir)?;
     let mut file = tempfile::Builder::new().prefix(".built-").tempfile_in(dir)?;
     file.write_all(&serde_json::to_vec(record)?)?;
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written_and_doubt_makes_it_none() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("wrt/built.json");
+        let path = dir.path().join("target/wrt-built/x.json");
         assert_eq!(read(&path), None);
         let file = dir.path().join("x.wasm");
         fs::write(&file, "1").unwrap();
@@ -205,6 +207,7 @@ mod tests {
         let record = Record::new(&inputs, SystemTime::now(), Component::at(&file));
         write(&path, &record).unwrap();
         assert_eq!(read(&path), Some(record.clone()));
+        assert!(dir.path().join("target/CACHEDIR.TAG").is_file());
         assert!(!record.is_overwritten());
         fs::write(&file, "22").unwrap();
         assert!(record.is_overwritten());
