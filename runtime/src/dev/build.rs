@@ -1,10 +1,11 @@
 //! Turns a source into an artifact once; the part that all kinds of builds share.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::sync::Semaphore;
 
@@ -81,6 +82,7 @@ impl Workshop {
         let start = Instant::now();
         let (built, rest) = match &job.source {
             Source::Cargo { dir } => {
+                let began = SystemTime::now();
                 let known = lock(&self.toolchains).get(dir).cloned();
                 let toolchain = match known {
                     Some(toolchain) => toolchain,
@@ -96,7 +98,7 @@ impl Workshop {
                     self.build_package(dir, job.package.as_ref(), toolchain, &tell).await?;
                 lock(&self.toolchains).insert(dir.clone(), toolchain);
                 if let Some(package) = job.package {
-                    self.take_down_component(package, &built.0.path);
+                    self.take_down_component(package, &built.0.path, began).await;
                 }
                 built
             }
@@ -180,18 +182,33 @@ impl Workshop {
         blocking(move || records.begin(&package, &target_dir, release, &inputs)).await;
     }
 
-    /// Takes down what the build made, while others go on with that.
-    fn take_down_component(&self, package: Package, component: &Path) {
+    /// Takes down what the build that `began` then has made.
+    async fn take_down_component(&self, package: Package, component: &Path, began: SystemTime) {
         let (records, component) = (self.records.clone(), component.to_owned());
         let (target_dir, release) = (self.target_dir(&package), self.options.release);
-        tokio::task::spawn_blocking(move || {
+        blocking(move || {
+            make_newer(&component, began);
             records.built(&package, &target_dir, release, &component);
-        });
+        })
+        .await;
     }
 
     /// Files of packages that keep `package` from its build, because both build one component.
     pub(super) fn rivals(&self, package: &Package) -> Vec<PathBuf> {
         self.claims.rivals(package, &self.target_dir(package))
+    }
+}
+
+/// Gives `component` the time `began`, if it is older: cargo leaves one alone that is up to date, and
+/// `wrt serve` takes of a debug and a release build the one that was made last. Not the time of now,
+/// because that would hide from cargo what others have compiled since it looked. Blocks.
+fn make_newer(component: &Path, began: SystemTime) {
+    let make = || {
+        let file = File::open(component)?;
+        if file.metadata()?.modified()? < began { file.set_modified(began) } else { Ok(()) }
+    };
+    if let Err(error) = make() {
+        tracing::debug!(%error, "`{}` keeps the time of an earlier build", component.display());
     }
 }
 

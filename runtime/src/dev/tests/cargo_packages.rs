@@ -247,6 +247,22 @@ async fn a_lean_copy_that_does_not_work_is_not_used_again_and_made_anew_at_the_n
 }
 
 #[tokio::test]
+async fn what_is_up_to_date_is_as_new_as_its_last_build() {
+    let workspace = Workspace::new();
+    let build = async |release| {
+        let options = Options { release, ..workspace.options() };
+        build_once(&workspace.source("two"), &options).await.unwrap().path
+    };
+    let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    let (release, debug) = (build(true).await, build(false).await);
+    let (first, built) = (modified(&release), fs::read(&release).unwrap());
+    assert!(first < modified(&debug));
+    build(true).await;
+    assert!(modified(&release) > modified(&debug));
+    assert_eq!(fs::read(&release).unwrap(), built);
+}
+
+#[tokio::test]
 async fn new_content_with_an_old_time_is_compiled() {
     let workspace = Workspace::new();
     let mut bench = Bench::start(workspace.source("one"), workspace.options());
