@@ -150,7 +150,14 @@ pub(super) async fn run_until(
                 status = Some(ended?);
                 until = Instant::now() + LAST_WORDS;
             }
-            () = tokio::time::sleep_until(until), if status.is_some() => break,
+            () = tokio::time::sleep_until(until), if status.is_some() => {
+                // On a busy machine, the child's own last words may still be there.
+                let n = stdout.as_ref().map_or(0, |pipe| read_now(pipe, &mut out));
+                let _ = on_output(Stream::Stdout, &out[..n]);
+                let n = stderr.as_ref().map_or(0, |pipe| read_now(pipe, &mut err));
+                let _ = on_output(Stream::Stderr, &err[..n]);
+                break;
+            }
         }
     }
     drop(group);
@@ -231,6 +238,24 @@ mod tests {
         assert!(status.success());
         let pid = out.trim().to_owned();
         wait_until_dead(&pid).await;
+    }
+
+    // With further threads, because one that is busy does not see the time pass.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn last_words_are_heard_by_who_is_late() {
+        let dir = tempfile::tempdir().unwrap();
+        for _ in 0..10 {
+            let mut command = command("sh", dir.path());
+            command.args(["-c", "sleep 1000 & echo 1; sleep 0.02; echo 2; echo 3 >&2"]);
+            let mut n_heard = 0;
+            let on_output = |_, piece: &[u8]| {
+                n_heard += piece.len();
+                // As on a machine that has other things to do.
+                std::thread::sleep(2 * LAST_WORDS);
+            };
+            run(&mut command, on_output).await.unwrap();
+            assert_eq!(n_heard, 6);
+        }
     }
 
     #[tokio::test]
