@@ -6,6 +6,7 @@ use super::capped::Capped;
 use super::process;
 use super::text::clean;
 use super::{BuildFailure, Built, Options};
+use crate::events::Diagnostic;
 
 /// Runs `line` in `dir`, which is to write `output`.
 ///
@@ -42,5 +43,9 @@ pub(super) async fn build(
         failure.hints.push("`output` in the manifest names the file that it writes".to_owned());
         return Err(failure);
     }
-    Ok(Built { path, build_ms: None, diagnostics: Vec::new(), rendered, notes: Vec::new() })
+    // Nobody knows which of its words are warnings.
+    let text = clean(&said, false).trim().to_owned();
+    let said = Diagnostic { level: "note".to_owned(), file: None, line: None, column: None, text };
+    let diagnostics = if said.text.is_empty() { Vec::new() } else { vec![said] };
+    Ok(Built { path, build_ms: None, diagnostics, rendered, notes: Vec::new() })
 }

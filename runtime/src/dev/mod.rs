@@ -184,7 +184,7 @@ pub struct Built {
     pub path: PathBuf,
     /// Milliseconds the build took; absent for a component file that somebody else wrote.
     pub build_ms: Option<f64>,
-    /// Warnings of a build that succeeded.
+    /// Warnings of a build that succeeded. What a command said is one note: it may be anything.
     pub diagnostics: Vec<Diagnostic>,
     /// The warnings as the compiler shows them, with its colours where [`Options::color`] is set
     /// and no other control characters.

@@ -103,7 +103,8 @@ impl EventRenderer {
             }
             EventKind::Note { message } => self.line(event, &block(message, "  ")),
             EventKind::Built { warnings, .. } => match n_warnings(warnings) {
-                None => String::new(),
+                // What a command said, if anything.
+                None => compiler(warnings),
                 Some(n) => {
                     let n = self.style.warning(&n);
                     compiler(warnings) + &self.line(event, &format!("built with {n}"))

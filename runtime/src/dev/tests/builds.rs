@@ -277,6 +277,19 @@ async fn a_failed_build_says_how_and_the_next_one_is_fine() {
 }
 
 #[tokio::test]
+async fn what_a_command_says_that_succeeds_is_told() {
+    let project = Project::new();
+    let build = async |command: &str| {
+        let built = build_once(&project.source_running(command), &Options::default()).await;
+        let said = built.unwrap().diagnostics.into_iter().map(|one| (one.level, one.text));
+        said.collect::<Vec<_>>()
+    };
+    let said = build("echo 'warning: \u{1b}[33modd' >&2; cp src/a.txt out.wasm").await;
+    assert_eq!(said, [("note".to_owned(), "warning: odd".to_owned())]);
+    assert_eq!(build("cp src/a.txt out.wasm").await, []);
+}
+
+#[tokio::test]
 async fn a_command_that_writes_nothing_is_a_failure() {
     let project = Project::new();
     let failure = build_once(&project.source_running("true"), &Options::default()).await;

@@ -180,6 +180,7 @@ fn warnings_of_a_build_that_succeeds_are_shown_and_counted() {
         shown.ends_with("… 7 more messages left out …\n\nhello  built with 2 warnings\n"),
         "{shown}"
     );
+    assert_eq!(render([built(vec![warning("said\n", "note")])]), "said\n\n");
 }
 
 #[test]
