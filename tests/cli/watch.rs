@@ -68,6 +68,25 @@ fn replaced_file_is_swapped_in_and_a_bad_one_is_not() {
 }
 
 #[test]
+fn handler_that_is_not_built_yet_costs_the_others_nothing_and_is_served_when_it_is() {
+    let (project, component) = project();
+    project.write("plugins/Cargo.lock", "");
+    project.write("plugins/late/Cargo.toml", "[package]\nname = 'late'\n");
+    let text = fs::read_to_string(project.path("wrt.toml")).unwrap();
+    let late = "[handler.late]\nsource = 'plugins/late'\nroute = '/late'\n";
+    project.write("wrt.toml", &(text + late));
+    let (server, mut client) = start_watching(&project);
+    let rejected = wait(&server, "late", "rejected", 0);
+    let error = rejected.text("error");
+    assert!(error.contains("plugins/target/wasm32-wasip2/release/late.wasm"), "{error}");
+    let built = project.path("plugins/target/wasm32-wasip2/release");
+    fs::create_dir_all(&built).unwrap();
+    put(&built.join("late.wasm"), &component);
+    wait(&server, "late", "swapped", 0);
+    assert_eq!(client.get("/late").status, 200);
+}
+
+#[test]
 fn deleted_file_is_told_and_swapped_in_when_it_is_back() {
     let (project, component) = project();
     let path = project.path("page.wasm");

@@ -44,13 +44,16 @@ pub(crate) fn to_serve(entry: &HandlerEntry, root: &Path) -> Result<PathBuf, AtF
     }
 }
 
-/// Where the component file of `entry` would be, had it been built.
+/// Where the component file of `entry` would be, had it been built with `--release`.
 pub(crate) fn expected(entry: &HandlerEntry, root: &Path) -> PathBuf {
     match &entry.source {
         HandlerSource::Path(file) if is_component(file) => file.clone(),
         HandlerSource::Path(dir) => {
             let file = file_name(dir).unwrap_or_else(|| "component.wasm".to_owned());
-            dir.join("target").join(RELEASE).join(file)
+            let dir = dir.canonicalize().unwrap_or_else(|_| dir.clone());
+            // A workspace's target directory is beside its lock file.
+            let root = dir.ancestors().find(|above| above.join("Cargo.lock").is_file());
+            root.unwrap_or(&dir).join("target").join(RELEASE).join(file)
         }
         HandlerSource::Command { output, .. } => output.clone(),
         _ => root.to_owned(),

@@ -208,25 +208,31 @@ fn start_session(
     settings: &HostSettings,
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
 ) -> anyhow::Result<(Session, mpsc::Receiver<Notice>)> {
-    let root = &settings.project.root;
-    let sources = settings.project.manifest.handlers.iter().map(|entry| {
+    let (root, entries) = (&settings.project.root, &settings.project.manifest.handlers);
+    let mut problems = Vec::new();
+    let sources = entries.iter().map(|entry| {
         let source = match settings.build {
             Some(_) => artifacts::to_build(entry, root),
             None => {
-                let handler = handlers.get(&entry.config.name);
-                let path = artifacts::to_serve(entry, root).or_else(|problem| {
+                let path = artifacts::to_serve(entry, root).unwrap_or_else(|problem| {
+                    let handler = handlers.get(&entry.config.name);
                     // What an earlier run has confirmed is served without the file.
-                    match handler.is_some_and(HandlerHandle::has_confirmed) {
-                        true => Ok(artifacts::expected(entry, root)),
-                        false => Err(problem),
+                    if !handler.is_some_and(HandlerHandle::has_confirmed) {
+                        problems.push(problem);
                     }
+                    artifacts::expected(entry, root)
                 });
-                dev::Source::Wasm { path: path? }
+                dev::Source::Wasm { path }
             }
         };
-        Ok(WatchedSource { handler: entry.config.name.clone(), source })
+        WatchedSource { handler: entry.config.name.clone(), source }
     });
-    let sources: Vec<_> = sources.collect::<anyhow::Result<_>>()?;
+    let sources: Vec<_> = sources.collect();
+    // One that is missing costs the others nothing, and is served as soon as it is there.
+    let is_in_vain = problems.len() == entries.len();
+    if let Some(problem) = problems.into_iter().next().filter(|_| is_in_vain) {
+        return Err(problem.into());
+    }
     let build = settings.build.unwrap_or(BuildSettings { release: false, add_target: false });
     Ok(Session::start(sources, session::options(build, settings.watch)))
 }
