@@ -1,7 +1,7 @@
 //! Signals end the server in order, a second one at once; a closed pipe does not end it.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Stdio;
 
@@ -201,6 +201,36 @@ fn takes_its_build_along(command: &str, signal: Signal) {
     kill_process(Pid::from_child(&child), signal).unwrap();
     child.wait().unwrap();
     while test_kill_process(number).is_ok() {}
+}
+
+#[test]
+fn build_whose_output_nobody_reads_is_ended_all_the_same() {
+    let project = Project::empty();
+    let handler = |name: &str, command: &str| {
+        let source = format!("{{ command = '{command}', output = '{name}.wasm' }}");
+        format!("[handler.{name}]\nsource = {source}\nroute = '/{name}'\n")
+    };
+    let sleeps = handler("sleeps", "echo $$ > new && mv new pid && exec sleep 1000000");
+    // More than a pipe takes, as soon as the other one is there.
+    let says = handler("says", "until [ -e pid ]; do sleep 0.01; done; seq 50000; exit 1");
+    project.write("wrt.toml", &(sleeps + &says));
+    let mut child = wrt(["build"]).arg(project.root()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    // From the first word on, wrt waits for somebody to read the rest.
+    stderr.read_exact(&mut [0]).unwrap();
+    let pid = fs::read_to_string(project.path("pid")).unwrap();
+    let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        // One that comes soon after the first counts as the same.
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert_eq!(status.code(), Some(2));
+    while test_kill_process(pid).is_ok() {}
 }
 
 #[test]

@@ -39,15 +39,20 @@ impl ExitStatus {
         });
         if input { Self::Input } else { Self::Unexpected }
     }
+
+    /// The number that the system is told.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Input => 1,
+            Self::Unexpected => 2,
+        }
+    }
 }
 
 impl From<ExitStatus> for ExitCode {
     fn from(status: ExitStatus) -> Self {
-        Self::from(match status {
-            ExitStatus::Success => 0,
-            ExitStatus::Input => 1,
-            ExitStatus::Unexpected => 2,
-        })
+        Self::from(status.code())
     }
 }
 

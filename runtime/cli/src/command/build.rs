@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use wrt::dev::{Built, Notice, NoticeKind, Session, WatchedSource};
 use wrt::events::{Event, EventKind, Stage};
@@ -24,7 +24,7 @@ pub(crate) async fn run(
     config: RuntimeConfig,
     output: &mut Output,
 ) -> anyhow::Result<ExitStatus> {
-    let signals = Signals::listen(false)?;
+    let signals = Signals::listen(false, ExitStatus::Unexpected)?;
     let entries = &project.manifest.handlers;
     output.align_to(entries.iter().map(|entry| &entry.config.name));
     output.serves_nothing();
@@ -36,14 +36,29 @@ pub(crate) async fn run(
     });
     let (session, mut notices) =
         Session::start(sources.collect(), session::options(settings, false));
-    let mut failed = tokio::select! {
-        failed = report_all(&runtime, &mut notices, output) => failed?,
-        () = signals.stopped() => {
-            // The compilers of guests are in process groups of their own, and would go on.
-            session.end().await;
-            anyhow::bail!("interrupted by a signal; what was being built was ended");
+    // The compilers of guests are in process groups of their own, and would go on. In a task, because
+    // here it is waited for whoever reads the output.
+    let (over, is_over) = oneshot::channel::<()>();
+    let stopped = signals.stopped();
+    let ending = tokio::spawn(async move {
+        tokio::select! {
+            () = stopped => {}
+            _ = is_over => {}
         }
+        session.end().await;
+    });
+    let reported = tokio::select! {
+        reported = report_all(&runtime, &mut notices, output) => reported,
+        () = signals.stopped() => Ok(Vec::new()),
     };
+    // The session may have ended because of a signal, before everything was built.
+    let is_interrupted = signals.has_asked_to_stop();
+    drop(over);
+    ending.await?;
+    if is_interrupted {
+        anyhow::bail!("interrupted by a signal; what was being built was ended");
+    }
+    let mut failed = reported?;
     // Writes what was compiled.
     runtime.shutdown().await;
     if failed.is_empty() {

@@ -37,7 +37,7 @@ enum Happened {
 }
 
 pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::Result<ExitStatus> {
-    let mut signals = Signals::listen(settings.has_manifest)?;
+    let mut signals = Signals::listen(settings.has_manifest, ExitStatus::Success)?;
     limits::raise();
     let mut config = settings.runtime.clone();
     if settings.project.manifest.host.guest_memory.is_none() {
@@ -129,13 +129,14 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             }
             Happened::Signal(Heard::Asked(Asked::StopNow)) => {
                 output.hurry();
+                end_session(session.take()).await;
                 return Ok(ExitStatus::Success);
             }
             Happened::Signal(Heard::Asked(_)) => {
                 stopping = Some(Instant::now());
-                // Nobody waits for what is being built, and it would outlive a host that is killed.
-                drop(session.take());
                 output.stopping(settings.pre_stop);
+                // Nobody waits for what is being built, and it would outlive a host that is killed.
+                end_session(session.take()).await;
             }
             Happened::Signal(Heard::Reload) => output.say(
                 "SIGHUP: this version of wrt does not read the manifest again; everything goes on \
@@ -235,6 +236,13 @@ fn start_session(
     }
     let build = settings.build.unwrap_or(BuildSettings { release: false, add_target: false });
     Ok(Session::start(sources, session::options(build, settings.watch)))
+}
+
+/// Ends what is built and watched, and waits for the end, which is a matter of killing processes.
+async fn end_session(session: Option<Session>) {
+    if let Some(session) = session {
+        session.end().await;
+    }
 }
 
 /// Writes out what happened last.

@@ -8,6 +8,8 @@ use std::future::Future;
 use anyhow::Context as _;
 use tokio::sync::watch;
 
+use crate::exit::ExitStatus;
+
 /// What the signals so far ask for. A later one asks for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Asked {
@@ -41,11 +43,12 @@ struct State {
 }
 
 impl Signals {
-    /// Starts to listen. Without a manifest that could be read again, SIGHUP asks to stop.
-    pub(crate) fn listen(has_manifest: bool) -> anyhow::Result<Self> {
+    /// Starts to listen. Without a manifest that could be read again, SIGHUP asks to stop. A process
+    /// that does not stop when it is to do so at once is ended with `status`.
+    pub(crate) fn listen(has_manifest: bool, status: ExitStatus) -> anyhow::Result<Self> {
         let start = State { asked: Asked::Nothing, reloads: 0 };
         let (tell, state) = watch::channel(start);
-        platform::start(tell, has_manifest).context("failed to listen for signals")?;
+        platform::start(tell, has_manifest, status).context("failed to listen for signals")?;
         Ok(Self { state, seen: start })
     }
 
@@ -106,6 +109,7 @@ mod platform {
     use tokio::sync::watch;
 
     use super::{Asked, State};
+    use crate::exit::ExitStatus;
 
     /// Time that the host gets to end at once before the process is ended for it, which only a
     /// system call that does not return can make necessary.
@@ -119,7 +123,11 @@ mod platform {
         file_size: Signal,
     }
 
-    pub(super) fn start(tell: watch::Sender<State>, has_manifest: bool) -> io::Result<()> {
+    pub(super) fn start(
+        tell: watch::Sender<State>,
+        has_manifest: bool,
+        status: ExitStatus,
+    ) -> io::Result<()> {
         let ignored = ignored();
         let mut signals = Signals {
             interrupt: signal(SignalKind::interrupt())?,
@@ -154,7 +162,7 @@ mod platform {
                 }
                 if tell.borrow().asked == Asked::StopNow {
                     tokio::time::sleep(PATIENCE).await;
-                    std::process::exit(0);
+                    std::process::exit(status.code().into());
                 }
             }
         });
@@ -205,8 +213,9 @@ mod platform {
     use tokio::sync::watch;
 
     use super::State;
+    use crate::exit::ExitStatus;
 
-    pub(super) fn start(tell: watch::Sender<State>, _: bool) -> io::Result<()> {
+    pub(super) fn start(tell: watch::Sender<State>, _: bool, _: ExitStatus) -> io::Result<()> {
         tokio::spawn(async move {
             while tokio::signal::ctrl_c().await.is_ok() {
                 tell.send_modify(State::stop);
