@@ -59,9 +59,24 @@ fn second_signal_ends_at_once() {
     let client = begin(&server, "/?chunks=2&ms=600000");
     server.signal(Signal::INT);
     server.wait_for_line("stopping");
-    server.signal(Signal::TERM);
-    assert_eq!(server.end().code(), Some(0));
+    assert_eq!(server.stop_at_once(), Some(0));
+    let rest = server.rest();
+    assert!(rest.contains("stopped at once; 1 connection was cut"), "{rest}");
     drop(client);
+}
+
+#[test]
+fn signals_that_come_together_cut_nothing() {
+    let mut server = start();
+    let mut client = begin(&server, "/?chunks=3&ms=10");
+    // As GNU `timeout` does, which signals its child and then its group.
+    server.signal(Signal::TERM);
+    server.signal(Signal::TERM);
+    let rest: Vec<u8> = std::iter::from_fn(|| client.chunk()).flatten().collect();
+    assert!(rest.ends_with(b"chunk 3\n"), "{}", String::from_utf8_lossy(&rest));
+    assert_eq!(server.wait(), Some(0));
+    let rest = server.rest();
+    assert!(rest.contains("nothing was cut"), "{rest}");
 }
 
 #[test]
@@ -143,8 +158,7 @@ fn load_balancer_is_told_before_the_listener_closes() {
     // A new connection, and one that stays open for a further request.
     let mut late = begin(&server, "/short?chunks=10&ms=10");
     while late.chunk().is_some() {}
-    server.signal(Signal::TERM);
-    assert_eq!(server.wait(), Some(0));
+    assert_eq!(server.stop_at_once(), Some(0));
 }
 
 #[test]

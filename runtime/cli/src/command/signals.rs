@@ -1,14 +1,20 @@
 //! Signals: heard in a task of their own, so that nothing that the host does keeps them waiting.
 //!
-//! SIGINT and SIGTERM ask to end in order, the second of them to end at once. SIGHUP comes from a
-//! terminal that closes, or from somebody who wants the manifest read again.
+//! SIGINT and SIGTERM ask to end in order, the second of them to end at once. Those that come together
+//! count as one. SIGHUP comes from a terminal that closes, or from somebody who wants the manifest read
+//! again.
 
 use std::future::Future;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::sync::watch;
 
 use crate::exit::ExitStatus;
+
+/// Time after the first signal in which further ones ask for nothing more: GNU `timeout` signals its
+/// child and then its group, and many a wrapper passes on what the terminal has told all.
+const TOGETHER: Duration = Duration::from_secs(1);
 
 /// What the signals so far ask for. A later one asks for more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,9 +96,11 @@ impl Signals {
 }
 
 impl State {
-    fn stop(&mut self) {
+    /// A signal asks to stop, so long after the first one that did.
+    fn stop(&mut self, since_first: Duration) {
         self.asked = match self.asked {
             Asked::Nothing => Asked::Stop,
+            Asked::Stop if since_first < TOGETHER => Asked::Stop,
             Asked::Stop | Asked::StopNow => Asked::StopNow,
         };
     }
@@ -102,7 +110,7 @@ impl State {
 mod platform {
     use std::fs::File;
     use std::io::{self, IsTerminal as _};
-    use std::time::Duration;
+    use std::time::{Duration, Instant};
 
     use rustix::process::Signal as Number;
     use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -141,6 +149,11 @@ mod platform {
         };
         let before = Terminals::now();
         tokio::spawn(async move {
+            let mut first = None;
+            let mut stop = || {
+                let since_first = first.get_or_insert_with(Instant::now).elapsed();
+                tell.send_modify(|state| state.stop(since_first));
+            };
             loop {
                 let hang_up = async {
                     match &mut signals.hang_up {
@@ -151,11 +164,11 @@ mod platform {
                 // Cancel-safe: no signal is lost.
                 tokio::select! {
                     () = tell.closed() => return,
-                    _ = signals.interrupt.recv() => tell.send_modify(State::stop),
-                    _ = signals.terminate.recv() => tell.send_modify(State::stop),
+                    _ = signals.interrupt.recv() => stop(),
+                    _ = signals.terminate.recv() => stop(),
                     _ = hang_up => match has_manifest && !Terminals::now().is_gone(before) {
                         true => tell.send_modify(|state| state.reloads += 1),
-                        false => tell.send_modify(State::stop),
+                        false => stop(),
                     },
                     // The write has failed, and whoever wrote was told.
                     _ = signals.file_size.recv() => {}
@@ -210,6 +223,8 @@ mod platform {
 mod platform {
     use std::io;
 
+    use std::time::Instant;
+
     use tokio::sync::watch;
 
     use super::State;
@@ -217,8 +232,10 @@ mod platform {
 
     pub(super) fn start(tell: watch::Sender<State>, _: bool, _: ExitStatus) -> io::Result<()> {
         tokio::spawn(async move {
+            let mut first = None;
             while tokio::signal::ctrl_c().await.is_ok() {
-                tell.send_modify(State::stop);
+                let since_first = first.get_or_insert_with(Instant::now).elapsed();
+                tell.send_modify(|state| state.stop(since_first));
             }
             tell.closed().await;
         });
@@ -238,11 +255,14 @@ mod tests {
         let mut signals = Signals { state, seen: start };
         tell.send_modify(|state| state.reloads += 1);
         assert_eq!(signals.next().await, Heard::Reload);
-        tell.send_modify(State::stop);
+        let stop = |since_first| tell.send_modify(|state: &mut State| state.stop(since_first));
+        stop(Duration::ZERO);
         signals.stopped().await;
         assert_eq!(signals.next().await, Heard::Asked(Asked::Stop));
-        tell.send_modify(State::stop);
-        tell.send_modify(State::stop);
+        stop(TOGETHER / 2);
+        assert_eq!(signals.state.borrow().asked, Asked::Stop, "they came together");
+        stop(TOGETHER);
+        stop(TOGETHER * 2);
         assert_eq!(signals.next().await, Heard::Asked(Asked::StopNow));
     }
 
