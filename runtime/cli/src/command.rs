@@ -12,6 +12,7 @@ mod history;
 mod host;
 mod limits;
 pub(crate) mod load;
+mod manifest;
 mod ps;
 mod rollback;
 mod session;

@@ -17,6 +17,7 @@ use wrt::{
 use super::bind::bind;
 use super::control::Control;
 use super::load;
+use super::manifest::ManifestFile;
 use super::session::{self, Next};
 use super::signals::{Asked, Heard, Signals};
 use super::{artifacts, limits};
@@ -32,6 +33,8 @@ enum Happened {
     Notice(Notice),
     Swapped,
     Signal(Heard),
+    /// Somebody wrote to the manifest.
+    ManifestWritten,
     /// Serving has ended, after so many connections were cut.
     Ended(Result<usize, JoinError>),
 }
@@ -79,6 +82,9 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     notes.iter().for_each(|note| output.say(note));
     let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);
     let mut stopping: Option<Instant> = None;
+    // Who wants changes to be applied expects it of the manifest, too.
+    let watched = settings.project.manifest_path.clone().filter(|_| settings.watch);
+    let mut manifest = ManifestFile::new(watched);
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         let happened = tokio::select! {
@@ -92,6 +98,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                 Happened::Swapped
             }
             ended = &mut serving => Happened::Ended(ended),
+            () = manifest.written() => Happened::ManifestWritten,
         };
         match happened {
             Happened::Event(Ok(event)) => output.event(&event)?,
@@ -129,6 +136,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             }
             Happened::Signal(Heard::Asked(Asked::StopNow)) => {
                 output.hurry();
+                output.stopped_at_once(runtime.open_connections());
                 end_session(session.take()).await;
                 return Ok(ExitStatus::Success);
             }
@@ -138,6 +146,10 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                 // Nobody waits for what is being built, and it would outlive a host that is killed.
                 end_session(session.take()).await;
             }
+            Happened::ManifestWritten => output.say(
+                "`wrt.toml` was written: this version of wrt does not read it again; a restart applies \
+                 what was changed",
+            ),
             Happened::Signal(Heard::Reload) => output.say(
                 "SIGHUP: this version of wrt does not read the manifest again; everything goes on \
                  as it is, and a restart applies what was changed",
