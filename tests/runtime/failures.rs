@@ -204,7 +204,7 @@ async fn headers_of_a_guest_pass_until_they_are_absurd() {
 }
 
 #[tokio::test]
-async fn panic_message_of_a_guest_is_a_log_line() {
+async fn panic_message_of_a_guest_is_a_log_line_and_part_of_the_failure() {
     let (fixture, _) = Fixture::serving(&guest("trap")).await;
     let mut events = fixture.runtime.events();
     assert_eq!(fixture.get("/trap").await.status, 500);
@@ -213,4 +213,10 @@ async fn panic_message_of_a_guest_is_a_log_line() {
         _ => None,
     })
     .await;
+    let failed = crate::fixture::next_event(&mut events, "the failure", |event| match event {
+        wrt::EventKind::CallFailed { error, .. } => Some(error),
+        _ => None,
+    })
+    .await;
+    assert!(failed.contains("panicked at ") && failed.contains(": asked to trap: "), "{failed}");
 }

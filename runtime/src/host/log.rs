@@ -23,6 +23,10 @@ use crate::id::{GenerationNumber, HandlerName};
 /// Bytes a guest may write to a stream at once; it is told so, and asks again.
 const MAX_WRITE: usize = 64 * 1024;
 
+/// Bytes of each of the two lines of a panic that are told with the failure of its call, beside which there is
+/// a backtrace.
+const MAX_PANIC: usize = 1024;
+
 /// Where the log lines of one generation go.
 #[derive(Debug, Clone)]
 pub(crate) struct LogSink {
@@ -155,7 +159,29 @@ pub(super) struct LineStream {
 }
 
 #[derive(Default)]
-struct Line(Vec<u8>);
+struct Line {
+    bytes: Vec<u8>,
+    /// What the last panic of the guest said, as far as that is in what was written.
+    panic: String,
+    /// The next line is what that panic says, after where it was.
+    says_panic: bool,
+}
+
+impl Line {
+    /// Looks whether `message`, a whole line, tells of a panic as Rust's standard library does.
+    fn hear_panic(&mut self, message: &str) {
+        let is_panic = message.contains(" panicked at ");
+        if is_panic {
+            self.panic.clear();
+        } else if !self.says_panic {
+            return;
+        } else {
+            self.panic.push(' ');
+        }
+        self.says_panic = is_panic;
+        self.panic.push_str(&message[..message.floor_char_boundary(MAX_PANIC)]);
+    }
+}
 
 impl LineStream {
     pub(super) fn stdout(sink: LogSink) -> Self {
@@ -176,9 +202,9 @@ impl LineStream {
         let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
         let mut parts = bytes.split_inclusive(|byte| *byte == b'\n').peekable();
         while let Some(part) = parts.next() {
-            let is_whole = line.0.is_empty();
-            let room = MAX_TEXT.saturating_sub(line.0.len());
-            line.0.extend_from_slice(&part[..part.len().min(room)]);
+            let is_whole = line.bytes.is_empty();
+            let room = MAX_TEXT.saturating_sub(line.bytes.len());
+            line.bytes.extend_from_slice(&part[..part.len().min(room)]);
             if !part.ends_with(b"\n") {
                 continue;
             }
@@ -192,11 +218,20 @@ impl LineStream {
     }
 
     fn flush_line(&self, line: &mut Line, count: u64, now: Instant) {
-        let text = String::from_utf8_lossy(&line.0);
+        let mut bytes = std::mem::take(&mut line.bytes);
+        let text = String::from_utf8_lossy(&bytes);
         let message = text.trim_end_matches(['\n', '\r']);
         let field = Some(("stream", self.name));
         self.sink.emit(&Lines { level: self.level, message, field, count }, now);
-        line.0.clear();
+        line.hear_panic(message);
+        bytes.clear();
+        line.bytes = bytes;
+    }
+
+    /// What the last panic of the guest said, and where it was.
+    pub(super) fn panic(&self) -> Option<String> {
+        let line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
+        (!line.panic.is_empty()).then(|| printable(&line.panic))
     }
 }
 
@@ -205,7 +240,7 @@ impl Drop for LineStream {
         // The last stream of a store writes out what had no newline: often the panic message.
         if Arc::strong_count(&self.line) == 1 {
             let mut line = self.line.lock().unwrap_or_else(PoisonError::into_inner);
-            if !line.0.is_empty() {
+            if !line.bytes.is_empty() {
                 self.flush_line(&mut line, 1, Instant::now());
             }
         }
@@ -303,6 +338,19 @@ mod tests {
             stream.clone().push(b"o\r\nthree");
         });
         assert_eq!(lines, ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn last_panic_is_known_by_its_place_and_its_message() {
+        let stream = LineStream::stderr(sink(&EventBus::new()));
+        stream.push(b"about to fail\n");
+        assert_eq!(stream.panic(), None);
+        stream
+            .push(b"\nthread 'main' (1) panicked at src/lib.rs:3:5:\nno \x1border\nnote: run it\n");
+        let expected = "thread 'main' (1) panicked at src/lib.rs:3:5: no \\u{1b}order";
+        assert_eq!(stream.panic().as_deref(), Some(expected));
+        stream.push(&[b"thread 'main' panicked at a:1:1:\n", &[b'x'; 30_000][..], b"\n"].concat());
+        assert!(stream.panic().is_some_and(|panic| panic.len() < 2 * MAX_PANIC + 2));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct HostState<H = ()> {
     outgoing: OutgoingHttp,
     config: Arc<WasiConfigVariables>,
     log: LogSink,
+    /// Where the guest's panics are told.
+    stderr: LineStream,
     pub(super) limits: Limits,
     /// Counts the store as alive; opaque here, since who counts is a layer above.
     _alive: Box<dyn Send>,
@@ -67,9 +69,10 @@ impl<H> HostState<H> {
     pub(crate) fn new(grants: &Grants, log: &LogSink, host: H, alive: impl Send + 'static) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
+        let stderr = LineStream::stderr(log.clone());
         let wasi = WasiCtxBuilder::new()
             .stdout(LineStream::stdout(log.clone()))
-            .stderr(LineStream::stderr(log.clone()))
+            .stderr(stderr.clone())
             .max_random_size(MAX_RANDOM)
             .allow_tcp(false)
             .allow_udp(false)
@@ -84,6 +87,7 @@ impl<H> HostState<H> {
             outgoing: OutgoingHttp::new(Arc::clone(&grants.allowed_http), places.clone()),
             config: Arc::clone(&grants.config),
             log: log.clone(),
+            stderr,
             limits: Limits::new(grants.memory, places, Arc::clone(&grants.everyone)),
             _alive: Box::new(alive),
             host,
@@ -97,6 +101,11 @@ impl<H> HostState<H> {
     /// While `refuse` holds, nothing that the guest does reaches beyond its store but log lines.
     pub(crate) fn refuse_effects(&mut self, refuse: bool) {
         self.outgoing.refuse_all(refuse);
+    }
+
+    /// What the guest's last panic said, if it was one of Rust.
+    pub(crate) fn panic(&self) -> Option<String> {
+        self.stderr.panic()
     }
 
     /// Bytes of memory and tables that the store uses.

@@ -9,7 +9,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::bounded::within;
-use super::{StoreFactory, failure};
+use super::{StoreFactory, failure, failure_in};
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
 use crate::error::{CallFailure, HandOverError, chain};
@@ -264,12 +264,13 @@ impl<C: Contract> Maker<C> {
     async fn instantiate(&self) -> Result<Box<Live<C>>, MakeError> {
         let mut store = self.factory.store();
         let made = self.pre.instantiate_async(&mut store).await;
-        let instance = made.map_err(|error| match failure(error, self.allowance.start) {
-            CallFailure::Guest { reason } => {
-                CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
-            }
-            other => other,
-        })?;
+        let instance =
+            made.map_err(|error| match failure_in(store.data(), error, self.allowance.start) {
+                CallFailure::Guest { reason } => {
+                    CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
+                }
+                other => other,
+            })?;
         let exports =
             C::exports(&self.indices, &mut store, &instance).map_err(MakeError::Exports)?;
         let now = Instant::now();
@@ -284,11 +285,12 @@ impl<C: Contract> Maker<C> {
         let Identity { handler, generation, .. } = &self.identity;
         let Live { store, instance, exports, .. } = live;
         let said = self.hooks.init(store, instance, handler, *generation).await;
-        match said.map_err(|error| failure(error, timeout))? {
+        match said.map_err(|error| failure_in(store.data(), error, timeout))? {
             Ok(()) => {}
             Err(reason) => return Err(CallFailure::Init { reason: cut(reason) }),
         }
-        C::init(exports, store).await.map_err(|error| failure(error, timeout))
+        let made = C::init(exports, store).await;
+        made.map_err(|error| failure_in(store.data(), error, timeout))
     }
 }
 

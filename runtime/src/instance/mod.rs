@@ -19,7 +19,7 @@ use crate::engine::Engine;
 use crate::events::EventBus;
 use crate::host::{Budget, Grants, HostState, LogSink};
 use crate::id::GenerationNumber;
-pub(crate) use outcome::failure;
+pub(crate) use outcome::{failure, failure_in};
 pub(crate) use served::{Served, ServedKind, handle_event};
 pub(crate) use typed::{Bounds, Instances, TypedFailure};
 

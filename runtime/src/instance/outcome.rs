@@ -6,7 +6,7 @@ use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
 use crate::error::CallFailure;
 use crate::events::{MAX_TEXT, cut};
-use crate::host::{GuestMemoryExceeded, MemoryExceeded};
+use crate::host::{GuestMemoryExceeded, HostState, MemoryExceeded};
 
 /// Whether `error` of code that calls guests came out of a guest: whatever ends a guest carries the trap,
 /// or the backtrace that it had at that point.
@@ -15,6 +15,19 @@ pub(crate) fn is_of_guest(error: &wasmtime::Error) -> bool {
         || error.is::<wasmtime::WasmBacktrace>()
         || error.is::<MemoryExceeded>()
         || error.is::<GuestMemoryExceeded>()
+}
+
+/// [`failure`] with what the guest said in its panic, if it trapped by one. `state` is that of its store.
+pub(crate) fn failure_in<H>(
+    state: &HostState<H>,
+    error: wasmtime::Error,
+    timeout: std::time::Duration,
+) -> CallFailure {
+    let panic = if error.is::<Trap>() { state.panic() } else { None };
+    match panic {
+        Some(panic) => failure(error.context(panic), timeout),
+        None => failure(error, timeout),
+    }
 }
 
 /// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.

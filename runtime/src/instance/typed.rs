@@ -10,7 +10,7 @@ use wasmtime::Store;
 use super::bounded::at_once;
 use super::keeper::Keeper;
 use super::live::Live;
-use super::outcome::{failure, is_of_guest};
+use super::outcome::{failure_in, is_of_guest};
 use crate::contract::Contract;
 use crate::error::CallFailure;
 use crate::host::HostState;
@@ -77,7 +77,7 @@ impl<C: Contract> Instances<C> {
             let result = call(exports, store).await;
             let result = match result {
                 Err(error) if !has_own_errors || is_of_guest(&error) => {
-                    return Err(failure(error, timeout).into());
+                    return Err(failure_in(store.data(), error, timeout).into());
                 }
                 result => result.map_err(TypedFailure::Caller),
             };

@@ -20,7 +20,7 @@ use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
 use crate::instance::aside::Movable;
 use crate::instance::bounded::{Outlive, within};
-use crate::instance::failure;
+use crate::instance::failure_in;
 use crate::instance::keeper::Keeper;
 use crate::snapshot::Keeps;
 
@@ -216,7 +216,7 @@ async fn run(
         })
         .await
     };
-    let whole = whole.map_err(|error| failure(error, timeout))?;
+    let whole = whole.map_err(|error| failure_in(live.store.data(), error, timeout))?;
     if whole.is_none() && !call.has_answered() {
         // Whatever made it forget its answer may be with the instance for good, so that goes.
         return Err(unanswered());

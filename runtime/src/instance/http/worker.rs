@@ -22,7 +22,7 @@ use crate::contract::served::{Http, HttpExports};
 use crate::error::CallFailure;
 use crate::generation::Retirement;
 use crate::host::HostState;
-use crate::instance::failure;
+use crate::instance::failure_in;
 use crate::instance::keeper::{Keeper, Lent, has_grown};
 use crate::instance::live::Age;
 
@@ -108,10 +108,15 @@ pub(super) struct Worker {
 
 impl Worker {
     /// What ended the worker early, if that is a failure.
-    fn failure(&self, error: wasmtime::Error, latest: Option<&Call>) -> Option<CallFailure> {
+    fn failure(
+        &self,
+        state: &HostState,
+        error: wasmtime::Error,
+        latest: Option<&Call>,
+    ) -> Option<CallFailure> {
         let timeout = self.timeout;
         match self.clock.expired_by() {
-            None => Some(failure(error, timeout)),
+            None => Some(failure_in(state, error, timeout)),
             Some(Expired::Deadline) if latest.is_some_and(Call::client_is_late) => {
                 let reason = "nothing moved for it".to_owned();
                 Some(CallFailure::Client { late: true, reason })
@@ -172,7 +177,8 @@ impl WorkerState for Worker {
             tracing::debug!("a worker ended early: {error:#}");
         }
         // Before the store goes: its bodies end with it, and must not look whole.
-        let failed = result.err().and_then(|error| self.failure(error, latest.as_ref()));
+        let failed =
+            result.err().and_then(|error| self.failure(store.data(), error, latest.as_ref()));
         let failed = failed.map(|failure| {
             let again = failure.again();
             self.clock.breaks(failure);
