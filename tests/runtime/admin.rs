@@ -216,8 +216,12 @@ async fn nothing_but_the_probes_is_shown_without_the_token() {
 #[tokio::test]
 async fn handlers_are_rolled_back_and_confirmed() {
     let (fixture, admin, component) = serving().await;
+    let mut events = fixture.runtime.events();
     let answer = admin.post("/v1/handlers/h/rollback", "").await;
     problem(&answer, 409, "nothing-to-roll-back-to");
+    // Nothing was tried, so there is nothing to tell others.
+    let mut told = std::iter::from_fn(|| events.try_recv().ok());
+    assert!(told.all(|event| !matches!(event.kind, wrt::EventKind::Rejected { .. })));
     let answer = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
     assert_eq!(json(&answer)["serving"]["generation"], 2);
     let answer = admin.post("/v1/handlers/h/rollback", "").await;

@@ -199,9 +199,15 @@ async fn a_version_that_was_swapped_in_stays_over_restarts_until_the_file_change
     // More than one restart: what was booted was swapped in over the same file.
     for restart in 1..=2 {
         let (fixture, handler) = host(dir.path(), config()).await;
+        let mut events = fixture.runtime.events();
         let answer = handler.load(Source::file(&file)).await.unwrap();
         assert!(matches!(answer, Swap::Unchanged { .. }), "restart {restart}: {answer:?}");
         assert_eq!(handler.serving().unwrap().digest, wrt::Digest::of(&second));
+        let told = next_event(&mut events, "what is passed over", |event| match event {
+            EventKind::Unchanged { digest, passed_over_for } => Some((digest, passed_over_for)),
+            _ => None,
+        });
+        assert_eq!(told.await, (wrt::Digest::of(&hello), handler.serving()));
         // Asked for by hand, the file's bytes come in at any time.
         if restart == 2 {
             swapped(handler.swap(Source::file(&file), "by hand").await);
@@ -215,6 +221,27 @@ async fn a_version_that_was_swapped_in_stays_over_restarts_until_the_file_change
     let (fixture, handler) = host(dir.path(), config()).await;
     swapped(handler.load(Source::file(&file)).await);
     assert_eq!(handler.serving().unwrap().digest, wrt::Digest::of(&third));
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_kept_version_that_is_damaged_gives_way_to_the_file_and_nothing_is_rejected() {
+    let dir = tempfile::tempdir().unwrap();
+    let hello = plugin("hello");
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let kept = swapped(handler.load(bytes(&hello)).await).digest;
+    fixture.stop().await;
+    std::fs::write(dir.path().join(format!("state/components/{kept}.wasm")), "damaged").unwrap();
+
+    let (fixture, handler) = host(dir.path(), config()).await;
+    let mut events = fixture.runtime.events();
+    swapped(handler.load(bytes(&guests::variant(&hello, 2))).await);
+    let note = next_event(&mut events, "the damage", |event| match event {
+        EventKind::Note { message } => Some(message),
+        EventKind::Rejected { error, .. } => panic!("it is no rejected candidate: {error}"),
+        _ => None,
+    });
+    assert!(note.await.contains("the handler's own component comes in its place"));
     fixture.stop().await;
 }
 
