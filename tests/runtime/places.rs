@@ -1,15 +1,22 @@
 //! A place is for a guest that works: no client keeps it by being slow, or by having many connections.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::Request;
+use http_body::Frame;
+use http_body_util::StreamBody;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use wrt::{HandlerConfig, InstanceMode};
 
 use crate::fixture::{Fixture, config, guest, limited, wait_until};
 
-/// Calls wait for this long; half of it is what a call has that stands still.
+/// Calls wait for this long; a quarter of it is what a call has that stands still.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A handler with one place.
@@ -27,6 +34,49 @@ async fn sent(fixture: &Fixture, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(fixture.address).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     stream
+}
+
+/// Calls inside of the handler.
+fn inside(fixture: &Fixture) -> usize {
+    fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight
+}
+
+async fn wait_for_calls(fixture: &Fixture, n: usize) {
+    let status = || format!("{n} calls inside, there are {}", inside(fixture));
+    wait_until(|| inside(fixture) == n, status).await;
+}
+
+/// A client that sends `request`, reads what it gets with pauses, and comes again when that ends.
+async fn comes_again(address: SocketAddr, request: &'static [u8], pause: Duration) {
+    let mut buffer = vec![0; 1 << 10];
+    loop {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(request).await;
+        while stream.read(&mut buffer).await.is_ok_and(|n| n > 0) {
+            tokio::time::sleep(pause).await;
+        }
+    }
+}
+
+/// `n` streams of one HTTP/2 connection, each a request whose body never comes, and which is made again when
+/// it is answered.
+async fn silent_streams(address: SocketAddr, n: usize) -> JoinSet<()> {
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+    let (sender, connection) = handshake.await.unwrap();
+    let mut streams = JoinSet::new();
+    streams.spawn(async move { drop(connection.await) });
+    for _ in 0..n {
+        let mut sender = sender.clone();
+        streams.spawn(async move {
+            loop {
+                let silent = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
+                let request = Request::post("http://test/").body(StreamBody::new(silent)).unwrap();
+                let _ = sender.send_request(request).await;
+            }
+        });
+    }
+    streams
 }
 
 /// Reads until `text` has come.
@@ -124,13 +174,82 @@ async fn call_whose_client_takes_nothing_gives_way_to_one_that_waits() {
 }
 
 #[tokio::test]
+async fn calls_are_answered_while_stalled_uploads_are_made_again_and_again() {
+    const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+        transfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n";
+    const LARGE: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+        content-length: 20000000\r\n\r\nabcd";
+    for instances in [InstanceMode::Fresh, InstanceMode::pooled(), InstanceMode::Singleton] {
+        for request in [CHUNKED, LARGE] {
+            let fixture = one_place(instances).await;
+            let mut uploads = JoinSet::new();
+            for _ in 0..3 {
+                uploads.spawn(comes_again(fixture.address, request, Duration::ZERO));
+            }
+            // Nobody else wants the place, so one of them gets it.
+            wait_for_calls(&fixture, 1).await;
+            for _ in 0..5 {
+                assert_eq!(fixture.get("/").await.text(), "GET / 0", "{instances:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_are_answered_while_streams_of_http_2_wait_for_bodies_that_never_come() {
+    for instances in [InstanceMode::Fresh, InstanceMode::pooled(), InstanceMode::Singleton] {
+        let fixture = one_place(instances).await;
+        let _streams = silent_streams(fixture.address, 12).await;
+        wait_for_calls(&fixture, 1).await;
+        for _ in 0..5 {
+            assert_eq!(fixture.get("/").await.text(), "GET / 0", "{instances:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn singleton_answers_while_many_read_slowly_and_come_again() {
+    let config = config().with_instances(InstanceMode::Singleton);
+    let fixture = serving(config.with_queue(100, Duration::from_secs(10))).await;
+    let page = b"GET /page?bytes=100000000 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let ticks = b"GET /ticks?ms=10 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let mut readers = JoinSet::new();
+    for _ in 0..20 {
+        readers.spawn(comes_again(fixture.address, page, Duration::from_millis(50)));
+    }
+    for _ in 0..5 {
+        readers.spawn(comes_again(fixture.address, ticks, Duration::ZERO));
+    }
+    wait_for_calls(&fixture, 1).await;
+    for _ in 0..2 {
+        assert_eq!(fixture.get("/").await.text(), "GET / 0");
+    }
+}
+
+#[tokio::test]
+async fn call_whose_body_is_on_its_way_goes_after_all_others() {
+    for instances in [InstanceMode::Fresh, InstanceMode::Singleton] {
+        let fixture = one_place(instances).await;
+        let head = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n4\r\nabcd\r\n";
+        let mut early = sent(&fixture, head).await;
+        wait_for_calls(&fixture, 1).await;
+        let mut late = sent(&fixture, head).await;
+        assert_eq!(fixture.get("/").await.text(), "GET / 0", "{instances:?}");
+        read_until(&mut early, "408 Request Timeout").await;
+        // Now nobody else wants the place.
+        wait_for_calls(&fixture, 1).await;
+        late.write_all(b"0\r\n\r\n").await.unwrap();
+        read_until(&mut late, "POST / 4").await;
+    }
+}
+
+#[tokio::test]
 async fn client_whose_slow_upload_gave_way_is_told_that_it_was_late() {
     let fixture = one_place(InstanceMode::Fresh).await;
     // More than is waited for ahead of the call.
     let form = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\nabcd";
     let mut slow = sent(&fixture, form).await;
-    let inside = || fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight;
-    wait_until(|| inside() == 1, || format!("a call inside, there are {}", inside())).await;
+    wait_for_calls(&fixture, 1).await;
     assert_eq!(fixture.get("/").await.text(), "GET / 0");
     read_until(&mut slow, "408 Request Timeout").await;
 }

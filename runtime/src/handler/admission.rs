@@ -3,12 +3,11 @@
 //! The limits belong to the handler and not to a generation, so a swap neither doubles nor halves
 //! them; waiting is fair (first come, first served) and bounded in number and time.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::stays::{Staying, Stays};
@@ -16,27 +15,42 @@ use crate::config::{HandlerConfig, InstanceMode};
 use crate::id::HandlerName;
 
 /// Longest time that a call keeps its place from those that wait while its guest waits for its client; and
-/// that a singleton streams one answer while other calls wait. At most half of the time that calls wait,
-/// so that those are answered. Long enough for a client that reads a page with pauses.
+/// that a singleton streams one answer while other calls wait. Long enough for a client that reads a page
+/// with pauses. At most a quarter of the time that calls wait, so that those are answered.
 const STAY: Duration = Duration::from_secs(5);
 
-/// Pause after which a call that waits looks again whether another one has to give way.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Pause after which a call that waits looks again whether another one has to give way. It is also what a
+/// call may stay in any case: its client has to take or send 64 KiB in that time, which is 1.3 MB/s. Some 150
+/// calls that stay for so long can be ahead of one that waits for 10 s.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Time that a call gets to leave its place before another one has to give way as well.
+const LEAVE: Duration = Duration::from_millis(500);
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Admission {
-    running: Arc<Semaphore>,
-    n_places: usize,
+    own: Line,
+    everywhere: Everywhere,
     /// Whether the only place is that of the only instance.
     is_single: bool,
-    everywhere: Everywhere,
     waiting: AtomicUsize,
     queue: usize,
     patience: Duration,
-    /// Calls of this handler that may have to give way.
-    stays: Arc<Stays>,
+    /// Taken by the call that is next of those that let all others go first.
+    last: Mutex<()>,
     name: HandlerName,
+}
+
+/// Places of one kind, those of a handler or those of the host, and who waits for them.
+#[derive(Debug)]
+struct Line {
+    places: Arc<Semaphore>,
+    n_places: usize,
+    /// Taken by the call that waits for longest, which looks for others that have to give way.
+    first: Mutex<()>,
+    /// Calls that have places, and that may have to give way.
+    stays: Arc<Stays>,
 }
 
 /// The right to run one call; held until its store is no longer needed.
@@ -70,39 +84,61 @@ impl Refused {
 
 /// The places of all handlers of a runtime together: what the instance pool was sized for.
 #[derive(Debug, Clone)]
-pub(crate) struct Everywhere {
-    places: Arc<Semaphore>,
-    n_places: usize,
-    /// Calls of all handlers that may have to give way.
-    stays: Arc<Stays>,
-}
+pub(crate) struct Everywhere(Arc<Line>);
 
 impl Everywhere {
     pub(crate) fn new(n_places: usize) -> Self {
-        Self { places: Arc::new(Semaphore::new(n_places)), n_places, stays: Arc::default() }
+        Self(Arc::new(Line::new(n_places)))
+    }
+}
+
+impl Line {
+    fn new(n_places: usize) -> Self {
+        let places = Arc::new(Semaphore::new(n_places));
+        Self { places, n_places, first: Mutex::default(), stays: Arc::default() }
+    }
+
+    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.places).try_acquire_owned().ok()
+    }
+
+    /// A place, when it is this call's turn. Meanwhile the call at the head calls `make_room`, which says
+    /// whether another one gives way.
+    async fn take(&self, make_room: impl Fn() -> bool) -> Option<OwnedSemaphorePermit> {
+        let looks = async {
+            let _first = self.first.lock().await;
+            loop {
+                let pause = if make_room() { LEAVE } else { LOOK_EVERY };
+                tokio::time::sleep(pause).await;
+            }
+        };
+        // Cancel-safe: who does not get the place leaves the line.
+        tokio::select! {
+            biased;
+            place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+            () = looks => None,
+        }
     }
 }
 
 impl Admission {
     pub(crate) fn new(config: &HandlerConfig, everywhere: Everywhere) -> Self {
-        let n_places = config.places();
         Self {
-            running: Arc::new(Semaphore::new(n_places)),
-            n_places,
-            is_single: config.instances == InstanceMode::Singleton,
+            own: Line::new(config.places()),
             everywhere,
+            is_single: config.instances == InstanceMode::Singleton,
             waiting: AtomicUsize::new(0),
             queue: config.queue,
             patience: config.queue_timeout,
-            stays: Arc::default(),
+            last: Mutex::default(),
             name: config.name.clone(),
         }
     }
 
-    /// Admits a call now, if there is a place.
+    /// Admits a call now, if there is a place that no other one waits for.
     pub(crate) fn try_admit(&self) -> Option<Admitted> {
-        let running = Arc::clone(&self.running).try_acquire_owned().ok()?;
-        let everywhere = Arc::clone(&self.everywhere.places).try_acquire_owned().ok()?;
+        let running = self.own.try_take()?;
+        let everywhere = self.everywhere.0.try_take()?;
         Some(Admitted { _running: running, _everywhere: everywhere })
     }
 
@@ -120,51 +156,63 @@ impl Admission {
             return Ok(admitted);
         }
         let _place = self.queue_up()?;
+        let since = Instant::now();
         let has_own = AtomicBool::new(false);
         let turn = async {
-            let running = Arc::clone(&self.running).acquire_owned().await;
+            let running = self.own.take(|| self.make_room(false, Some(since))).await?;
             // Ordering: both sides are one task.
             has_own.store(true, Ordering::Relaxed);
-            let everywhere = Arc::clone(&self.everywhere.places).acquire_owned().await;
-            // The semaphores are never closed, so both are here.
-            running.ok().zip(everywhere.ok())
+            let everywhere = self.everywhere.0.take(|| self.make_room(true, Some(since)));
+            Some(Admitted { _running: running, _everywhere: everywhere.await? })
         };
-        let mut turn = pin!(tokio::time::timeout(self.patience, turn));
+        match tokio::time::timeout(self.patience, turn).await {
+            Ok(Some(admitted)) => Ok(admitted),
+            // The semaphores are never closed, so it is the time that is over.
+            Ok(None) | Err(_) => Err(self.refused(has_own.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// Admits a call as soon as there is a place that no call in the queue waits for; the caller bounds it.
+    /// For a call whose client may keep the place for long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is admitted when this is dropped before it is ready.
+    pub(crate) async fn admit_last(&self) -> Admitted {
+        let _next = self.last.lock().await;
         loop {
-            // Cancel-safe: the turn is polled again, and keeps its place in the line.
-            tokio::select! {
-                biased;
-                ended = &mut turn => return match ended {
-                    Ok(Some((running, everywhere))) => {
-                        Ok(Admitted { _running: running, _everywhere: everywhere })
-                    }
-                    _ => Err(self.refused(has_own.load(Ordering::Relaxed))),
-                },
-                () = async {
-                    self.make_room(has_own.load(Ordering::Relaxed));
-                    tokio::time::sleep(LOOK_EVERY).await;
-                } => {}
+            if let Some(admitted) = self.try_admit() {
+                return admitted;
             }
+            let has_own = self.own.places.available_permits() > 0;
+            let pause = if self.make_room(has_own, None) { LEAVE } else { LOOK_EVERY };
+            tokio::time::sleep(pause).await;
         }
     }
 
     /// A call that holds a place, and that may have to give way.
     /// What it streams keeps a singleton from others.
     pub(crate) fn stay(&self, streams: bool) -> Staying {
-        Staying::new([&self.stays, &self.everywhere.stays], streams && self.is_single)
+        Staying::new([&self.own.stays, &self.everywhere.0.stays], streams && self.is_single)
     }
 
-    /// Lets a call give way to one that waits, which has a place of its handler or not.
-    fn make_room(&self, has_own: bool) {
-        let limit = STAY.min(self.patience / 2);
-        let stays = if has_own { &self.everywhere.stays } else { &self.stays };
-        let Some(n) = stays.make_room(Instant::now(), limit) else { return };
+    /// Lets a call give way to another, which has a place of its handler or not, and is in the queue `since`
+    /// then or goes last. Returns whether there was one.
+    fn make_room(&self, has_own: bool, since: Option<Instant>) -> bool {
+        let now = Instant::now();
+        let limit = stay(self.patience, since.map_or(Duration::ZERO, |since| now - since));
+        // Whoever goes last has no more right to the place than one that waited for it in the same way.
+        let here = if since.is_some() { Duration::ZERO } else { limit };
+        let stays = if has_own { &self.everywhere.0.stays } else { &self.own.stays };
+        let Some(gave_way) = stays.make_room(now, limit, here) else { return false };
+        let Some(n) = gave_way.told else { return true };
         let (handler, places) = (&self.name, if has_own { "the host" } else { "its handler" });
         if self.is_single && !has_own {
             tracing::warn!(
                 %handler,
-                "an answer that handler `{handler}`, a singleton, was streaming was ended, because \
-                 another call waited for its one instance ({n} since this was told)"
+                "a call of handler `{handler}`, a singleton, was ended that streamed its answer, or whose \
+                 client sent nothing, because another call waited for its one instance ({n} since this was \
+                 told)"
             );
         } else {
             tracing::warn!(
@@ -173,15 +221,16 @@ impl Admission {
                  handler `{handler}` waited for a place of {places} ({n} since this was told)"
             );
         }
+        true
     }
 
     /// The limit at which a call waited in vain, which had a place of its handler or not.
     fn refused(&self, has_own: bool) -> Refused {
         let patience = self.patience;
         match has_own {
-            true => Refused::Host { places: self.everywhere.n_places, patience },
+            true => Refused::Host { places: self.everywhere.0.n_places, patience },
             false if self.is_single => Refused::Singleton { patience },
-            false => Refused::Handler { places: self.n_places, patience },
+            false => Refused::Handler { places: self.own.n_places, patience },
         }
     }
 
@@ -195,6 +244,14 @@ impl Admission {
     }
 }
 
+/// How long a call may keep its place from one that has `waited`, of those that wait for `patience`.
+///
+/// Shorter the longer that one has waited: where many slow calls are in line, each of them stays for a
+/// little, and all of them for little longer than one alone.
+fn stay(patience: Duration, waited: Duration) -> Duration {
+    STAY.min(patience / 4).saturating_sub(waited).max(LOOK_EVERY)
+}
+
 /// A place in the queue, given back on every way out.
 struct Place<'a>(&'a AtomicUsize);
 
@@ -206,6 +263,10 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+
+    use futures::future::poll_immediate;
+
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -280,8 +341,89 @@ mod tests {
         };
         let (second, ()) = tokio::join!(admission.admit(), leaving);
         assert!(second.is_ok());
-        // Half of its patience after the client stopped.
-        assert_eq!(start.elapsed(), Duration::from_millis(3500));
+        // When the client has kept it for as long as is left of a quarter of the other one's patience.
+        assert_eq!(start.elapsed(), Duration::from_millis(1150));
+    }
+
+    #[test]
+    fn the_longer_a_call_has_waited_the_shorter_others_stay() {
+        let second = Duration::from_secs(1);
+        for (patience, waited, expected) in [
+            (10 * second, Duration::ZERO, second * 5 / 2),
+            (10 * second, second, second * 3 / 2),
+            (10 * second, 9 * second, LOOK_EVERY),
+            (3600 * second, Duration::ZERO, STAY),
+            (second / 100, Duration::ZERO, LOOK_EVERY),
+        ] {
+            assert_eq!(stay(patience, waited), expected, "{patience:?}, {waited:?}");
+        }
+    }
+
+    /// A call of a client that keeps its place until it has to give way, and then comes again.
+    async fn comes_again(admission: Arc<Admission>) {
+        while let Ok(admitted) = admission.admit().await {
+            let stay = admission.stay(true);
+            stay.waits_for_client(true);
+            stay.gives_way().cancelled().await;
+            drop(admitted);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_is_let_in_however_many_slow_ones_wait_with_it() {
+        for instances in [InstanceMode::Fresh, InstanceMode::Singleton] {
+            for n_slow in [1, 3, 30, 60] {
+                let config = config(1, 100).with_instances(instances);
+                let admission = Arc::new(Admission::new(&config, Everywhere::new(100)));
+                let mut slow = tokio::task::JoinSet::new();
+                for _ in 0..n_slow {
+                    slow.spawn(comes_again(Arc::clone(&admission)));
+                }
+                for _ in 0..5 {
+                    let start = Instant::now();
+                    assert!(admission.admit().await.is_ok(), "{n_slow} slow calls");
+                    // All of them together keep it for little longer than one of them would.
+                    let most = PATIENCE / 4 + (n_slow + 1) * LOOK_EVERY;
+                    assert!(start.elapsed() <= most, "{n_slow}: {:?}", start.elapsed());
+                }
+                assert!(slow.try_join_next().is_none(), "a slow call was refused");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_goes_last_gets_a_place_that_nobody_else_waits_for() {
+        let admission = admission(1, 1);
+        let first = admission.try_admit().expect("the first place is free");
+        let mut last = pin!(admission.admit_last());
+        assert!(poll_immediate(last.as_mut()).await.is_none());
+        let mut second = pin!(admission.admit());
+        assert!(poll_immediate(second.as_mut()).await.is_none());
+        drop(first);
+        tokio::time::advance(2 * LOOK_EVERY).await;
+        assert!(poll_immediate(last.as_mut()).await.is_none(), "another one is in the queue");
+        drop(second.await.expect("there is a place"));
+        let _last = last.await;
+        assert!(admission.try_admit().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_go_last_give_way_to_each_other() {
+        let admission = admission(1, 1);
+        let start = Instant::now();
+        let turn = async || {
+            let admitted = admission.admit_last().await;
+            let stay = admission.stay(false);
+            stay.waits_for_client(true);
+            stay.gives_way().cancelled().await;
+            drop(admitted);
+        };
+        let (_, last) = tokio::join!(async { tokio::join!(turn(), turn()) }, async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            admission.admit_last().await
+        });
+        assert!(start.elapsed() >= 2 * (PATIENCE / 4), "{:?}", start.elapsed());
+        drop(last);
     }
 
     #[tokio::test(start_paused = true)]
@@ -319,7 +461,7 @@ mod tests {
         let _first = admission.admit().await.expect("the first place is free");
         {
             let mut waiting = Box::pin(admission.admit());
-            assert!(futures::future::poll_immediate(waiting.as_mut()).await.is_none());
+            assert!(poll_immediate(waiting.as_mut()).await.is_none());
         }
         assert_eq!(admission.waiting.load(Ordering::Relaxed), 0);
     }

@@ -129,12 +129,24 @@ impl<R: Send + Sync + 'static> Handler<R> {
     /// # Errors
     ///
     /// [`EnterError`] when the queue is full or nothing became active in time.
-    pub(crate) async fn enter(&self) -> Result<Entered<R>, EnterError> {
+    pub(crate) fn enter(&self) -> impl Future<Output = Result<Entered<R>, EnterError>> {
+        self.enter_with(None)
+    }
+
+    /// The same for a call that may have been `admitted`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`enter`](Self::enter).
+    pub(crate) async fn enter_with(
+        &self,
+        admitted: Option<Admitted>,
+    ) -> Result<Entered<R>, EnterError> {
         // Most calls wait for nothing, so that whoever makes one after the other would keep its
         // thread from all other tasks.
         tokio::task::coop::consume_budget().await;
         // Most calls find a place at once, and the future that waits for one would be moved.
-        let admitted = match self.admission.try_admit() {
+        let admitted = match admitted.or_else(|| self.admission.try_admit()) {
             Some(admitted) => admitted,
             None => self.wait_for_turn().await?,
         };
@@ -147,6 +159,15 @@ impl<R: Send + Sync + 'static> Handler<R> {
             Err(place) => self.load_again(place).await?,
         };
         Ok(Entered { pass, _admitted: admitted })
+    }
+
+    /// Admits a call as soon as there is a place that nobody waits for in the queue; the caller bounds it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is admitted when this is dropped before it is ready.
+    pub(crate) async fn admit_last(&self) -> Admitted {
+        self.admission.admit_last().await
     }
 
     async fn wait_for_turn(&self) -> Result<Admitted, EnterError> {

@@ -26,6 +26,7 @@ struct Calls {
 
 #[derive(Debug)]
 struct Stay {
+    began: Instant,
     /// Since when the guest waits for its client, if it does. Of a call that keeps a singleton from others
     /// it counts since when it does, whatever its guest does.
     due_since: Mutex<Option<Instant>>,
@@ -40,6 +41,13 @@ pub(crate) struct Staying {
     lists: [(Arc<Stays>, u64); 2],
 }
 
+/// A call has given way.
+#[derive(Debug)]
+pub(super) struct GaveWay {
+    /// How many have since that was told last, when it is to be told.
+    pub(super) told: Option<u64>,
+}
+
 impl Stays {
     fn put(self: &Arc<Self>, stay: &Arc<Stay>) -> (Arc<Self>, u64) {
         let mut calls = self.lock();
@@ -50,18 +58,26 @@ impl Stays {
         (Arc::clone(self), number)
     }
 
-    /// Lets the call give way that is due for longest, if that is at least `limit`. Returns how many have
-    /// given way since that was told last, when it is to be told.
-    pub(super) fn make_room(&self, now: Instant, limit: Duration) -> Option<u64> {
+    /// Lets the call give way that is due for longest, if that is at least `limit`, of those that have been
+    /// here for at least `here`.
+    pub(super) fn make_room(
+        &self,
+        now: Instant,
+        limit: Duration,
+        here: Duration,
+    ) -> Option<GaveWay> {
         let mut calls = self.lock();
         let due = |stay: &Stay| {
-            stay.due_since().filter(|since| now.saturating_duration_since(*since) >= limit)
+            stay.due_since().filter(|since| {
+                now.saturating_duration_since(*since) >= limit
+                    && now.saturating_duration_since(stay.began) >= here
+            })
         };
         let due = calls.staying.values().filter_map(|stay| Some((due(stay)?, stay)));
         let due = due.filter(|(_, stay)| !stay.gives_way.is_cancelled());
         let (_, longest) = due.min_by_key(|(since, _)| *since)?;
         longest.gives_way.cancel();
-        calls.told.met(now)
+        Some(GaveWay { told: calls.told.met(now) })
     }
 
     fn lock(&self) -> MutexGuard<'_, Calls> {
@@ -80,9 +96,10 @@ impl Stay {
 impl Staying {
     /// A call that holds a place of both kinds.
     pub(super) fn new(lists: [&Arc<Stays>; 2], keeps_singleton: bool) -> Self {
-        let due_since = Mutex::new(keeps_singleton.then(Instant::now));
+        let began = Instant::now();
+        let due_since = Mutex::new(keeps_singleton.then_some(began));
         let gives_way = CancellationToken::new();
-        let stay = Arc::new(Stay { due_since, keeps_singleton, gives_way });
+        let stay = Arc::new(Stay { began, due_since, keeps_singleton, gives_way });
         let lists = lists.map(|list| list.put(&stay));
         Self { stay, lists }
     }
@@ -144,7 +161,7 @@ mod tests {
     }
 
     fn make_room(list: &Stays, limit: Duration) {
-        let _ = list.make_room(Instant::now(), limit);
+        let _ = list.make_room(Instant::now(), limit, Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,6 +197,19 @@ mod tests {
         make_room(&lists[0], 4 * SECOND);
         assert!(!stay.gives_way().is_cancelled());
         make_room(&lists[0], 3 * SECOND);
+        assert!(stay.gives_way().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn call_that_is_due_since_before_it_began_may_be_left_its_time() {
+        let lists = lists();
+        let start = Instant::now();
+        tokio::time::advance(3 * SECOND).await;
+        let stay = stay(&lists);
+        stay.waits_since(Some(start));
+        assert!(lists[0].make_room(Instant::now(), 3 * SECOND, SECOND).is_none());
+        tokio::time::advance(SECOND).await;
+        assert!(lists[0].make_room(Instant::now(), 3 * SECOND, SECOND).is_some());
         assert!(stay.gives_way().is_cancelled());
     }
 

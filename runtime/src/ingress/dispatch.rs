@@ -82,13 +82,18 @@ impl DataPlane {
         drop(routes);
         let wants_html = reply::wants_html(request.headers());
         let mut request = request.map(Upload::new);
-        if let Some(taking) = upload::taken_ahead(handler.config(), &self.uploads, &mut request)
-            // In a box, as few requests have a body, and it would be moved with every call otherwise.
-            && let Err(refusal) = Box::pin(taking).await
+        let mut admitted = None;
+        let admit_last = || handler.admit_last();
+        if let Some(taking) =
+            upload::taken_ahead(handler.config(), &self.uploads, admit_last, &mut request)
         {
-            return reply::refused(&refusal);
+            // In a box, as few requests have a body, and it would be moved with every call otherwise.
+            match Box::pin(taking).await {
+                Ok(in_advance) => admitted = in_advance,
+                Err(refusal) => return reply::refused(&refusal),
+            }
         }
-        let entered = match handler.enter().await {
+        let entered = match handler.enter_with(admitted).await {
             Ok(entered) => entered,
             Err(error) => {
                 error.report(&self.bus);

@@ -1,7 +1,8 @@
 //! The body of a request: what arrived of it before the call began, and what follows.
 //!
 //! A place of a handler is for guests that work. So a client that sends its body byte by byte waits
-//! outside until a small body is whole; a large one is streamed to the guest.
+//! outside until a small body is whole. A large one is streamed to the guest if there is a place that no
+//! other call waits for; calls whose bodies are there go first.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -38,7 +39,8 @@ const SMALL: u64 = 64 * 1024;
 const LARGE: u64 = MAX_EVENT as u64;
 
 /// Time that a body of unknown length, or of more than [`LARGE`], is waited for ahead of a singleton's
-/// call. Short, because such a body may be a conversation, in which the guest answers first.
+/// call, although nobody else wants the place. Short, because such a body may be a conversation, in which
+/// the guest answers first.
 const OPEN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Bytes up to which small frames are put together: each takes some 200 bytes beyond its content, and a
@@ -64,18 +66,24 @@ pub(super) struct Upload<B> {
     rest: Option<Pin<Box<B>>>,
     /// Given back when the guest has taken all of it.
     kept: Option<OwnedSemaphorePermit>,
-    /// Of a call that has begun without all of its body.
-    waiting: Option<Waiting>,
+    pace: Pace,
+    /// Of a call that has begun without all of its body. In a box, as few calls do.
+    waiting: Option<Box<Waiting>>,
 }
 
 /// What a call does whose body is still on its way.
 struct Waiting {
     staying: Staying,
     gives_way: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Since when the guest waits for more of the body, if it does.
+}
+
+/// How long a client has been waited for since it last made progress with its body. Time in which the guest
+/// does something else is not its client's.
+#[derive(Default)]
+struct Pace {
+    /// Since when more of the body is waited for, if it is.
     since: Option<Instant>,
-    /// For how long it had waited before that, and the bytes that came meanwhile, since the client last
-    /// made progress. Time in which the guest does something else is not its client's.
+    /// How long it was waited for before that, and the bytes that came meanwhile.
     waited: Duration,
     came: u64,
 }
@@ -110,40 +118,40 @@ impl<E: fmt::Display> fmt::Display for UploadError<E> {
 /// What is taken of a body before the call begins.
 #[derive(Debug, PartialEq, Eq)]
 struct Plan {
+    /// With so many, or all, the call waits for its turn.
     bytes: u64,
     /// For at most this long.
     patience: Duration,
-    /// Whether the call does not begin without all of it.
-    is_whole: bool,
+    /// After this time, less will do if there is a place that no other call waits for.
+    less_after: Option<Duration>,
 }
 
 impl Plan {
     /// For a request with these headers to a handler with `config`, whose body is not empty.
-    fn of(config: &HandlerConfig, headers: &HeaderMap, length: Option<u64>) -> Option<Self> {
+    fn of(config: &HandlerConfig, headers: &HeaderMap, length: Option<u64>) -> Self {
+        let patience = config.timeout;
+        let whole = |bytes| Self { bytes, patience, less_after: None };
+        let open = |pause| Self { bytes: LARGE, patience, less_after: Some(pause) };
         let is_event = is_event(headers);
         let is_shared = config.instances == InstanceMode::Singleton;
         // Such a client sends its body when the guest asks for it, which it may never do.
         let is_small = |bytes| bytes <= SMALL && !headers.contains_key(EXPECT);
         let is_wanted = is_event || is_shared;
         match length {
-            Some(bytes) if is_small(bytes) || is_wanted && bytes <= LARGE => {
-                Some(Self { bytes, patience: config.timeout, is_whole: true })
-            }
+            Some(bytes) if is_small(bytes) || is_wanted && bytes <= LARGE => whole(bytes),
             // Refused by its length when the call has begun.
-            Some(_) if is_event => None,
+            Some(_) if is_event => open(Duration::ZERO),
             // One byte more than an event may have shows that it is too large.
-            None if is_event => {
-                Some(Self { bytes: LARGE + 1, patience: config.timeout, is_whole: true })
-            }
-            _ if is_shared => Some(Self { bytes: LARGE, patience: OPEN_PATIENCE, is_whole: false }),
-            _ => None,
+            None if is_event => whole(LARGE + 1),
+            _ if is_shared => open(OPEN_PATIENCE),
+            _ => open(Duration::ZERO),
         }
     }
 
     /// Whether `taken` bytes are enough. A body of known length is taken to its end, which over HTTP/2 may
     /// come on its own after the last byte.
     fn is_met(&self, taken: u64) -> bool {
-        let has_known_end = self.is_whole && self.bytes <= LARGE;
+        let has_known_end = self.less_after.is_none() && self.bytes <= LARGE;
         !has_known_end && taken >= self.bytes
     }
 }
@@ -158,7 +166,9 @@ fn is_event(headers: &HeaderMap) -> bool {
 }
 
 /// Takes as much of the body of `request` as is to be there before the call of a handler with `config`
-/// begins; `None` where that is nothing. `budget` has the bytes that may be kept.
+/// begins; `None` where there is no body. `budget` has the bytes that may be kept. `admit_last` waits for a
+/// place that no other call waits for: its result is that of the future when the call may begin with a body
+/// that is still on its way. Without it, the call has to wait for its turn.
 ///
 /// # Errors
 ///
@@ -167,18 +177,20 @@ fn is_event(headers: &HeaderMap) -> bool {
 /// # Cancel safety
 ///
 /// The body keeps what was taken of it.
-pub(super) fn taken_ahead<'a, B>(
+pub(super) fn taken_ahead<'a, B, T>(
     config: &HandlerConfig,
     budget: &'a Arc<Semaphore>,
+    admit_last: impl FnOnce() -> T + 'a,
     request: &'a mut Request<Upload<B>>,
-) -> Option<impl Future<Output = Result<(), Refusal<'static>>> + 'a>
+) -> Option<impl Future<Output = Result<Option<T::Output>, Refusal<'static>>> + 'a>
 where
     B: Body<Data = Bytes>,
+    T: Future + 'a,
 {
     request.body().rest.as_ref()?;
     let length = request.body().size_hint().exact();
-    let plan = Plan::of(config, request.headers(), length)?;
-    Some(async move { request.body_mut().take_ahead(&plan, budget).await })
+    let plan = Plan::of(config, request.headers(), length);
+    Some(async move { request.body_mut().take_ahead(&plan, budget, admit_last).await })
 }
 
 impl<B: Body<Data = Bytes>> Upload<B> {
@@ -186,7 +198,8 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     pub(super) fn new(body: B) -> Self {
         // No box for the most common body, which is none.
         let rest = (!body.is_end_stream()).then(|| Box::pin(body));
-        Self { ahead: VecDeque::new(), bytes: 0, rest, kept: None, waiting: None }
+        let (ahead, pace) = (VecDeque::new(), Pace::default());
+        Self { ahead, bytes: 0, rest, kept: None, pace, waiting: None }
     }
 
     /// The call begins. When its body is still on its way, it may have to give way as `stay` says.
@@ -194,26 +207,43 @@ impl<B: Body<Data = Bytes>> Upload<B> {
         if self.rest.is_some() {
             let staying = stay();
             let gives_way = Box::pin(staying.gives_way().clone().cancelled_owned());
-            let (since, waited, came) = (None, Duration::ZERO, 0);
-            self.waiting = Some(Waiting { staying, gives_way, since, waited, came });
+            self.waiting = Some(Box::new(Waiting { staying, gives_way }));
+            // Now the guest begins, and what the client was waited for outside counts, too.
+            self.pace.came(0);
         }
     }
 
-    async fn take_ahead(
+    async fn take_ahead<T: Future>(
         &mut self,
         plan: &Plan,
         budget: &Arc<Semaphore>,
-    ) -> Result<(), Refusal<'static>> {
-        // Most bodies are there with the head, so that no timer is set.
-        let at_hand = self.poll_ahead(&mut Context::from_waker(Waker::noop()), plan, budget);
-        if let Poll::Ready(taken) = at_hand {
-            return taken;
+        admit_last: impl FnOnce() -> T,
+    ) -> Result<Option<T::Output>, Refusal<'static>> {
+        if plan.less_after != Some(Duration::ZERO) {
+            // Most bodies are there with the head, so that no timer is set.
+            let at_hand = self.poll_ahead(&mut Context::from_waker(Waker::noop()), plan, budget);
+            if let Poll::Ready(taken) = at_hand {
+                return taken.map(|()| None);
+            }
         }
-        let taking = std::future::poll_fn(|cx| self.poll_ahead(cx, plan, budget));
-        match tokio::time::timeout(plan.patience, taking).await {
-            Ok(taken) => taken,
-            Err(_) if plan.is_whole => Err(Refusal::LateBody { waited: plan.patience }),
-            Err(_) => Ok(()),
+        let less_will_do = async {
+            match plan.less_after {
+                None => std::future::pending().await,
+                Some(Duration::ZERO) => {}
+                Some(pause) => tokio::time::sleep(pause).await,
+            }
+            admit_last().await
+        };
+        // Cancel-safe: what was taken stays with the body, and whoever does not get in leaves the line.
+        tokio::select! {
+            biased;
+            admitted = less_will_do => Ok(Some(admitted)),
+            taken = std::future::poll_fn(|cx| self.poll_ahead(cx, plan, budget)) => {
+                taken.map(|()| None)
+            }
+            () = tokio::time::sleep(plan.patience) => {
+                Err(Refusal::LateBody { waited: plan.patience })
+            }
         }
     }
 
@@ -228,7 +258,10 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             && !plan.is_met(self.bytes)
         {
             let frame = match rest.as_mut().poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    self.pace.waits();
+                    return Poll::Pending;
+                }
                 Poll::Ready(None) => {
                     self.rest = None;
                     break;
@@ -240,6 +273,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             let is_end = rest.is_end_stream();
             self.push(frame);
             self.bytes += bytes as u64;
+            self.pace.came(bytes as u64);
             if is_end {
                 self.rest = None;
             } else if !self.keep(bytes, budget) {
@@ -275,19 +309,17 @@ impl<B: Body<Data = Bytes>> Upload<B> {
     }
 }
 
-impl Waiting {
-    /// The guest waits for more of the body.
-    fn wait(&mut self) {
+impl Pace {
+    /// More of the body is waited for. Returns since when, had it been waited for without a break.
+    fn waits(&mut self) -> Instant {
         let since = *self.since.get_or_insert_with(Instant::now);
-        // What it waited before counts, too.
-        self.staying.waits_since(Some(since.checked_sub(self.waited).unwrap_or(since)));
+        since.checked_sub(self.waited).unwrap_or(since)
     }
 
-    /// So many `bytes` came, with which the guest goes on.
+    /// So many `bytes` came, and no more are waited for.
     fn came(&mut self, bytes: u64) {
         if let Some(since) = self.since.take() {
             self.waited += since.elapsed();
-            self.staying.waits_since(None);
         }
         self.came += bytes;
         if self.came >= PROGRESS {
@@ -309,25 +341,29 @@ impl<B: Body<Data = Bytes>> Body for Upload<B> {
             return Poll::Ready(Some(Ok(frame)));
         }
         self.kept = None;
-        let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
+        let this = &mut *self;
+        let Some(rest) = &mut this.rest else { return Poll::Ready(None) };
         let next = rest.as_mut().poll_frame(cx);
-        let Some(waiting) = &mut self.waiting else {
+        let Some(waiting) = &mut this.waiting else {
             return next.map_err(UploadError::Client);
         };
         match &next {
             // A look with a waker that does nothing is no wait.
             Poll::Pending if cx.waker().data().is_null() => {}
             Poll::Pending => {
-                waiting.wait();
+                waiting.staying.waits_since(Some(this.pace.waits()));
                 if waiting.gives_way.as_mut().poll(cx).is_ready() {
-                    (self.rest, self.waiting) = (None, None);
+                    (this.rest, this.waiting) = (None, None);
                     return Poll::Ready(Some(Err(UploadError::GaveWay)));
                 }
             }
             Poll::Ready(Some(Ok(frame))) => {
-                waiting.came(frame.data_ref().map_or(0, Bytes::len) as u64);
+                if this.pace.since.is_some() {
+                    waiting.staying.waits_since(None);
+                }
+                this.pace.came(frame.data_ref().map_or(0, Bytes::len) as u64);
             }
-            Poll::Ready(_) => self.waiting = None,
+            Poll::Ready(_) => this.waiting = None,
         }
         next.map_err(UploadError::Client)
     }

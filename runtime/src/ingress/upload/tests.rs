@@ -5,7 +5,7 @@ use std::pin::pin;
 
 use futures::FutureExt as _;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
-use futures::future::poll_immediate;
+use futures::future::{poll_immediate, ready};
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::*;
@@ -66,17 +66,20 @@ fn budget(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes))
 }
 
-/// `request` with what is taken of its body before its call begins.
+/// `request` with what is taken of its body before its call begins, which finds a place at any time.
 async fn taken_ahead<B: Body<Data = Bytes>>(
     config: &HandlerConfig,
     budget: &Arc<Semaphore>,
-    request: Request<B>,
+    mut request: Request<Upload<B>>,
 ) -> Result<Request<Upload<B>>, Refusal<'static>> {
-    let mut request = request.map(Upload::new);
-    if let Some(taking) = super::taken_ahead(config, budget, &mut request) {
+    if let Some(taking) = super::taken_ahead(config, budget, || ready(()), &mut request) {
         taking.await?;
     }
     Ok(request)
+}
+
+fn request<B: Body<Data = Bytes>>(body: B) -> Request<Upload<B>> {
+    Request::new(Upload::new(body))
 }
 
 /// All data of what is ahead.
@@ -88,21 +91,22 @@ fn ahead<B>(request: &Request<Upload<B>>) -> Vec<u8> {
 #[test]
 fn who_waits_outside_depends_on_length_kind_and_instances() {
     let none = HeaderMap::new();
-    let whole = |bytes| Some(Plan { bytes, patience: 30 * SECOND, is_whole: true });
-    let open = Some(Plan { bytes: LARGE, patience: OPEN_PATIENCE, is_whole: false });
+    let whole = |bytes| Plan { bytes, patience: 30 * SECOND, less_after: None };
+    let open = |pause| Plan { bytes: LARGE, patience: 30 * SECOND, less_after: Some(pause) };
+    let at_once = open(Duration::ZERO);
     let (fresh, single) = (config(InstanceMode::Fresh), config(InstanceMode::Singleton));
     assert_eq!(Plan::of(&fresh, &none, Some(SMALL)), whole(SMALL));
-    assert_eq!(Plan::of(&fresh, &none, Some(SMALL + 1)), None);
-    assert_eq!(Plan::of(&fresh, &none, None), None);
-    assert_eq!(Plan::of(&fresh, &headers("expect", "100-continue"), Some(7)), None);
+    assert_eq!(Plan::of(&fresh, &none, Some(SMALL + 1)), at_once);
+    assert_eq!(Plan::of(&fresh, &none, None), at_once);
+    assert_eq!(Plan::of(&fresh, &headers("expect", "100-continue"), Some(7)), at_once);
     assert_eq!(Plan::of(&single, &none, Some(LARGE)), whole(LARGE));
-    assert_eq!(Plan::of(&single, &none, Some(LARGE + 1)), open);
-    assert_eq!(Plan::of(&single, &none, None), open);
+    assert_eq!(Plan::of(&single, &none, Some(LARGE + 1)), open(OPEN_PATIENCE));
+    assert_eq!(Plan::of(&single, &none, None), open(OPEN_PATIENCE));
     for event in
         [headers("ce-specversion", "1.0"), headers("content-type", "Application/CloudEvents+json")]
     {
         assert_eq!(Plan::of(&fresh, &event, Some(LARGE)), whole(LARGE));
-        assert_eq!(Plan::of(&fresh, &event, Some(LARGE + 1)), None);
+        assert_eq!(Plan::of(&fresh, &event, Some(LARGE + 1)), at_once);
         assert_eq!(Plan::of(&fresh, &event, None), whole(LARGE + 1));
     }
 }
@@ -111,7 +115,7 @@ fn who_waits_outside_depends_on_length_kind_and_instances() {
 async fn small_body_is_whole_before_the_call_begins() {
     let (feed, body) = fed(Some(4));
     let (config, budget) = (config(InstanceMode::Fresh), budget(100));
-    let mut taken = pin!(taken_ahead(&config, &budget, Request::new(body)));
+    let mut taken = pin!(taken_ahead(&config, &budget, request(body)));
     for byte in ["a", "b", "c", "d"] {
         assert!(taken.as_mut().now_or_never().is_none(), "it begins before `{byte}`");
         feed.unbounded_send(data(byte)).unwrap();
@@ -130,12 +134,12 @@ async fn slow_or_broken_client_is_refused_without_a_call() {
     let config = config(InstanceMode::Fresh);
     let (feed, body) = fed(Some(4));
     feed.unbounded_send(data("a")).unwrap();
-    let refused = taken_ahead(&config, &budget(100), Request::new(body)).await;
+    let refused = taken_ahead(&config, &budget(100), request(body)).await;
     assert!(matches!(refused, Err(Refusal::LateBody { waited }) if waited == config.timeout));
 
     let (feed, body) = fed(Some(4));
     feed.unbounded_send(Err(io::Error::other("gone"))).unwrap();
-    let refused = taken_ahead(&config, &budget(100), Request::new(body)).await;
+    let refused = taken_ahead(&config, &budget(100), request(body)).await;
     assert!(matches!(refused, Err(Refusal::IncompleteBody)));
 }
 
@@ -145,7 +149,7 @@ async fn open_body_of_a_singleton_is_streamed_after_a_second() {
     let (feed, body) = fed(None);
     feed.unbounded_send(data("a")).unwrap();
     let start = tokio::time::Instant::now();
-    let request = taken_ahead(&config, &budget(100), Request::new(body)).await.unwrap();
+    let request = taken_ahead(&config, &budget(100), request(body)).await.unwrap();
     assert_eq!(start.elapsed(), OPEN_PATIENCE);
     assert_eq!(ahead(&request), b"a");
     feed.unbounded_send(data("b")).unwrap();
@@ -154,11 +158,54 @@ async fn open_body_of_a_singleton_is_streamed_after_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn body_on_its_way_waits_outside_while_there_is_no_place() {
+    for instances in [InstanceMode::Fresh, InstanceMode::Singleton] {
+        let (config, budget) = (config(instances), budget(MAX_AHEAD));
+        let taken = async |feed: UnboundedSender<Sent>, body, sent: usize| {
+            feed.unbounded_send(data(vec![0; sent])).unwrap();
+            drop(feed);
+            let mut request = request(body);
+            let no_place = std::future::pending::<()>;
+            let taking = super::taken_ahead(&config, &budget, no_place, &mut request);
+            taking.expect("there is a body").await
+        };
+        // Silent after one byte.
+        let (feed, body) = fed(None);
+        let refused = taken(feed.clone(), body, 1).await;
+        assert!(matches!(refused, Err(Refusal::LateBody { waited }) if waited == config.timeout));
+        // Whole, and as much of it as is kept: these wait for their turn with all others.
+        let (feed, body) = fed(Some(SMALL + 1));
+        assert_eq!(taken(feed, body, SMALL as usize + 1).await.unwrap(), None);
+        let (feed, body) = fed(None);
+        assert_eq!(taken(feed.clone(), body, LARGE as usize).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_for_which_a_client_is_waited_for_outside_counts() {
+    let config = config(InstanceMode::Fresh);
+    let (feed, body) = fed(None);
+    let mut request = request(body);
+    let place = || tokio::time::sleep(3 * SECOND);
+    let budget = budget(MAX_AHEAD);
+    let taking = super::taken_ahead(&config, &budget, place, &mut request);
+    assert_eq!(taking.expect("there is a body").await.unwrap(), Some(()));
+    let mut body = request.into_body();
+    body.stay(Staying::alone);
+    // The guest does something else before it reads.
+    tokio::time::advance(10 * SECOND).await;
+    assert!(poll_immediate(body.frame()).await.is_none());
+    let waited = body.waiting.as_ref().expect("it is open").staying.waited();
+    assert_eq!(waited, Some(3 * SECOND));
+    drop(feed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_room_a_body_is_streamed_and_loses_nothing() {
     let config = config(InstanceMode::Fresh);
     let (feed, body) = fed(Some(6));
     feed.unbounded_send(data("abc")).unwrap();
-    let request = taken_ahead(&config, &budget(2), Request::new(body)).await.unwrap();
+    let request = taken_ahead(&config, &budget(2), request(body)).await.unwrap();
     assert_eq!(request.body().size_hint().lower(), 6);
     feed.unbounded_send(data("def")).unwrap();
     let mut trailers = HeaderMap::new();
@@ -180,7 +227,7 @@ async fn small_frames_are_put_together() {
     }
     drop(feed);
     let budget = budget(MAX_AHEAD);
-    let request = taken_ahead(&config, &budget, Request::new(body)).await.unwrap();
+    let request = taken_ahead(&config, &budget, request(body)).await.unwrap();
     assert_eq!(ahead(&request), sent);
     let body = request.into_body();
     assert!(body.ahead.len() <= 2 * sent.len() / PIECE, "{} frames", body.ahead.len());
