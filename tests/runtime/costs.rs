@@ -1,8 +1,9 @@
 //! What one guest takes does not cost the others: memory of the host, its threads, events, sockets.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::process::Command;
 use std::time::Duration;
+use std::{env, fs};
 
 use tokio::net::TcpListener;
 use wrt::config::ConfigValue;
@@ -20,6 +21,9 @@ use crate::fixture::{
 
 /// A cut text with what says that it was.
 const CUT: usize = MAX_TEXT + 100;
+
+/// Says that this process only runs one test: threads of other tests would be seen too.
+const ALONE: &str = "WRT_COSTS_TEST_ALONE";
 
 /// Room for a text of 30 MB, of which a guest makes copies.
 fn roomy() -> HandlerConfig {
@@ -291,6 +295,41 @@ async fn calls_that_compute_for_long_go_aside() {
         assert_eq!(fixture.get("/").await.text(), "ok");
     }
     spinning.iter().for_each(tokio::task::JoinHandle::abort);
+    fixture.wait_for_stores(0).await;
+}
+
+#[test]
+fn short_calls_go_aside_when_all_of_them_would_hold_others_up() {
+    if env::var_os(ALONE).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(call_until_aside());
+    }
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "costs::short_calls_go_aside_when_all_of_them_would_hold_others_up"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let [stdout, stderr] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    assert!(output.status.success(), "{stdout}{stderr}");
+    assert!(stdout.contains("1 passed"), "the test was not found by its name: {stdout}");
+}
+
+/// Calls end long before the second tick of the engine's clock, but there are a hundred at once.
+async fn call_until_aside() {
+    let (fixture, _) = Fixture::serving(&guest("hostile")).await;
+    let calling: Vec<_> = (0..100)
+        .map(|_| {
+            let address = fixture.address;
+            tokio::spawn(async move {
+                let mut client = Client::connect(address).await;
+                loop {
+                    assert_eq!(client.get("/touch?bytes=1000000").await.text(), "1000000");
+                }
+            })
+        })
+        .collect();
+    wait_until(|| threads().contains("wrt-aside"), || "a thread aside".to_owned()).await;
+    calling.iter().for_each(tokio::task::JoinHandle::abort);
     fixture.wait_for_stores(0).await;
 }
 

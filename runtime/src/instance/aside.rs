@@ -2,9 +2,11 @@
 //!
 //! A guest that computes yields at each tick of the engine's clock, but until then its thread does
 //! nothing else: a few such calls would take all the threads that answer. So a call that was still
-//! computing at its [second tick](TICKS) goes on aside, and so do new calls of a generation that has
-//! many calls there. [`threads`] are those that run them.
+//! computing at its [second tick](TICKS) goes on aside. Calls that are shorter do from their next
+//! stretch on when those of their generation together would hold others up for as long ([`cost`]).
+//! [`threads`] are those that run them.
 
+mod cost;
 mod threads;
 
 use std::any::Any;
@@ -12,11 +14,12 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
+use cost::Begun;
+pub(crate) use cost::Computing;
 use threads::Task;
 
 /// Ticks of the engine's clock that a call may compute over before it goes on aside. At the first
@@ -34,38 +37,18 @@ pub(super) fn ticked() {
     TICKED.set(true);
 }
 
-/// A guest's work.
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-/// How many calls of one generation are computing aside. All clones are one count.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Computing(Arc<AtomicUsize>);
-
-impl Computing {
-    /// Whether there are so many that a new call had better begin aside: more than processors, so
-    /// that most of what this generation does is to compute.
-    fn is_crowded(&self) -> bool {
-        // Ordering, here and below: a figure that guards no other data.
-        self.0.load(Ordering::Relaxed) > threads::processors()
-    }
-
-    fn enter(&self) -> Counted {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Counted(self.clone())
-    }
-
-    /// Tells one generation's work from another's, for fairness between them.
-    fn owner(&self) -> usize {
-        Arc::as_ptr(&self.0).addr()
-    }
+/// A guest's work, which counts among those of its generation until it is gone.
+struct Work<T> {
+    // First, so that it is gone when it counts no more.
+    future: Pin<Box<dyn Future<Output = T> + Send>>,
+    begun: Begun,
 }
 
-/// Counts a call as computing aside for as long as it exists.
-struct Counted(Computing);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+impl<T> Work<T> {
+    /// What making the instance and giving its memory back cost is part of it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let future = self.future.as_mut();
+        self.begun.measured(|| future.poll(cx))
     }
 }
 
@@ -75,8 +58,8 @@ pub(crate) struct Movable<T: Send + 'static> {
     place: Place<T>,
     /// Ticks over which it has computed, up to [`TICKS`].
     ticks: u32,
-    is_begun: bool,
-    computing: Computing,
+    /// Whether it has let others go first.
+    has_yielded: bool,
 }
 
 /// Where the work is.
@@ -100,22 +83,31 @@ impl<T> Drop for Moved<T> {
 
 impl<T: Send + 'static> Movable<T> {
     /// `work` of a generation whose calls `computing` counts.
-    pub(crate) fn new(work: Work<T>, computing: &Computing) -> Self {
-        let computing = computing.clone();
-        Self { place: Place::Here(work), ticks: 0, is_begun: false, computing }
+    pub(crate) fn new(
+        work: Pin<Box<dyn Future<Output = T> + Send>>,
+        computing: &Computing,
+    ) -> Self {
+        let work = Work { future: work, begun: computing.begin() };
+        Self { place: Place::Here(work), ticks: 0, has_yielded: false }
     }
 
     /// Polls the work where it is, unless it has to go on aside.
     fn poll_here(&mut self, cx: &mut Context<'_>) -> Option<Poll<T>> {
         let Place::Here(work) = &mut self.place else { return None };
-        if !self.is_begun {
-            self.is_begun = true;
-            if self.computing.is_crowded() {
+        if work.begun.may_hold_others_up() {
+            if work.begun.hold_others_up() {
                 return None;
+            }
+            // Calls that wait for a thread have not begun. They do, and others go first, when this one
+            // goes to the end of the queue once.
+            if !self.has_yielded {
+                self.has_yielded = true;
+                cx.waker().wake_by_ref();
+                return Some(Poll::Pending);
             }
         }
         TICKED.set(false);
-        match work.as_mut().poll(cx) {
+        match work.poll(cx) {
             Poll::Ready(done) => {
                 self.place = Place::Done;
                 Some(Poll::Ready(done))
@@ -133,14 +125,13 @@ impl<T: Send + 'static> Movable<T> {
         match std::mem::replace(&mut self.place, Place::Done) {
             Place::Here(work) => {
                 let (tell, done) = oneshot::channel();
-                let counted = self.computing.enter();
+                let owner = work.begun.owner();
                 let work = Box::pin(async move {
                     let result = Caught(work).await;
-                    drop(counted);
                     // Nobody may be left to hear of it.
                     let _ = tell.send(result);
                 });
-                let task = threads::start(work, self.computing.owner(), runtime);
+                let task = threads::start(work, owner, runtime);
                 self.place = Place::Aside(Moved { task, done });
             }
             other => self.place = other,
@@ -167,7 +158,7 @@ impl<T: Send + 'static> Future for Movable<T> {
                     Err(_) => Poll::Pending,
                 }
             }
-            Place::Here(work) => work.as_mut().poll(cx),
+            Place::Here(work) => work.poll(cx),
             // It is done, and nobody polls that again.
             Place::Done => Poll::Pending,
         }
@@ -181,7 +172,7 @@ impl<T> Future for Caught<T> {
     type Output = Result<T, Box<dyn Any + Send>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let work = self.0.as_mut();
+        let work = &mut self.0;
         // After a panic the work is dropped, and nobody sees what it left half done.
         match catch_unwind(AssertUnwindSafe(|| work.poll(cx))) {
             Ok(Poll::Ready(done)) => Poll::Ready(Ok(done)),
@@ -194,7 +185,7 @@ impl<T> Future for Caught<T> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -299,12 +290,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_generation_with_many_calls_aside_begins_others_there() {
+    async fn short_work_goes_aside_when_there_is_much_of_it() {
+        /// A guest that does not yield, however long it takes.
+        async fn short() -> String {
+            let begun_at = std::time::Instant::now();
+            while begun_at.elapsed() < Duration::from_millis(1) {}
+            std::thread::current().name().unwrap_or_default().to_owned()
+        }
         let computing = Computing::default();
-        let name = async { std::thread::current().name().unwrap_or_default().to_owned() };
-        let crowd: Vec<_> = (0..=threads::processors()).map(|_| computing.enter()).collect();
-        assert_eq!(Movable::new(Box::pin(name), &computing).await, "wrt-aside");
-        drop(crowd);
-        assert!(!computing.is_crowded());
+        let all = || {
+            futures::future::join_all((0..100).map(|_| Movable::new(Box::pin(short()), &computing)))
+        };
+        while !all().await.iter().any(|name| name == "wrt-aside") {}
+        // Alone it holds nobody up.
+        assert_ne!(Movable::new(Box::pin(short()), &computing).await, "wrt-aside");
     }
 }

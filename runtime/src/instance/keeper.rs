@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use wasmtime::Store;
 use wasmtime::component::Instance;
 
-use super::aside::Computing;
+use super::aside::{Computing, Movable};
 use super::live::{Age, Live, MakeError, Maker};
 use crate::config::InstanceMode;
 use crate::contract::Contract;
@@ -32,7 +32,7 @@ pub(crate) struct Keeper<C: Contract> {
     back: Notify,
     /// Instances that are told of their end, aside.
     ending: TaskTracker,
-    /// Calls that compute for long.
+    /// Calls, and what they cost.
     computing: Computing,
 }
 
@@ -115,7 +115,7 @@ impl<C: Contract> Keeper<C> {
         Arc::new(Self { maker, mode, shelf, back, ending, computing })
     }
 
-    /// The count of this generation's calls that compute for long.
+    /// This generation's calls, and what they cost.
     pub(super) fn computing(&self) -> &Computing {
         &self.computing
     }
@@ -423,11 +423,12 @@ impl<C: Contract> Keeper<C> {
             return;
         }
         let maker = Arc::clone(&self.maker);
-        self.ending.spawn(async move {
+        let end = async move {
             for live in spent {
                 maker.shut_down(live).await;
             }
-        });
+        };
+        self.ending.spawn(Movable::new(Box::pin(end), &self.computing));
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf<C>> {

@@ -42,6 +42,12 @@ const WAYS: &[(&str, &str)] = &[
     ("recurse", "/recurse"),
     ("grow", "/grow"),
     ("touch", "/touch?bytes=60000000&ms=500"),
+    // Calls that end before the second tick of the engine's clock.
+    ("short-touch-40", "/touch?bytes=40000000"),
+    ("short-touch-8", "/touch?bytes=8000000"),
+    ("short-touch-2", "/touch?bytes=2000000"),
+    ("short-recurse", "/recurse?n=3000"),
+    ("short-drops", "/drops?n=30&bytes=60000"),
     ("panic", "/panic"),
     ("panic-text", "/panic?bytes=30000000"),
     ("error-text", "/error?bytes=20000000"),
