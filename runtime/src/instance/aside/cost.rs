@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use cpu_time::ThreadTime;
 
 /// What a stretch may cost wherever it runs. To go aside costs a tenth of it.
 const CHEAP: Duration = Duration::from_micros(100);
@@ -71,9 +71,13 @@ impl Begun {
         if !is_sampled() {
             return stretch();
         }
-        let begun_at = thread_time();
+        // The time for which this thread had a processor. Not the time of day, as threads aside wait for
+        // processors, and the others of a busy machine do, too.
+        let begun_at = ThreadTime::try_now();
         let done = stretch();
-        self.took(thread_time().saturating_sub(begun_at));
+        if let Ok(Ok(took)) = begun_at.map(|begun_at| begun_at.try_elapsed()) {
+            self.took(took);
+        }
         done
     }
 
@@ -109,12 +113,6 @@ fn is_sampled() -> bool {
     let state = STATE.get().wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     STATE.set(state);
     state < u32::MAX / SAMPLED
-}
-
-/// The time for which this thread had a processor. Not the time of day, as threads aside wait for
-/// processors, and the others of a busy machine do, too.
-fn thread_time() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[cfg(test)]
