@@ -4,6 +4,7 @@
 pub const NAMES: &[&str] = &[
     "asked",
     "big_headers",
+    "broken_answer",
     "config_reader",
     "counter",
     "env_reader",
@@ -24,6 +25,7 @@ pub const NAMES: &[&str] = &[
     "outbound",
     "own_world",
     "post_echo",
+    "raw_answer",
     "request_parts",
     "sizes",
     "slow_answer",
