@@ -26,6 +26,7 @@ pub const NAMES: &[&str] = &[
     "own_world",
     "post_echo",
     "raw_answer",
+    "renamed",
     "request_parts",
     "sizes",
     "slow_answer",
