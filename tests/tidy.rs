@@ -113,3 +113,15 @@ fn rust_in_the_readme_is_compiled_elsewhere() {
     assert_eq!(rules::rust_blocks(&read("README.md").text).len(), 3);
     assert_none(rules::uncompiled(&read("README.md"), &compiled));
 }
+
+#[test]
+fn embedders_are_told_which_wasmtime_and_which_profile_to_use() {
+    let workspace = read("Cargo.toml").text;
+    let version = workspace.lines().find_map(|line| line.strip_prefix("wasmtime = { version = "));
+    let version = version.and_then(|rest| rest.split('"').nth(1)).expect("a version of wasmtime");
+    let library = read("runtime/src/lib.rs").text;
+    assert!(library.contains(&format!("wasmtime = \"{version}\"")), "lib.rs: not {version}");
+    for document in [&library, &read("README.md").text] {
+        assert!(document.contains("opt-level = 3"), "no word about cargo's own profile");
+    }
+}

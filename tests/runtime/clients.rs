@@ -217,15 +217,22 @@ async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
     }
 }
 
+/// A singleton of `component` after one call, and the events since; a client that sent `request` and
+/// nothing more has been told that it was too slow.
+async fn too_slow(component: &[u8], request: &[u8]) -> (Fixture, EventReceiver) {
+    let fixture = singleton(component, config().with_timeout(Duration::from_secs(1))).await;
+    let events = fixture.runtime.events();
+    assert_eq!(fixture.get("/").await.text(), "1");
+    let answer = exchange(&fixture, request).await;
+    assert_eq!(status(&answer), 408, "{answer}");
+    (fixture, events)
+}
+
 #[tokio::test]
 async fn client_that_is_too_slow_with_a_small_body_makes_no_call() {
     const SLOW: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nfour";
     for component in both_ways("broken_answer") {
-        let fixture = singleton(&component, config().with_timeout(Duration::from_secs(1))).await;
-        let mut events = fixture.runtime.events();
-        assert_eq!(fixture.get("/").await.text(), "1");
-        let answer = exchange(&fixture, SLOW).await;
-        assert_eq!(status(&answer), 408, "{answer}");
+        let (fixture, mut events) = too_slow(&component, SLOW).await;
         stays(&fixture, "2").await;
         none_failed(&mut events);
     }
@@ -236,11 +243,7 @@ async fn client_that_is_too_slow_with_its_body_is_told_so_and_nobody_else_pays()
     // More than is waited for ahead of a singleton's call, so that the guest sees it as it comes.
     const SLOW: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000000\r\n\r\nfour";
     for component in both_ways("broken_answer") {
-        let fixture = singleton(&component, config().with_timeout(Duration::from_secs(1))).await;
-        let mut events = fixture.runtime.events();
-        assert_eq!(fixture.get("/").await.text(), "1");
-        let answer = exchange(&fixture, SLOW).await;
-        assert_eq!(status(&answer), 408, "{answer}");
+        let (fixture, mut events) = too_slow(&component, SLOW).await;
         let failed = next_failed(&mut events).await;
         assert_eq!((failed.outcome, failed.answered), ("client", false), "{}", failed.error);
         stays(&fixture, "3").await;
