@@ -23,31 +23,31 @@ pub enum ConfigError {
     Count {
         /// The field's name.
         field: &'static str,
-        /// What was asked for.
+        /// The count that was asked for.
         count: usize,
     },
     /// Memory for all guests together that not one of them fits.
     #[error("expected `guest_memory` of 64KiB or more, found {bytes} bytes")]
     GuestMemory {
-        /// What was asked for.
+        /// The `guest_memory` that was asked for, in bytes.
         bytes: u64,
     },
     /// A memory limit that no component fits, or that no memory can reach.
     #[error("expected `memory` between 64KiB and 4GiB, found {bytes} bytes")]
     Memory {
-        /// What was asked for.
+        /// The `memory` that was asked for, in bytes.
         bytes: u64,
     },
     /// More state than can be copied between guest and host at once.
     #[error("expected `max_state` of at most 30MiB, found {bytes} bytes")]
     State {
-        /// What was asked for.
+        /// The `max_state` that was asked for, in bytes.
         bytes: u64,
     },
     /// A processor for nothing.
     #[error("expected `busy_poll` of at most 1s, found {pause:?}")]
     BusyPoll {
-        /// What was asked for.
+        /// The `busy_poll` that was asked for.
         pause: Duration,
     },
     /// What is no set of statuses.

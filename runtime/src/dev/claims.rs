@@ -19,7 +19,7 @@ struct Owner {
     spec: String,
     name: String,
     manifest: PathBuf,
-    /// What the manifest held when the package claimed its components.
+    /// The bytes of the manifest at the time of the claim; `None` where it could not be read.
     text: Option<Vec<u8>>,
 }
 

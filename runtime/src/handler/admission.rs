@@ -42,7 +42,7 @@ pub(crate) struct Admission {
     name: HandlerName,
 }
 
-/// Places of one kind, those of a handler or those of the host, and who waits for them.
+/// Places of one kind, those of a handler or those of the host, and the calls that wait for them.
 #[derive(Debug)]
 struct Line {
     places: Arc<Semaphore>,
@@ -112,7 +112,7 @@ impl Line {
                 tokio::time::sleep(pause).await;
             }
         };
-        // Cancel-safe: who does not get the place leaves the line.
+        // Cancel-safe: a call that does not get the place leaves the line.
         tokio::select! {
             biased;
             place = Arc::clone(&self.places).acquire_owned() => place.ok(),
@@ -201,7 +201,7 @@ impl Admission {
     fn make_room(&self, has_own: bool, since: Option<Instant>) -> bool {
         let now = Instant::now();
         let limit = stay(self.patience, since.map_or(Duration::ZERO, |since| now - since));
-        // Whoever goes last has no more right to the place than one that waited for it in the same way.
+        // A call that goes last has no more right to the place than another that goes last.
         let here = if since.is_some() { Duration::ZERO } else { limit };
         let stays = if has_own { &self.everywhere.0.stays } else { &self.own.stays };
         let Some(gave_way) = stays.make_room(now, limit, here) else { return false };

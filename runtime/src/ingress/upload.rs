@@ -234,7 +234,7 @@ impl<B: Body<Data = Bytes>> Upload<B> {
             }
             admit_last().await
         };
-        // Cancel-safe: what was taken stays with the body, and whoever does not get in leaves the line.
+        // Cancel-safe: what was taken stays with the body, and a call that does not get in leaves the line.
         tokio::select! {
             biased;
             admitted = less_will_do => Ok(Some(admitted)),

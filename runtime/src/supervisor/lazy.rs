@@ -132,9 +132,9 @@ pub(super) struct PutOff {
 }
 
 impl PutOff {
-    /// Tells whoever asked that another one came in its place.
+    /// Tells the caller that another request came in its place.
     fn displaced(self) {
-        // Who asked may be gone.
+        // The caller may have gone.
         let _ = self.answer.send(self.refused.map_or(Ok(Swap::Superseded), Err));
     }
 }
@@ -159,7 +159,7 @@ impl<G: Guest> Task<G> {
         // Before the answer, as after any other operation.
         self.tell_standing();
         match outcome {
-            // Who asked may be gone.
+            // The caller may have gone.
             Ok(swap) => drop(put_off.answer.send(Ok(swap))),
             Err(rejected) => {
                 self.told.lazy.refused(&rejected.source, then);

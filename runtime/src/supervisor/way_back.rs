@@ -57,7 +57,7 @@ impl<G: Guest> Task<G> {
         };
         match ended {
             Ok(swap) => Ok(swap),
-            // Nothing was tried, and whoever asked is told by the answer.
+            // Nothing was tried, and the answer tells the caller.
             Err(source @ StageError::NoWayBack { .. }) if way == Way::Back => {
                 let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
                 Err(Rejected { handler, serving, source })
