@@ -44,7 +44,7 @@
 //! # Features
 //!
 //! - `admin`: the module `admin`, a control plane to be served or mounted in an axum router.
-//! - `dev`: the module `dev`, a session that watches and builds handlers from source.
+//! - `dev`: the module `dev`, a session that watches and builds handlers from source, and swaps what is new.
 
 pub mod cloudevent;
 pub mod config;

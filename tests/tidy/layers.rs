@@ -61,7 +61,6 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("ingress", &["cloudevent", "config", "error", "events", "handler", "id", "instance"]),
-    ("dev", &["events", "id"]),
     (
         "runtime",
         &[
@@ -82,6 +81,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
+    ("dev", &["artifact", "events", "handler", "id", "runtime", "supervisor"]),
     ("admin", &["artifact", "error", "events", "id", "ingress", "runtime", "supervisor"]),
     (
         "fuzz",

@@ -15,7 +15,6 @@ pub(crate) mod load;
 mod manifest;
 mod ps;
 mod rollback;
-mod session;
 mod signals;
 mod state;
 mod swap;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use wrt::config::ListenAddress;
+use wrt::dev::Options;
 use wrt::manifest::{HostSection, Manifest, Project, ProjectError};
 use wrt::{Digest, RuntimeConfig};
 
@@ -25,6 +26,13 @@ pub(crate) struct BuildSettings {
     pub(crate) release: bool,
     /// Adding the WebAssembly target where it is missing.
     pub(crate) add_target: bool,
+}
+
+impl BuildSettings {
+    /// The same as the library takes it.
+    pub(crate) fn options(self) -> Options {
+        Options { release: self.release, add_target: self.add_target, ..Options::default() }
+    }
 }
 
 /// Where the control plane listens unless somebody says otherwise: beside the data plane's port.

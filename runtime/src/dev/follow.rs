@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::sleep_until;
 
+use super::Built;
 use super::hints::{Hints, Inbox, Touch};
 use super::hub::{Hub, Stamp, Subscription, stamp};
+use super::notice::{NoticeKind, Post};
 use super::sections::{Shape, shape};
-use super::session::{Gone, POLL_INTERVAL, Post, lock, with};
+use super::session::{POLL_INTERVAL, lock, with};
 use super::trail::trail;
-use super::{Built, NoticeKind};
 use crate::id::Digest;
 
 /// Quiet after a file appeared: a hard link makes no further event, a writer does at once.
@@ -95,8 +96,8 @@ impl Follow {
         }
     }
 
-    /// Runs until nobody receives notices any more, or without `watch` until the first outcome.
-    pub(super) async fn run(mut self, watch: bool) -> Result<(), Gone> {
+    /// Runs for ever; a file that it is not watching is done with at the first outcome.
+    pub(super) async fn run(mut self, is_watching: bool) {
         let now = Instant::now();
         let mut pending = Some(Pending { since: now, last: now, due: now });
         loop {
@@ -125,18 +126,18 @@ impl Follow {
                 }
                 Event::Due => {
                     if let Some(now) = pending.take() {
-                        pending = self.look(now).await?;
+                        pending = self.look(now).await;
                     }
                 }
             }
-            if pending.is_none() && !watch {
-                return Ok(());
+            if pending.is_none() && !is_watching {
+                return;
             }
         }
     }
 
     /// Looks at the file; gives back `pending` when it is not the time to say anything yet.
-    async fn look(&mut self, pending: Pending) -> Result<Option<Pending>, Gone> {
+    async fn look(&mut self, pending: Pending) -> Option<Pending> {
         let path = self.path.clone();
         let found = {
             // It is never closed; without a permit the look is only one too many.
@@ -146,7 +147,7 @@ impl Follow {
         let name = self.path.file_name().unwrap_or_default().display().to_string();
         let limit = lock(&self.eye).limit.take();
         if let Some(message) = limit {
-            self.post.info(&format!("watching `{name}`"), message).await?;
+            self.post.info(&format!("watching `{name}`"), message);
         }
         let is_first = self.reported.is_none() && !self.is_missing;
         let quiet = match found {
@@ -157,7 +158,7 @@ impl Follow {
         };
         let due = pending.last + quiet;
         if Instant::now() < due {
-            return Ok(Some(Pending { due, ..pending }));
+            return Some(Pending { due, ..pending });
         }
         match found {
             Found::Missing { message } => {
@@ -165,7 +166,7 @@ impl Follow {
                     let cause = format!("`{name}` is missing");
                     let hints = vec!["it is picked up as soon as it is there".to_owned()];
                     let kind = NoticeKind::Unavailable { message, hints };
-                    self.post.send(pending.since, &cause, kind).await?;
+                    self.post.send(pending.since, &cause, kind);
                 }
             }
             Found::File { digest, .. } => {
@@ -178,13 +179,13 @@ impl Follow {
                 };
                 if is_new {
                     let kind = NoticeKind::Built(Built::found(&self.path));
-                    self.post.send(pending.since, &cause, kind).await?;
+                    self.post.send(pending.since, &cause, kind);
                 } else if was_missing {
-                    self.post.send(pending.since, &cause, NoticeKind::Unchanged).await?;
+                    self.post.send(pending.since, &cause, NoticeKind::Unchanged);
                 }
             }
         }
-        Ok(None)
+        None
     }
 }
 

@@ -1,11 +1,13 @@
-//! The dev session: watches the sources of handlers, builds them, and tells when bytes are new.
+//! The dev session: watches the sources of handlers, builds them, and has each handler run what is new.
 //!
-//! Apart from the runtime because it knows nothing of generations: it turns files into
-//! [`Notice`]s, and whoever receives them stages, swaps or prints.
+//! It is on top of the facade: what it drives are [`HandlerHandle`]s. Only `drive` knows them. Everything
+//! before `drive` turns files into notices, and is tested without a runtime.
 //!
 //! ```text
-//! notify ─▶ hub ─▶ hints ─▶ settle ─▶ snapshot ─▶ build ─▶ Notice      a cargo package, a command
-//!                       └─▶ wait for "complete" ─▶ digest ─▶ Notice    a component file
+//! notify ─▶ hub ─▶ hints ─▶ settle ─▶ snapshot ─▶ build ─▶ notice      a cargo package, a command
+//!                       └─▶ wait for "complete" ─▶ digest ─▶ notice    a component file
+//!
+//! notice ─▶ drive ─▶ event, obstacle, swap
 //! ```
 //!
 //! # Invariants
@@ -13,7 +15,8 @@
 //! 1. Content decides: an event is a hint where to look, never a reason to build.
 //! 2. At most one build per handler runs; newer content ends it and starts the next.
 //! 3. A change that arrives during a build is looked at before that build's outcome is reported.
-//! 4. When the [`Session`] is gone, so are its tasks, its watches and its builds.
+//! 4. When the [`Session`] is gone, so are its tasks, its watches and its builds. A swap that it asked
+//!    for is the supervisor's, and ends with the runtime.
 
 mod build;
 mod capped;
@@ -21,6 +24,7 @@ mod cargo;
 mod claims;
 mod command;
 mod depinfo;
+mod drive;
 mod filter;
 mod follow;
 mod git;
@@ -29,6 +33,8 @@ mod hub;
 mod inputs;
 mod lean;
 mod lineage;
+mod notice;
+mod once;
 mod own;
 mod package;
 mod process;
@@ -49,12 +55,12 @@ mod view;
 mod tests;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use crate::events::Diagnostic;
-use crate::id::HandlerName;
+use crate::runtime::HandlerHandle;
 
 pub use build::build_once;
+pub use once::{News, build_all};
 #[cfg(any(feature = "fuzz", all(test, feature = "admin", feature = "dev")))]
 pub(crate) use sections::shape;
 pub use session::Session;
@@ -86,13 +92,31 @@ pub enum Source {
     },
 }
 
-/// A handler and where its component comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A handler that a [`Session`] drives, and where its component comes from.
+#[derive(Debug, Clone)]
 pub struct WatchedSource {
-    /// The handler; every [`Notice`] about this source names it.
-    pub handler: HandlerName,
+    /// The handler. Events about its source are on the bus of its runtime.
+    pub handler: HandlerHandle,
     /// Where its component comes from.
     pub source: Source,
+    /// Whether a handler that runs nothing yet waits with a component for its first call; see
+    /// [`HandlerHandle::load_when_called`].
+    pub is_lazy: bool,
+}
+
+impl WatchedSource {
+    /// A handler that runs each component as soon as it is there.
+    #[must_use]
+    pub fn new(handler: HandlerHandle, source: Source) -> Self {
+        Self { handler, source, is_lazy: false }
+    }
+
+    /// The same for a handler that waits with its first component for its first call.
+    #[must_use]
+    pub fn lazily(mut self) -> Self {
+        self.is_lazy = true;
+        self
+    }
 }
 
 /// How to build and watch. `Options::default()` is what `wrt dev` does without flags.
@@ -104,9 +128,6 @@ pub struct Options {
     pub add_target: bool,
     /// Keep the compiler's colours in the `rendered` texts; [`Diagnostic`]s never have any.
     pub color: bool,
-    /// Go on watching after the first build; without it each handler gets one outcome and the
-    /// channel closes after the last.
-    pub watch: bool,
     /// Look for changes at intervals instead of asking the system for events: for network file
     /// systems and containers that deliver none.
     pub poll: bool,
@@ -116,65 +137,8 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            release: false,
-            add_target: true,
-            color: false,
-            watch: true,
-            poll: false,
-            target_dir: None,
-        }
+        Self { release: false, add_target: true, color: false, poll: false, target_dir: None }
     }
-}
-
-/// Something that happened to one handler's source.
-#[derive(Debug, Clone)]
-pub struct Notice {
-    /// The handler.
-    pub handler: HandlerName,
-    /// When the first file event of this change arrived; the start of the session for the first.
-    pub since: Instant,
-    /// Why, in words: "`src/lib.rs` changed", "first build", "`x.wasm` was replaced".
-    pub cause: String,
-    /// What happened.
-    pub kind: NoticeKind,
-}
-
-/// The kinds of [`Notice`].
-///
-/// A change gives `Changed` and `Building`, then one of `Built`, `BuildFailed` and `Unchanged`. A
-/// newer change starts that again before the older one has an outcome. A component file gives
-/// `Built` alone.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub enum NoticeKind {
-    /// Input files differ in content from those of the last build.
-    Changed {
-        /// The files, relative to the source's directory where they are inside it.
-        paths: Vec<PathBuf>,
-    },
-    /// A build started.
-    Building,
-    /// A build ended without an artifact; the artifact reported before it is still the latest.
-    BuildFailed(BuildFailure),
-    /// New artifact bytes are at `path`.
-    Built(Built),
-    /// The content went back to what the last reported outcome was for, and the build of what
-    /// was in between is cancelled: that outcome stands.
-    Unchanged,
-    /// The source or its component is missing or unreadable; it is looked for all the time.
-    Unavailable {
-        /// One line that names the path.
-        message: String,
-        /// What the reader can do about it.
-        hints: Vec<String>,
-    },
-    /// Something to tell people: a target was added, cargo waits for another cargo, a build changes
-    /// its own inputs, watching fell back to polling.
-    Info {
-        /// One line.
-        message: String,
-    },
 }
 
 /// An artifact, fresh from its build or its writer.
@@ -189,8 +153,8 @@ pub struct Built {
     /// The warnings as the compiler shows them, with its colours where [`Options::color`] is set
     /// and no other control characters.
     pub rendered: String,
-    /// What was done besides building, in one line each ("added target …"). A session reports
-    /// these as [`NoticeKind::Info`] while they happen, and leaves this empty.
+    /// What was done besides building, in one line each ("added target …"). Only [`build_once`] gives
+    /// them here: [`build_all`] and a [`Session`] tell them while they happen.
     pub notes: Vec<String>,
 }
 

@@ -16,14 +16,15 @@ use super::hints::{Hints, Inbox, Touch};
 use super::hub::Hub;
 use super::inputs::Inputs;
 use super::lineage::{Chain, Turn};
+use super::notice::{NoticeKind, Post};
 use super::own::{During, Ended, OwnWrites};
 use super::package::{self, Package};
 use super::process::Rest;
-use super::session::{Gone, POLL_INTERVAL, Post, blocking, lock, with};
+use super::session::{POLL_INTERVAL, blocking, lock, with};
 use super::settle::{Settle, Step};
 use super::snapshot::{Contents, changed, describe};
 use super::view::{Look, View};
-use super::{BuildFailure, Built, NoticeKind, Source};
+use super::{BuildFailure, Built, Source};
 
 /// What the loop of [`Rebuild`] waits for.
 enum Event {
@@ -59,6 +60,8 @@ struct Running {
 /// The task that builds one handler.
 pub(super) struct Rebuild {
     source: Source,
+    /// Whether it goes on after the first outcome.
+    is_watching: bool,
     workshop: Workshop,
     post: Post,
     view: Arc<Mutex<View>>,
@@ -92,6 +95,7 @@ impl Rebuild {
         written: &BTreeSet<PathBuf>,
         hub: Arc<Hub>,
         workshop: Workshop,
+        is_watching: bool,
         post: Post,
     ) -> Self {
         let mut inputs = Inputs::of(&source, None);
@@ -107,6 +111,7 @@ impl Rebuild {
         Self {
             is_package_stale: matches!(source, Source::Cargo { .. }),
             source,
+            is_watching,
             workshop,
             post,
             view: Arc::new(Mutex::new(view)),
@@ -126,27 +131,27 @@ impl Rebuild {
         }
     }
 
-    /// Runs until nobody receives notices any more, or without watching until the first outcome.
-    pub(super) async fn run(mut self) -> Result<(), Gone> {
+    /// Runs for ever, or without watching until the first outcome.
+    pub(super) async fn run(mut self) {
         self.pending = Hints::everywhere();
-        self.settled().await?;
+        self.settled().await;
         loop {
             let is_idle = self.running.is_none() && self.due.is_none();
-            if is_idle && !self.workshop.options.watch {
-                return Ok(());
+            if is_idle && !self.is_watching {
+                return;
             }
             match self.next().await {
                 Event::Hinted(hints) => {
                     let relevant = lock(&self.view).relevant(hints);
                     self.hear(relevant);
                 }
-                Event::Due => self.settle().await?,
+                Event::Due => self.settle().await,
                 // A change that was heard of comes first: it may make this outcome an old one.
                 Event::Ended(outcome) => match &mut self.running {
                     Some(running) if self.due.is_some() => running.outcome = Some(outcome),
-                    _ => self.report(outcome).await?,
+                    _ => self.report(outcome).await,
                 },
-                Event::Told(note) => self.post.info("building", note).await?,
+                Event::Told(note) => self.post.info("building", note),
                 Event::LookAround => self.hear(Hints::everywhere()),
             }
         }
@@ -156,7 +161,7 @@ impl Rebuild {
     async fn next(&mut self) -> Event {
         let due = self.due;
         let is_polling = lock(&self.view).subscription.is_polling;
-        let looks_around = is_polling && due.is_none() && self.workshop.options.watch;
+        let looks_around = is_polling && due.is_none() && self.is_watching;
         let build = self.running.as_mut().filter(|running| running.outcome.is_none());
         tokio::select! {
             // Hints first, so that no outcome overtakes a change that was heard of.
@@ -183,34 +188,28 @@ impl Rebuild {
     }
 
     /// Looks if the burst is over, or else waits on.
-    async fn settle(&mut self) -> Result<(), Gone> {
+    async fn settle(&mut self) {
         let git_dir = lock(&self.view).git_dir.clone();
         // Three calls for metadata, cheaper than a change of threads.
         let git = git_dir.map_or(GitState::Idle, |dir| git::state(&dir, SystemTime::now()));
         match self.burst().map(|burst| burst.step(Instant::now(), git)) {
-            Some(Step::Wait(until)) => {
-                self.due = Some(until);
-                Ok(())
-            }
+            Some(Step::Wait(until)) => self.due = Some(until),
             Some(Step::Go) => self.settled().await,
-            None => {
-                self.due = None;
-                Ok(())
-            }
+            None => self.due = None,
         }
     }
 
     /// Looks at what the burst points at, and decides by content what it takes.
-    async fn settled(&mut self) -> Result<(), Gone> {
+    async fn settled(&mut self) {
         self.due = None;
         let hints = std::mem::take(&mut self.pending);
         let since = hints.span.map_or_else(Instant::now, |(first, _)| first);
         let is_open =
             |(path, touch): (&PathBuf, &Touch)| (*touch == Touch::Open).then(|| path.clone());
         let open = hints.paths.iter().filter_map(is_open).collect();
-        let look = self.look(hints).await?;
+        let look = self.look(hints).await;
         if !look.is_available {
-            return self.report_missing(since).await;
+            return self.report_missing(since);
         }
         let was_missing = std::mem::take(&mut self.is_missing);
         let view = self.view.clone();
@@ -219,13 +218,13 @@ impl Rebuild {
             && self.own.during(&running.inputs, &look.contents, &open, is_dir) == During::Wait
         {
             running.seen = look.contents;
-            return match running.outcome.take() {
-                Some(outcome) => self.report(outcome).await,
-                None => Ok(()),
-            };
+            if let Some(outcome) = running.outcome.take() {
+                self.report(outcome).await;
+            }
+            return;
         }
-        if self.running.is_none() && self.is_settled_already(&look.contents).await? {
-            return Ok(());
+        if self.running.is_none() && self.is_settled_already(&look.contents) {
+            return;
         }
         let cancelled = self.running.take();
         if let Some(running) = &cancelled {
@@ -234,11 +233,11 @@ impl Rebuild {
         if self.reported.as_ref() == Some(&look.contents) {
             self.depth = None;
             if let Some(running) = cancelled {
-                self.post.send(since, &running.cause, NoticeKind::Unchanged).await?;
+                self.post.send(since, &running.cause, NoticeKind::Unchanged);
             } else if was_missing {
-                self.post.send(since, "the source is back", NoticeKind::Unchanged).await?;
+                self.post.send(since, "the source is back", NoticeKind::Unchanged);
             }
-            return Ok(());
+            return;
         }
         // A cancelled build's change is still part of this one's.
         let since = cancelled.as_ref().map_or(since, |running| running.since.min(since));
@@ -248,11 +247,11 @@ impl Rebuild {
 
     /// Whether `now` differs from what was reported only by what builds of other handlers wrote that
     /// go on for ever.
-    async fn is_settled_already(&mut self, now: &Contents) -> Result<bool, Gone> {
-        let Some(reported) = &self.reported else { return Ok(false) };
+    fn is_settled_already(&mut self, now: &Contents) -> bool {
+        let Some(reported) = &self.reported else { return false };
         let changed = changed(reported, now);
         if changed.is_empty() || self.depth.is_some() {
-            return Ok(false);
+            return false;
         }
         let by_others = self.by_others(reported, now);
         // What no other build can have written is a person's, and begins anew.
@@ -260,12 +259,12 @@ impl Rebuild {
         let depth = by_others.into_values().max().filter(|_| is_all).unwrap_or(0);
         if self.chain.is_endless(&changed, depth, self.workshop.max_depth) {
             self.reported = Some(now.clone());
-            self.tell_endless(&changed, depth).await?;
-            return Ok(true);
+            self.tell_endless(&changed, depth);
+            return true;
         }
         self.depth = Some(depth);
         self.own.changed_by_others(&changed);
-        Ok(false)
+        false
     }
 
     /// Paths that differ between `old` and `new` and were written while builds of other handlers ran,
@@ -281,19 +280,19 @@ impl Rebuild {
     }
 
     /// Tells that no build follows the change of `paths`, because that would go on for ever.
-    async fn tell_endless(&mut self, paths: &[PathBuf], depth: u32) -> Result<(), Gone> {
+    fn tell_endless(&self, paths: &[PathBuf], depth: u32) {
         let path = paths.first().map(|path| self.shown(path)).unwrap_or_default();
         let message = format!(
             "not built for the change of `{path}`: builds of handlers here write each other's inputs, \
              or their own while others build, and started each other {depth} times; it is built when \
              something else changes"
         );
-        self.post.info("building", message).await
+        self.post.info("building", message);
     }
 
     /// Tells that builds write to `paths`, which they also read.
-    async fn tell_own(&mut self, paths: &[PathBuf]) -> Result<(), Gone> {
-        let Some(first) = paths.first() else { return Ok(()) };
+    fn tell_own(&self, paths: &[PathBuf]) {
+        let Some(first) = paths.first() else { return };
         let more = match paths.len() - 1 {
             0 => String::new(),
             n => format!(" and {n} more"),
@@ -304,28 +303,23 @@ impl Rebuild {
             self.post.handler,
             self.shown(first)
         );
-        self.post.info("building", message).await
+        self.post.info("building", message);
     }
 
     fn shown(&self, path: &Path) -> String {
         lock(&self.view).inputs.shown(path).display().to_string()
     }
 
-    async fn look(&mut self, hints: Hints) -> Result<Look, Gone> {
+    async fn look(&mut self, hints: Hints) -> Look {
         let mut look = with(&self.view, move |view| view.look(&hints)).await;
         if let Some(limit) = look.limit.take() {
-            self.post.info("watching", limit).await?;
+            self.post.info("watching", limit);
         }
-        Ok(look)
+        look
     }
 
     /// Starts a build of `now`; `before` is what the change is told against.
-    async fn start(
-        &mut self,
-        since: Instant,
-        before: Option<Contents>,
-        mut now: Contents,
-    ) -> Result<(), Gone> {
+    async fn start(&mut self, since: Instant, before: Option<Contents>, mut now: Contents) {
         let mut cause = "first build".to_owned();
         if let Some(before) = before {
             let paths = changed(&before, &now);
@@ -334,15 +328,15 @@ impl Rebuild {
             let inputs = lock(&self.view).inputs.clone();
             cause = describe(&inputs, &before, &now);
             let paths = paths.iter().map(|path| inputs.shown(path)).collect();
-            self.post.send(since, &cause, NoticeKind::Changed { paths }).await?;
+            self.post.send(since, &cause, NoticeKind::Changed { paths });
         }
-        self.post.send(since, &cause, NoticeKind::Building).await?;
+        self.post.send(since, &cause, NoticeKind::Building);
         if self.is_package_stale
             && let Source::Cargo { dir } = &self.source
         {
             let dir = dir.clone();
             let began = SystemTime::now();
-            match self.load_package(&dir).await? {
+            match self.load_package(&dir).await {
                 Ok(package) => {
                     let read = self.read_before(&package).await;
                     self.add_extra(read).await;
@@ -350,12 +344,12 @@ impl Rebuild {
                     self.is_package_stale = false;
                     self.own.may_write =
                         self.package.as_ref().is_some_and(|package| package.has_build_script);
-                    now = self.look_at_new_inputs().await?.contents;
+                    now = self.look_at_new_inputs().await.contents;
                 }
                 Err(failure) => {
                     (self.reported, self.started, self.depth) = (Some(now), Some(began), None);
                     let said = failure.rendered.clone();
-                    self.post.send(since, &cause, NoticeKind::BuildFailed(failure)).await?;
+                    self.post.send(since, &cause, NoticeKind::BuildFailed(failure));
                     // Those of other packages are no inputs yet.
                     let read = blocking(move || depinfo::manifests_in(&said, &dir)).await;
                     return self.learn_inputs(read).await;
@@ -380,11 +374,10 @@ impl Rebuild {
         let turn = self.workshop.lineage.begin(&self.post.handler, depth, may_write);
         let (inputs, seen) = (now.clone(), now);
         self.running = Some(Running { inputs, seen, turn, since, cause, build, outcome: None });
-        Ok(())
     }
 
     /// Asks cargo about the package in `dir`, and passes on what cargo waits for meanwhile.
-    async fn load_package(&mut self, dir: &Path) -> Result<Result<Package, BuildFailure>, Gone> {
+    async fn load_package(&mut self, dir: &Path) -> Result<Package, BuildFailure> {
         let (tools, notes) = (self.workshop.tools.clone(), self.notes.0.clone());
         let tell = move |note| {
             // The receiver is ours, so it is there for as long as this call.
@@ -393,14 +386,14 @@ impl Rebuild {
         let mut load = std::pin::pin!(package::load(dir, &tools, &tell));
         loop {
             tokio::select! {
-                loaded = &mut load => return Ok(loaded),
+                loaded = &mut load => return loaded,
                 // The channel cannot close, because its sender is ours.
-                Some(note) = self.notes.1.recv() => self.post.info("building", note).await?,
+                Some(note) = self.notes.1.recv() => self.post.info("building", note),
             }
         }
     }
 
-    async fn look_at_new_inputs(&mut self) -> Result<Look, Gone> {
+    async fn look_at_new_inputs(&mut self) -> Look {
         let mut inputs = Inputs::of(&self.source, self.package.as_ref());
         inputs.files.extend(self.extra.iter().cloned());
         inputs.outputs.extend(self.workshop.options.target_dir.clone());
@@ -409,15 +402,15 @@ impl Rebuild {
     }
 
     /// Reports how the running build ended.
-    async fn report(&mut self, outcome: Outcome) -> Result<(), Gone> {
-        let Some(mut running) = self.running.take() else { return Ok(()) };
-        // What was told while it ran comes before how it ended: without watching, nobody listens later.
+    async fn report(&mut self, outcome: Outcome) {
+        let Some(mut running) = self.running.take() else { return };
+        // What was told while it ran comes before how it ended: without watching, this task ends then.
         while let Ok(note) = self.notes.1.try_recv() {
-            self.post.info("building", note).await?;
+            self.post.info("building", note);
         }
-        if self.own.may_write && self.workshop.options.watch {
+        if self.own.may_write && self.is_watching {
             // The system may tell of the build's last writes only later.
-            running.seen = self.look(Hints::everywhere()).await?.contents;
+            running.seen = self.look(Hints::everywhere()).await.contents;
         }
         let mut read = match (&outcome, &self.package) {
             (Err(failure), Some(package)) => {
@@ -463,10 +456,10 @@ impl Rebuild {
         } else {
             self.reported = Some(running.seen);
         }
-        self.post.send(running.since, &running.cause, kind).await?;
-        self.tell_own(&own).await?;
+        self.post.send(running.since, &running.cause, kind);
+        self.tell_own(&own);
         if is_endless && !is_again {
-            self.tell_endless(&by_others, depth).await?;
+            self.tell_endless(&by_others, depth);
         }
         if let Some(rest) = rest {
             // What the compiler read is written down by then.
@@ -479,13 +472,13 @@ impl Rebuild {
     }
 
     /// Watches from now on `files`, which the compiler reads, or wants to.
-    async fn learn_inputs(&mut self, files: Vec<PathBuf>) -> Result<(), Gone> {
-        if !self.add_extra(files).await || !self.workshop.options.watch {
-            return Ok(());
+    async fn learn_inputs(&mut self, files: Vec<PathBuf>) {
+        if !self.add_extra(files).await || !self.is_watching {
+            return;
         }
-        let look = self.look_at_new_inputs().await?;
+        let look = self.look_at_new_inputs().await;
         let (Some(reported), Some(at)) = (&mut self.reported, self.started) else {
-            return Ok(());
+            return;
         };
         let mut is_newer = false;
         for (path, digest) in look.contents {
@@ -501,7 +494,6 @@ impl Rebuild {
         if is_newer {
             self.hear(Hints::everywhere());
         }
-        Ok(())
     }
 
     /// Takes those of `files` for inputs that are none yet; true when there are any.
@@ -535,10 +527,10 @@ impl Rebuild {
             .await
     }
 
-    async fn report_missing(&mut self, since: Instant) -> Result<(), Gone> {
+    fn report_missing(&mut self, since: Instant) {
         self.running = None;
         if std::mem::replace(&mut self.is_missing, true) {
-            return Ok(());
+            return;
         }
         let anchor = lock(&self.view).inputs.anchor.clone();
         let anchor = anchor.display();
@@ -546,7 +538,7 @@ impl Rebuild {
             message: format!("`{anchor}` does not exist"),
             hints: vec!["it is built as soon as it is there".to_owned()],
         };
-        self.post.send(since, &format!("`{anchor}` is missing"), kind).await
+        self.post.send(since, &format!("`{anchor}` is missing"), kind);
     }
 }
 

@@ -2,26 +2,51 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::build::Workshop;
+use super::drive::Driver;
 use super::follow::Follow;
 use super::hub::Hub;
+use super::notice::Post;
 use super::rebuild::Rebuild;
-use super::{Notice, NoticeKind, Options, Source, WatchedSource};
-use crate::id::HandlerName;
+use super::{Options, Source, WatchedSource};
 
-/// Notices kept for a receiver that is busy; then the handlers' tasks wait for it, and what
-/// happens to files meanwhile is coalesced.
-const BACKLOG: usize = 64;
 /// How often files are looked at where the system tells nothing: soon enough to be taken for
 /// immediate beside a build, and below 1 % of a processor for a hundred files.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Watches and builds the sources of handlers until it is dropped.
+/// Watches and builds the sources of handlers, and has the handlers run what is new, until it is dropped.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use wrt::dev::{Options, Session, Source, WatchedSource};
+/// use wrt::{HandlerConfig, HandlerName, Route, Runtime, RuntimeConfig};
+///
+/// let runtime = Runtime::new(RuntimeConfig::for_dev())?;
+/// // What becomes of builds is told here, as what becomes of swaps and calls.
+/// let mut events = runtime.events();
+/// tokio::spawn(async move {
+///     while let Ok(event) = events.recv().await {
+///         println!("{event:?}");
+///     }
+/// });
+///
+/// let config = HandlerConfig::new(HandlerName::new("hello")?).with_route(Route::parse("/hello/*")?);
+/// let hello = runtime.add_handler(config)?;
+/// let source = Source::Cargo { dir: "plugins/hello".into() };
+/// let session = Session::start(vec![WatchedSource::new(hello, source)], Options::default());
+///
+/// // Requests that come before the first build is done wait for it.
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
+/// runtime.serve(listener, async { let _ = tokio::signal::ctrl_c().await; }).await;
+/// session.end().await;
+/// runtime.shutdown().await;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     /// Aborted when dropped, which drops the builds and the watches that the tasks own.
@@ -39,66 +64,47 @@ impl Session {
         self.tasks.shutdown().await;
     }
 
-    /// Starts to build and watch `sources`, all at once, and gives the channel on which their
-    /// [`Notice`]s arrive. Relative paths are relative to the current directory.
+    /// Starts to watch and build `sources`, all at once, and to drive their handlers: what happens to a
+    /// source is an event of its handler's runtime, each new component a
+    /// [standing](crate::SwapRequest::standing) swap, and a first build that fails what requests are
+    /// answered with. Relative paths are relative to the current directory.
+    ///
+    /// End the session before the runtime: it would go on to build for nobody.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    #[must_use]
-    pub fn start(sources: Vec<WatchedSource>, options: Options) -> (Self, mpsc::Receiver<Notice>) {
-        let (sender, receiver) = mpsc::channel(BACKLOG);
-        let hub = Arc::new(Hub::new(options.poll || !options.watch));
-        let workshop = Workshop::new(options, sources.len());
-        let mut tasks = JoinSet::new();
-        let sources = sources.into_iter().map(|one| (one.handler, absolute(one.source)));
-        let sources: Vec<_> = sources.collect();
-        let written = sources.iter().filter_map(|(_, source)| source.output()).collect();
-        for (handler, source) in sources {
-            let post = Post { handler, sender: sender.clone() };
-            let (hub, workshop) = (hub.clone(), workshop.clone());
-            // An error means that the receiver is gone, and the task's work with it.
-            match source {
-                Source::Wasm { path } => tasks.spawn(async move {
-                    let _ = Follow::new(path, hub, post).run(workshop.options.watch).await;
-                }),
-                source => {
-                    let rebuild = Rebuild::new(source, &written, hub, workshop, post);
-                    tasks.spawn(async move {
-                        let _ = rebuild.run().await;
-                    })
-                }
-            };
-        }
-        (Self { tasks }, receiver)
+    #[must_use = "a session ends when it is dropped"]
+    pub fn start(sources: Vec<WatchedSource>, options: Options) -> Self {
+        let sources = sources.into_iter().map(|watched| {
+            let driver = Driver::new(&watched);
+            let handler = watched.handler.name().clone();
+            (watched.source, Post::new(handler, move |notice| driver.act(notice)))
+        });
+        launch(sources.collect(), options, true)
     }
 }
 
-/// Nobody receives notices any more.
-#[derive(Debug)]
-pub(super) struct Gone;
-
-/// Sends the notices of one handler.
-#[derive(Debug)]
-pub(super) struct Post {
-    pub(super) handler: HandlerName,
-    sender: mpsc::Sender<Notice>,
-}
-
-impl Post {
-    pub(super) async fn send(
-        &self,
-        since: Instant,
-        cause: &str,
-        kind: NoticeKind,
-    ) -> Result<(), Gone> {
-        let (handler, cause) = (self.handler.clone(), cause.to_owned());
-        self.sender.send(Notice { handler, since, cause, kind }).await.map_err(|_| Gone)
+/// Starts one task for each of `sources`, which tells its post what happens; the tasks of a session that
+/// is not `is_watching` end with the first outcome.
+pub(super) fn launch(sources: Vec<(Source, Post)>, options: Options, is_watching: bool) -> Session {
+    let hub = Arc::new(Hub::new(options.poll || !is_watching));
+    let workshop = Workshop::new(options, sources.len());
+    let mut tasks = JoinSet::new();
+    let sources = sources.into_iter().map(|(source, post)| (absolute(source), post));
+    let sources: Vec<_> = sources.collect();
+    let written = sources.iter().filter_map(|(source, _)| source.output()).collect();
+    for (source, post) in sources {
+        let (hub, workshop) = (hub.clone(), workshop.clone());
+        match source {
+            Source::Wasm { path } => tasks.spawn(Follow::new(path, hub, post).run(is_watching)),
+            source => {
+                let rebuild = Rebuild::new(source, &written, hub, workshop, is_watching, post);
+                tasks.spawn(rebuild.run())
+            }
+        };
     }
-
-    pub(super) async fn info(&self, cause: &str, message: String) -> Result<(), Gone> {
-        self.send(Instant::now(), cause, NoticeKind::Info { message }).await
-    }
+    Session { tasks }
 }
 
 impl Source {

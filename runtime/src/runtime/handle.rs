@@ -170,6 +170,24 @@ impl HandlerHandle {
         self.supervisor.swap_aside(request.lazily());
     }
 
+    /// The bus of the handler's runtime.
+    #[cfg(feature = "dev")]
+    pub(crate) fn bus(&self) -> &EventBus {
+        &self.bus
+    }
+
+    /// [`HandlerHandle::request_swap`] for those who need no answer: its outcome is told by events.
+    #[cfg(feature = "dev")]
+    pub(crate) fn swap_aside(&self, request: SwapRequest) {
+        self.supervisor.swap_aside(request);
+    }
+
+    /// [`HandlerHandle::boot`] for those who need no answer: its outcome is told by events.
+    #[cfg(feature = "dev")]
+    pub(crate) fn boot_aside(&self) {
+        self.supervisor.boot_aside();
+    }
+
     /// Tells the handler that its component is being built: requests that come before the first
     /// generation wait for it, whatever an earlier build or component failed by.
     pub fn build_began(&self) {

@@ -309,6 +309,13 @@ impl SupervisorHandle {
         self.ask(Request::Boot).await
     }
 
+    /// [`boot`](Self::boot) for those who need not wait. The answer is dropped when the supervisor has
+    /// ended.
+    #[cfg(feature = "dev")]
+    pub(crate) fn boot_aside(&self) -> oneshot::Receiver<Answer> {
+        self.put(Request::Boot)
+    }
+
     async fn ask(&self, request: Request) -> Answer {
         match self.put(request).await {
             Ok(answer) => answer,

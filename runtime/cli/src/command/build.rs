@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
-use wrt::dev::{Built, Notice, NoticeKind, Session, WatchedSource};
+use wrt::dev::{BuildFailure, Built, News, build_all};
 use wrt::events::{Event, EventKind, Stage};
 use wrt::manifest::Project;
 use wrt::{HandlerName, Hint as _, Runtime, RuntimeConfig, Source, chain};
 
 use super::signals::Signals;
-use super::{artifacts, host, session};
+use super::{artifacts, host};
 use crate::exit::{AtFault, ExitStatus};
 use crate::output::Output;
 use crate::settings::BuildSettings;
@@ -30,12 +30,10 @@ pub(crate) async fn run(
     output.serves_nothing();
     let runtime = Runtime::new(config)?;
     host::warn_of_directories(&runtime, output);
-    let sources = entries.iter().map(|entry| WatchedSource {
-        handler: entry.config.name.clone(),
-        source: artifacts::to_build(entry, &project.root),
-    });
-    let (session, mut notices) =
-        Session::start(sources.collect(), session::options(settings, false));
+    let sources = entries
+        .iter()
+        .map(|entry| (entry.config.name.clone(), artifacts::to_build(entry, &project.root)));
+    let (session, mut news) = build_all(sources.collect(), settings.options());
     // The compilers of guests are in process groups of their own, and would go on. In a task, because
     // here it is waited for whoever reads the output.
     let (over, is_over) = oneshot::channel::<()>();
@@ -48,7 +46,7 @@ pub(crate) async fn run(
         session.end().await;
     });
     let reported = tokio::select! {
-        reported = report_all(&runtime, &mut notices, output) => reported,
+        reported = report_all(&runtime, &mut news, output) => reported,
         () = signals.stopped() => Ok(Vec::new()),
     };
     // The session may have ended because of a signal, before everything was built.
@@ -70,13 +68,13 @@ pub(crate) async fn run(
 }
 
 /// Compiles what is built, reports each handler as it ends, and gives the names of those that failed
-/// once the session has no more to tell.
+/// once there is no more news.
 ///
 /// Signals are waited for around this and not in its `select!`, whose `else` comes only when no arm
 /// waits any more.
 async fn report_all(
     runtime: &Runtime,
-    notices: &mut mpsc::Receiver<Notice>,
+    news: &mut mpsc::UnboundedReceiver<(HandlerName, News)>,
     output: &mut Output,
 ) -> anyhow::Result<Vec<String>> {
     let mut compilations = JoinSet::new();
@@ -84,24 +82,24 @@ async fn report_all(
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         tokio::select! {
-            Some(Notice { handler: name, kind, .. }) = notices.recv() => match kind {
-                NoticeKind::Built(built) => drop(compilations.spawn({
+            Some((name, told)) = news.recv() => match told {
+                News::Built(built) => drop(compilations.spawn({
                     let runtime = runtime.clone();
                     async move {
                         let source = Source::file(&built.path);
                         (name, built, runtime.precompile(source, false).await)
                     }
                 })),
-                NoticeKind::BuildFailed(failure) => {
-                    output.event(&event(&name, session::failure_event(failure, None)))?;
+                News::Failed(failure) => {
+                    output.event(&event(&name, build_failed(failure)))?;
                     failed.push(name.to_string());
                 }
-                NoticeKind::Unavailable { message, .. } => {
+                News::Unavailable { message } => {
                     let hints = vec!["make it, or correct `source` in the manifest".to_owned()];
                     output.event(&event(&name, rejection(Stage::Read, message, hints)))?;
                     failed.push(name.to_string());
                 }
-                NoticeKind::Info { message } => {
+                News::Note { message } => {
                     output.event(&event(&name, EventKind::Note { message }))?;
                 }
                 _ => {}
@@ -135,6 +133,11 @@ fn report(
 fn event(name: &HandlerName, kind: EventKind) -> Event {
     let (handler, cause) = (Some(name.clone()), Some(CAUSE.to_owned()));
     Event { kind, time: SystemTime::now(), handler, cause }
+}
+
+fn build_failed(failure: BuildFailure) -> EventKind {
+    let BuildFailure { message, hints, diagnostics, .. } = failure;
+    EventKind::BuildFailed { message, diagnostics, hints, serving: None }
 }
 
 fn rejection(stage: Stage, error: String, hints: Vec<String>) -> EventKind {

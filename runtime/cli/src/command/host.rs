@@ -1,13 +1,12 @@
 //! `wrt dev` and `wrt serve`: one process, one loop over everything that can happen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
-use wrt::dev::{self, Notice, Session, WatchedSource};
+use wrt::dev::{self, Session, WatchedSource};
 use wrt::events::{RecvError, TryRecvError};
 use wrt::{
     Event, EventKind, EventReceiver, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
@@ -18,10 +17,9 @@ use super::bind::bind;
 use super::control::Control;
 use super::load;
 use super::manifest::ManifestFile;
-use super::session::{self, Next};
 use super::signals::{Asked, Heard, Signals};
 use super::{artifacts, limits};
-use crate::exit::ExitStatus;
+use crate::exit::{AtFault, ExitStatus};
 use crate::output::Output;
 use crate::settings::{BuildSettings, HostSettings};
 
@@ -30,7 +28,6 @@ pub(super) type Swaps = JoinSet<Result<Swap, Rejected>>;
 /// Everything that can happen while serving.
 enum Happened {
     Event(Result<Event, RecvError>),
-    Notice(Notice),
     Swapped,
     Signal(Heard),
     /// Somebody wrote to the manifest.
@@ -61,15 +58,11 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
         None => artifacts::check_built(&settings.project)?,
     };
     let mut swaps = Swaps::new();
-    // Both ends of a channel that nobody uses stand for the session of a host that watches nothing.
-    let (_unused, mut notices) = mpsc::channel(1);
-    let mut session = None;
+    let mut watched = None;
     // Nothing to rebuild or watch: what is refused now is not tried again by itself.
     let mut loading = None;
     if settings.watch {
-        let (started, told) = start_session(&settings, &handlers)?;
-        (session, notices) = (Some(started), told);
-        load::compile_ahead(runtime.clone(), lazy.clone());
+        watched = Some(to_watch(&settings, &handlers, &lazy)?);
     } else {
         let loaded = load::load(&settings, &handlers, &lazy, &runtime, &mut swaps).await?;
         output.expect_no_retry(&loaded);
@@ -80,18 +73,23 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     warn_of_directories(&runtime, output);
     control.introduce(output);
     notes.iter().for_each(|note| output.say(note));
+    // Only now, because its events come after what was said until here.
+    let mut session = watched.map(|watched| {
+        let build = settings.build.unwrap_or(BuildSettings { release: false, add_target: false });
+        load::compile_ahead(runtime.clone(), lazy);
+        Session::start(watched, build.options())
+    });
     let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);
     let mut stopping: Option<Instant> = None;
     // Who wants changes to be applied expects it of the manifest, too.
-    let watched = settings.project.manifest_path.clone().filter(|_| settings.watch);
-    let mut manifest = ManifestFile::new(watched);
+    let manifest = settings.project.manifest_path.clone().filter(|_| settings.watch);
+    let mut manifest = ManifestFile::new(manifest);
     loop {
         // Cancel-safe: each arm takes its item whole or not at all.
         let happened = tokio::select! {
             biased; // Signals before all, and events in the order things happened.
             heard = signals.next() => Happened::Signal(heard),
             event = events.recv() => Happened::Event(event),
-            Some(notice) = notices.recv() => Happened::Notice(notice),
             Some(swap) = swaps.join_next() => {
                 // What became of it is an event.
                 let _ = swap?;
@@ -109,20 +107,6 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             Happened::Ended(ended) => {
                 flush(&mut events, output)?;
                 return end(ended, stopping, output);
-            }
-            Happened::Notice(notice) => {
-                match session::on_notice(notice, &handlers, runtime.event_bus()) {
-                    Next::Done => {}
-                    Next::Swap(handler, request) if lazy.contains(handler.name()) => {
-                        handler.load_when_called(request);
-                    }
-                    Next::Swap(handler, request) => {
-                        swaps.spawn(async move { handler.request_swap(request).await });
-                    }
-                    Next::Boot(handler) => {
-                        swaps.spawn(async move { handler.boot().await });
-                    }
-                }
             }
             Happened::Swapped => {
                 let Some(loaded) = &loading else { continue };
@@ -216,21 +200,26 @@ fn add_handlers(
     Ok(handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect())
 }
 
-/// Starts to watch, and in `dev` to build.
-fn start_session(
+/// What is watched, and in `dev` built; the handlers that are `lazy` wait for their first calls.
+///
+/// # Errors
+///
+/// When no handler has anything to serve, neither on the disk nor from an earlier run.
+fn to_watch(
     settings: &HostSettings,
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
-) -> anyhow::Result<(Session, mpsc::Receiver<Notice>)> {
+    lazy: &BTreeSet<HandlerName>,
+) -> Result<Vec<WatchedSource>, AtFault> {
     let (root, entries) = (&settings.project.root, &settings.project.manifest.handlers);
     let mut problems = Vec::new();
-    let sources = entries.iter().map(|entry| {
+    let watched = entries.iter().filter_map(|entry| {
+        let handler = handlers.get(&entry.config.name)?;
         let source = match settings.build {
             Some(_) => artifacts::to_build(entry, root),
             None => {
                 let path = artifacts::to_serve(entry, root).unwrap_or_else(|problem| {
-                    let handler = handlers.get(&entry.config.name);
                     // What an earlier run has confirmed is served without the file.
-                    if !handler.is_some_and(HandlerHandle::has_confirmed) {
+                    if !handler.has_confirmed() {
                         problems.push(problem);
                     }
                     artifacts::expected(entry, root)
@@ -238,16 +227,16 @@ fn start_session(
                 dev::Source::Wasm { path }
             }
         };
-        WatchedSource { handler: entry.config.name.clone(), source }
+        let watched = WatchedSource::new(handler.clone(), source);
+        Some(if lazy.contains(handler.name()) { watched.lazily() } else { watched })
     });
-    let sources: Vec<_> = sources.collect();
+    let watched: Vec<_> = watched.collect();
     // One that is missing costs the others nothing, and is served as soon as it is there.
     let is_in_vain = problems.len() == entries.len();
-    if let Some(problem) = problems.into_iter().next().filter(|_| is_in_vain) {
-        return Err(problem.into());
+    match problems.into_iter().next().filter(|_| is_in_vain) {
+        Some(problem) => Err(problem),
+        None => Ok(watched),
     }
-    let build = settings.build.unwrap_or(BuildSettings { release: false, add_target: false });
-    Ok(Session::start(sources, session::options(build, settings.watch)))
 }
 
 /// Ends what is built and watched, and waits for the end, which is a matter of killing processes.

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use super::{Bench, Project, save};
-use crate::dev::{NoticeKind, Options, Source, build_once};
+use crate::dev::notice::NoticeKind;
+use crate::dev::{News, Options, Source, build_all, build_once};
 
 /// A command that announces itself in `started`, then waits for the file `go`.
 const WAITING: &str = "echo x >> started; cat src/a.txt > mine; \
@@ -313,18 +314,24 @@ async fn endless_output_is_capped() {
 #[tokio::test]
 async fn without_watching_each_handler_has_one_outcome() {
     let project = Project::new();
-    let options = Options { watch: false, ..Options::default() };
-    let sources = vec![("one", project.source()), ("two", project.source_running("exit 1"))];
-    let mut bench = Bench::start_all(sources, options);
+    let missing = Source::Wasm { path: project.path("missing.wasm") };
+    let sources =
+        [("one", project.source()), ("two", project.source_running("exit 1")), ("three", missing)];
+    let sources = sources.map(|(name, source)| (name.parse().unwrap(), source));
+    let (_session, mut news) = build_all(sources.into(), Options::default());
     let mut outcomes = Vec::new();
-    while let Some(notice) = bench.notices.recv().await {
-        if !matches!(notice.kind, NoticeKind::Building) {
-            outcomes
-                .push((notice.handler.to_string(), matches!(notice.kind, NoticeKind::Built(_))));
-        }
+    while let Some((handler, told)) = news.recv().await {
+        let outcome = match told {
+            News::Built(_) => "built",
+            News::Failed(_) => "failed",
+            News::Unavailable { .. } => "unavailable",
+            News::Note { message } => panic!("{message}"),
+        };
+        outcomes.push((handler.to_string(), outcome));
     }
     outcomes.sort();
-    assert_eq!(outcomes, [("one".to_owned(), true), ("two".to_owned(), false)]);
+    let expected = [("one", "built"), ("three", "unavailable"), ("two", "failed")];
+    assert_eq!(outcomes, expected.map(|(name, outcome)| (name.to_owned(), outcome)));
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Bench, Built, has, save};
-use crate::dev::{NoticeKind, Options, Source, build_once};
+use crate::dev::notice::NoticeKind;
+use crate::dev::{Options, Source, build_once};
 
 /// A workspace with handlers `one` and `two`, of which `one` uses the library `shared`.
 struct Workspace {
@@ -215,8 +216,8 @@ async fn a_lean_copy_that_does_not_work_is_not_used_again_and_made_anew_at_the_n
             fs::write(path, "rubbish").unwrap();
         }
         workspace.write("two/src/lib.rs", &FORMATS.replace("formats", "formats_again"));
-        let options = Options { watch, ..workspace.options() };
-        let mut bench = Bench::start(workspace.source("two"), options);
+        let start = if watch { Bench::start } else { Bench::start_once };
+        let mut bench = start(workspace.source("two"), workspace.options());
         let mut notes = Vec::new();
         let built = loop {
             match bench.next().await.kind {

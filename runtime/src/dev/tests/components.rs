@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
 use super::{Bench, component, save};
-use crate::dev::{NoticeKind, Options, Source};
+use crate::dev::notice::NoticeKind;
+use crate::dev::{Options, Source};
 
 /// Pause of a slow writer; part of what is simulated.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -1,4 +1,5 @@
-//! Tests of whole sessions, on the real file system with the real watcher.
+//! Tests of whole sessions, on the real file system with the real watcher, but without a runtime: what
+//! would drive a handler is read here.
 //!
 //! That something does *not* happen is shown by a fence: a further change whose notices must be
 //! the next ones.
@@ -13,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{BuildFailure, Built, Notice, NoticeKind, Options, Session, Source, WatchedSource};
+use super::notice::{Notice, NoticeKind, Post};
+use super::session::launch;
+use super::{BuildFailure, Built, Options, Session, Source};
 
 /// Longest wait for a notice. It ends a test that would hang, and decides no outcome otherwise: a
 /// cargo build on a loaded machine takes seconds.
@@ -28,7 +31,7 @@ pub(super) fn has(bytes: &[u8], text: &str) -> bool {
 
 /// A session under test.
 struct Bench {
-    notices: Receiver<Notice>,
+    notices: UnboundedReceiver<Notice>,
     _session: Session,
 }
 
@@ -37,13 +40,23 @@ impl Bench {
         Self::start_all(vec![("hello", source)], options)
     }
 
+    fn start_once(source: Source, options: Options) -> Self {
+        Self::launch(vec![("hello", source)], options, false)
+    }
+
     fn start_all(sources: Vec<(&str, Source)>, options: Options) -> Self {
-        let sources = sources
-            .into_iter()
-            .map(|(name, source)| WatchedSource { handler: name.parse().unwrap(), source })
-            .collect();
-        let (session, notices) = Session::start(sources, options);
-        Self { notices, _session: session }
+        Self::launch(sources, options, true)
+    }
+
+    fn launch(sources: Vec<(&str, Source)>, options: Options, is_watching: bool) -> Self {
+        let (sender, notices) = unbounded_channel();
+        let sources = sources.into_iter().map(|(name, source)| {
+            let sender = sender.clone();
+            // A test that has seen enough drops the receiver.
+            let post = Post::new(name.parse().unwrap(), move |notice| drop(sender.send(notice)));
+            (source, post)
+        });
+        Self { _session: launch(sources.collect(), options, is_watching), notices }
     }
 
     async fn next(&mut self) -> Notice {

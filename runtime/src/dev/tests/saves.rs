@@ -9,7 +9,8 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use super::{Bench, Project, save};
-use crate::dev::{NoticeKind, Options, Source};
+use crate::dev::notice::NoticeKind;
+use crate::dev::{Options, Source};
 
 /// Pause of a program that writes in pieces; part of what is simulated.
 const PAUSE: Duration = Duration::from_millis(25);
