@@ -9,6 +9,8 @@ mod client;
 mod clients;
 mod contract;
 mod costs;
+#[cfg(feature = "dev")]
+mod dev;
 mod embedding;
 mod endings;
 mod events;
