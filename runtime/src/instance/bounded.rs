@@ -18,14 +18,25 @@ pub(crate) async fn within<T>(limit: Duration, work: impl Future<Output = T>) ->
     if let Some(done) = at_once(work.as_mut()).await {
         return Some(done);
     }
-    tokio::time::timeout(limit, work).await.ok()
+    tokio::time::timeout(limit, when_woken(work)).await.ok()
 }
 
-/// What `work` comes to without waiting for anything, if it does.
+/// Polls `work` once; its result if it is ready at once.
 pub(crate) async fn at_once<F: Future>(mut work: Pin<&mut F>) -> Option<F::Output> {
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(done) => Poll::Ready(Some(done)),
         Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The rest of `work`, which has just been polled [once](at_once) and was not ready: polls it again
+/// only when it is woken. Work that has yielded would go on at once otherwise, before all that it
+/// yielded to.
+pub(crate) async fn when_woken<F: Future>(mut work: Pin<&mut F>) -> F::Output {
+    let mut is_woken = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_woken, true) { work.as_mut().poll(cx) } else { Poll::Pending }
     })
     .await
 }
@@ -105,6 +116,8 @@ where
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use tokio::sync::oneshot;
 
     use super::*;
@@ -116,6 +129,19 @@ mod tests {
         assert_eq!(within(Duration::from_secs(2), waits).await, None);
         let waits = tokio::time::sleep(Duration::from_secs(1));
         assert_eq!(within(Duration::from_secs(2), waits).await, Some(()));
+    }
+
+    #[tokio::test]
+    async fn work_that_yields_goes_on_when_others_had_their_turn() {
+        let order = Mutex::new(Vec::new());
+        let yields = async {
+            order.lock().unwrap().push("begins");
+            tokio::task::yield_now().await;
+            order.lock().unwrap().push("goes on");
+        };
+        let other = async { order.lock().unwrap().push("another") };
+        tokio::join!(biased; within(Duration::from_secs(60), yields), other);
+        assert_eq!(order.into_inner().unwrap(), ["begins", "another", "goes on"]);
     }
 
     #[tokio::test]

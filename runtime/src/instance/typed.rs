@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime::Store;
 
-use super::bounded::at_once;
+use super::bounded::{at_once, when_woken};
 use super::keeper::Keeper;
 use super::live::Live;
 use super::outcome::{failure_in, is_of_guest};
@@ -90,7 +90,7 @@ impl<C: Contract> Instances<C> {
         }
         // Cancel-safe: whichever loses is dropped, and with it the store it may own.
         tokio::select! {
-            done = tokio::time::timeout(timeout, run) => {
+            done = tokio::time::timeout(timeout, when_woken(run)) => {
                 done.unwrap_or(Err(CallFailure::Deadline { timeout }.into()))
             }
             () = cut.cancelled() => Err(CallFailure::Cut.into()),

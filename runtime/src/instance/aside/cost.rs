@@ -10,8 +10,13 @@ use std::time::Duration;
 
 use cpu_time::ThreadTime;
 
-/// What a stretch may cost wherever it runs. To go aside costs a tenth of it.
-const CHEAP: Duration = Duration::from_micros(100);
+/// What a stretch may cost wherever it runs. A small handler's call costs half of it with an instance of
+/// its own, and to go aside costs a fifth.
+const CHEAP: Duration = Duration::from_micros(50);
+
+/// What the host does for a call around the guest's stretch, on the same threads: it reads the request,
+/// writes the answer, and tells of a failure.
+const AROUND: Duration = Duration::from_micros(100);
 
 /// How long a queue of all calls of one generation may be, as long as a [tick](crate::engine::TICK)
 /// of the engine's clock, which a guest may compute for anyway.
@@ -101,7 +106,8 @@ impl Begun {
 
 /// Whether `n` calls at `cost` for each stretch make others wait for too long.
 fn is_long(n: usize, cost: Duration) -> bool {
-    cost > CHEAP && cost.saturating_mul(u32::try_from(n).unwrap_or(u32::MAX)) > QUEUE
+    let n = u32::try_from(n).unwrap_or(u32::MAX);
+    cost > CHEAP && cost.saturating_add(AROUND).saturating_mul(n) > QUEUE
 }
 
 /// Whether a stretch is to be measured. At random, as a guest's stretches may differ in turn.
@@ -129,7 +135,11 @@ mod tests {
             (100, Duration::from_micros(101), true),
             (20, Duration::from_micros(101), false),
             (20, Duration::from_micros(501), true),
-            (1, ms(10), false),
+            (60, Duration::from_micros(60), false),
+            (100, Duration::from_micros(60), true),
+            (40, Duration::from_micros(120), false),
+            (60, Duration::from_micros(120), true),
+            (1, ms(9), false),
             (1, ms(11), true),
             (usize::MAX, Duration::MAX, true),
         ] {
