@@ -3,30 +3,35 @@
 //! The manifest fills these from text, an embedder with the `with_*` methods; both end in the same
 //! [`HandlerConfig::check`], so a value that cannot work is refused before anything is staged.
 
+mod binding;
 mod error;
 mod event_type;
 mod instances;
 mod listen;
 mod origin;
+mod policy;
 mod probation;
 mod route;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod value;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::id::HandlerName;
 
+pub use binding::Binding;
 pub use error::ConfigError;
 pub use event_type::{EventTypePattern, InvalidEventType};
 pub use instances::InstanceMode;
 pub use listen::{InvalidListenAddress, ListenAddress};
 pub use origin::{HttpOrigin, InvalidOrigin};
+pub use policy::Policy;
 pub use probation::{Slowdown, StatusSet};
 pub use route::{InvalidRoute, Route};
+pub use settings::Settings;
 pub use value::ConfigValue;
 
 /// Bytes in a binary mebibyte.
@@ -46,223 +51,147 @@ pub(crate) const MAX_COUNT: usize = 1_000_000;
 /// are not worth one.
 const MAX_BUSY_POLL: Duration = Duration::from_secs(1);
 
-/// Everything that is chosen about one handler.
+/// Everything that is chosen about one handler: how calls reach it, what each of its versions runs with,
+/// and what holds over all of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HandlerConfig {
     /// Stable name that calls are routed to.
     pub name: HandlerName,
-    /// Which request paths reach it. Default `None`: only the embedder calls it.
-    pub route: Option<Route>,
-    /// Event types that an event handler accepts. Default empty, which accepts every type: the
-    /// route already says that the events are meant for it.
-    pub types: Vec<EventTypePattern>,
-    /// How instances are used. Default [`InstanceMode::Fresh`], the strongest isolation.
-    pub instances: InstanceMode,
-    /// Longest time from a call's admission to its end. Default 30 s, beyond which clients and
-    /// proxies have given up anyway.
-    pub timeout: Duration,
-    /// Bytes of linear memory that one instance may grow to. Default 64 MiB: ample for a handler,
-    /// and 100 concurrent calls still fit a small machine because untouched pages cost nothing.
-    pub memory: u64,
-    /// Calls that run at once. Default 100, so that one handler cannot take all of
-    /// [`RuntimeConfig::max_concurrent_calls`].
-    pub concurrency: usize,
-    /// Outgoing requests that the handler has open at once; further ones wait for a place, as long as
-    /// they may take to connect. One call has 64 of them at most. Default 128, so that one handler
-    /// cannot take all of [`RuntimeConfig::max_outgoing`].
-    pub outgoing: usize,
-    /// Calls that wait for a place; further ones are refused at once with 503. Default 1,024: some
-    /// ten rounds of the default concurrency, and a waiting call holds little but its connection.
-    pub queue: usize,
-    /// Longest time a call waits for a place, then 503. Default 10 s, so that the refusal arrives
-    /// while its client still listens.
-    pub queue_timeout: Duration,
-    /// Longest time of each step of a hand-over of state, while callers wait: calls in flight end,
-    /// the old instance saves, the new one restores. Default 5 s, which callers wait out; `save` and
-    /// `restore` of a few MiB take some milliseconds. `shutdown` has as long.
-    pub hand_over: Duration,
-    /// Bytes of state that are handed over at most. Default 16 MiB: what is larger takes callers'
-    /// time, and belongs in a store of the host.
-    pub max_state: u64,
-    /// A request path that a new generation has to answer with a status below 400 before it is
-    /// published. Default `None`. HTTP handlers only.
-    pub probe: Option<String>,
-    /// How long a published generation is watched, and rolled back when its calls fail more often
-    /// than those of the one before it. Default none: it is confirmed at once.
-    pub probation: Duration,
-    /// Failed calls that end a probation. Default 3: one may be an accident, and few see them.
-    pub max_failures: u64,
-    /// Statuses of answers that count against a generation on probation. Default `5xx`. A handler that
-    /// answers with them as often before is not rolled back for them.
-    pub probation_status: StatusSet,
-    /// How many times slower than the one before it, by its median or its 99th percentile, a generation on
-    /// probation may be. Default 3.
-    pub max_slowdown: Slowdown,
-    /// Time that calls in flight get to finish on a replaced generation. Default 30 s, as
-    /// [`timeout`](Self::timeout), so that a swap cuts no call that its own timeout allows.
-    pub drain: Duration,
-    /// What the guest reads through `wasi:config/store`. Default empty.
-    pub config: BTreeMap<String, ConfigValue>,
-    /// What the guest may reach. Default nothing.
-    pub allow: Allow,
-    /// Whether it is ready before its first call, however many handlers there are. Default no.
-    pub preload: bool,
+    /// Which calls reach the handler.
+    pub binding: Binding,
+    /// What a version of the handler runs with: a part of that version, as its component is.
+    pub settings: Settings,
+    /// What holds over all versions of the handler.
+    pub policy: Policy,
 }
 
 impl HandlerConfig {
     /// The defaults, for a handler called `name`.
     #[must_use]
     pub fn new(name: HandlerName) -> Self {
-        Self {
-            name,
-            route: None,
-            types: Vec::new(),
-            instances: InstanceMode::Fresh,
-            timeout: Duration::from_secs(30),
-            memory: 64 * MIB,
-            concurrency: 100,
-            outgoing: 128,
-            queue: 1024,
-            queue_timeout: Duration::from_secs(10),
-            hand_over: Duration::from_secs(5),
-            max_state: 16 * MIB,
-            probe: None,
-            probation: Duration::ZERO,
-            max_failures: 3,
-            probation_status: StatusSet::default(),
-            max_slowdown: Slowdown::default(),
-            drain: Duration::from_secs(30),
-            config: BTreeMap::new(),
-            allow: Allow::default(),
-            preload: false,
-        }
+        let (binding, settings, policy) = Default::default();
+        Self { name, binding, settings, policy }
     }
 
     /// Routes request paths that match `route` to the handler.
     #[must_use]
     pub fn with_route(mut self, route: Route) -> Self {
-        self.route = Some(route);
+        self.binding.route = Some(route);
         self
     }
 
     /// Accepts only events whose type matches one of `types`.
     #[must_use]
     pub fn with_types(mut self, types: impl IntoIterator<Item = EventTypePattern>) -> Self {
-        self.types = types.into_iter().collect();
+        self.binding.types = types.into_iter().collect();
         self
     }
 
     /// Sets how instances are used.
     #[must_use]
     pub fn with_instances(mut self, instances: InstanceMode) -> Self {
-        self.instances = instances;
+        self.settings.instances = instances;
         self
     }
 
     /// Sets the longest time a call may take.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.settings.timeout = timeout;
         self
     }
 
     /// Sets the linear memory of one instance, in bytes.
     #[must_use]
     pub fn with_memory(mut self, bytes: u64) -> Self {
-        self.memory = bytes;
+        self.settings.memory = bytes;
         self
     }
 
     /// Sets how many calls run at once.
     #[must_use]
     pub fn with_concurrency(mut self, calls: usize) -> Self {
-        self.concurrency = calls;
+        self.policy.concurrency = calls;
         self
     }
 
     /// Sets how many outgoing requests the handler has open at once.
     #[must_use]
     pub fn with_outgoing(mut self, requests: usize) -> Self {
-        self.outgoing = requests;
+        self.policy.outgoing = requests;
         self
     }
 
     /// Sets how many calls wait for a place, and for how long.
     #[must_use]
     pub fn with_queue(mut self, calls: usize, timeout: Duration) -> Self {
-        self.queue = calls;
-        self.queue_timeout = timeout;
+        self.policy.queue = calls;
+        self.policy.queue_timeout = timeout;
         self
     }
 
     /// Sets the time that calls in flight get to finish on a replaced generation.
     #[must_use]
     pub fn with_drain(mut self, drain: Duration) -> Self {
-        self.drain = drain;
+        self.policy.drain = drain;
         self
     }
 
     /// Sets the longest time of each step of a hand-over, and the largest state in bytes.
     #[must_use]
     pub fn with_hand_over(mut self, step: Duration, max_state: u64) -> Self {
-        self.hand_over = step;
-        self.max_state = max_state;
+        self.policy.hand_over = step;
+        self.settings.max_state = max_state;
         self
     }
 
     /// Asks a new generation for `path` before it is published.
     #[must_use]
     pub fn with_probe(mut self, path: impl Into<String>) -> Self {
-        self.probe = Some(path.into());
+        self.settings.probe = Some(path.into());
         self
     }
 
     /// Watches a published generation for `probation`, and rolls it back after `max_failures`.
     #[must_use]
     pub fn with_probation(mut self, probation: Duration, max_failures: u64) -> Self {
-        self.probation = probation;
-        self.max_failures = max_failures;
+        self.policy.probation = probation;
+        self.policy.max_failures = max_failures;
         self
     }
 
     /// Sets the statuses that count against a generation on probation.
     #[must_use]
     pub fn with_probation_status(mut self, statuses: StatusSet) -> Self {
-        self.probation_status = statuses;
+        self.policy.probation_status = statuses;
         self
     }
 
     /// Sets how many times slower than the one before it a generation on probation may be.
     #[must_use]
     pub fn with_max_slowdown(mut self, times: Slowdown) -> Self {
-        self.max_slowdown = times;
+        self.policy.max_slowdown = times;
         self
     }
 
     /// Calls that run at once: a singleton answers one at a time.
     pub(crate) fn places(&self) -> usize {
-        if self.instances == InstanceMode::Singleton { 1 } else { self.concurrency }
+        if self.settings.instances == InstanceMode::Singleton { 1 } else { self.policy.concurrency }
     }
 
     /// Offers `value` to the guest under `key`.
     #[must_use]
     pub fn with_config(mut self, key: impl Into<String>, value: ConfigValue) -> Self {
-        self.config.insert(key.into(), value);
+        self.settings.config.insert(key.into(), value);
         self
     }
 
     /// Lets the guest send HTTP requests to `origin`.
     #[must_use]
     pub fn with_allowed_http(mut self, origin: HttpOrigin) -> Self {
-        self.allow.http.push(origin);
+        self.settings.allow.http.push(origin);
         self
-    }
-
-    /// Whether an event of type `event_type` is meant for this handler.
-    #[must_use]
-    pub fn accepts_type(&self, event_type: &str) -> bool {
-        self.types.is_empty() || self.types.iter().any(|pattern| pattern.matches(event_type))
     }
 
     /// Refuses values with which no call could ever succeed.
@@ -271,19 +200,8 @@ impl HandlerConfig {
     ///
     /// The first field that is out of its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        check_timeout("timeout", self.timeout)?;
-        check_memory(self.memory)?;
-        check_timeout("hand_over", self.hand_over)?;
-        check_state(self.max_state)?;
-        check_places("concurrency", self.concurrency)?;
-        check_places("outgoing", self.outgoing)?;
-        // A count of calls fits a pointer on every machine that has run that many.
-        check_count("max_failures", usize::try_from(self.max_failures).unwrap_or(usize::MAX))?;
-        self.probe.as_deref().map_or(Ok(()), check_probe)?;
-        if let InstanceMode::Pooled { max_calls, .. } = self.instances {
-            check_count("max_calls", max_calls)?;
-        }
-        Ok(())
+        self.settings.check()?;
+        self.policy.check()
     }
 }
 

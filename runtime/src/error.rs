@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use call::{CallError, CallFailure};
 
+use crate::config::ConfigError;
 use crate::contract::ContractError;
 use crate::events::{Serving, Stage, cut};
 use crate::id::{GenerationNumber, HandlerName};
@@ -158,6 +159,19 @@ pub enum StageError {
         /// What calls of the candidate would bring.
         found: &'static str,
     },
+    /// The settings that were asked for cannot work.
+    #[error("the settings of the handler cannot work")]
+    Settings {
+        /// The first setting that cannot work.
+        #[from]
+        source: ConfigError,
+    },
+    /// `instances` was to change between `singleton` and another mode.
+    #[error("`instances` cannot change to or from `singleton` while the handler runs")]
+    Singleton,
+    /// Settings were to change, and no component serves that could go on with them.
+    #[error("there is no component whose settings could change: nothing serves")]
+    NothingServes,
     /// The earlier version could have neither the state of now nor an earlier one.
     #[error("failed to go back from generation {from} with its state")]
     WayBack {
@@ -243,6 +257,8 @@ impl StageError {
             Self::Wasi03 { .. }
             | Self::Contract(_)
             | Self::OtherKind { .. }
+            | Self::Settings { .. }
+            | Self::Singleton
             | Self::RolledBack { .. } => Stage::Check,
             Self::Init { .. }
             | Self::Panicked { .. }
@@ -254,7 +270,7 @@ impl StageError {
             Self::Probe { .. } => Stage::Probe,
             Self::Save { .. } => Stage::Save,
             Self::Restore { .. } => Stage::Restore,
-            Self::NoWayBack { .. } => Stage::Read,
+            Self::NoWayBack { .. } | Self::NothingServes => Stage::Read,
         }
     }
 
@@ -265,6 +281,7 @@ impl StageError {
             | Self::AsyncEnded
             | Self::Removed
             | Self::ShuttingDown
+            | Self::NothingServes
             | Self::NoWayBack { .. } => true,
             Self::Shared(error) => error.is_of_the_host(),
             _ => false,
@@ -357,6 +374,13 @@ impl Hint for StageError {
                 "check that the component belongs to this handler".to_owned(),
                 "or let it take the other's place: `wrt swap --as-other-kind`".to_owned(),
             ],
+            Self::Settings { .. } => {
+                vec!["change that setting; the version that serves goes on".to_owned()]
+            }
+            Self::Singleton => {
+                vec!["take the handler away and add it again with the other `instances`".to_owned()]
+            }
+            Self::NothingServes => vec!["load a component first".to_owned()],
             Self::WayBack { source, .. } => {
                 let busy = "raise `hand_over` of the handler if its calls take that long";
                 let fresh = "go back without the state: `wrt rollback --fresh`";

@@ -110,8 +110,13 @@ pub enum EventKind {
         /// The number it replaced; absent for a first generation.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<GenerationNumber>,
-        /// Its digest.
+        /// Its component's digest.
         digest: Digest,
+        /// Names its component and its settings together.
+        release: Digest,
+        /// The settings that the generation before had otherwise, by their keys in the manifest.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        settings_changed: Vec<&'static str>,
         /// Milliseconds from the first file event or request to publication.
         total_ms: f64,
         /// Milliseconds callers were held; 0 for a stateless swap that takes nothing back.

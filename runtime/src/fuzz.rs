@@ -157,9 +157,7 @@ pub fn history(bytes: &[u8]) {
     let _ = history.confirmed();
     let _ = history.last_number().map(GenerationNumber::next);
     if let Some(record) = history.records().first().cloned() {
-        if let Some(digest) = &record.digest {
-            let _ = history.is_refused(digest);
-        }
+        let _ = history.is_refused(|it| it.digest == record.digest);
         history.add(record);
     }
     assert!(history.records().len() <= MAX_RECORDS);

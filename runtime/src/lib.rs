@@ -78,7 +78,9 @@ mod supervisor;
 
 pub use artifact::{CacheReport, CacheUnavailable, CachedCode, LayerCounts, Source};
 pub use cloudevent::CloudEvent;
-pub use config::{HandlerConfig, HttpOrigin, InstanceMode, Route, RuntimeConfig};
+pub use config::{
+    Binding, HandlerConfig, HttpOrigin, InstanceMode, Policy, Route, RuntimeConfig, Settings,
+};
 pub use contract::{Contract, ContractError, HostState, RefusedImport};
 pub use engine::EngineError;
 pub use error::{

@@ -27,7 +27,7 @@ use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Everywhere, Handler, RequestIds};
 use crate::history::{FLUSH_PATIENCE, HistoryStore, HistoryUnavailable, Usage};
-use crate::host::{self, Budget, HostState};
+use crate::host::{self, Budget, HostState, Outgoing};
 use crate::id::HandlerName;
 #[cfg(feature = "admin")]
 use crate::ingress::ConnectionCounts;
@@ -243,7 +243,8 @@ impl Runtime {
         let inner = &self.inner;
         let guests = configs.into_iter().map(|config| {
             let (shared, linkers) = (inner.shared.clone(), Arc::clone(&inner.linkers));
-            let guest = ServedGuest { shared, config: config.clone(), linkers };
+            let outgoing = Outgoing::new(&shared.budget, &config.policy);
+            let guest = ServedGuest { shared, config: config.clone(), outgoing, linkers };
             (config, guest)
         });
         let registered = self.register(guests, |handlers| {
@@ -273,9 +274,11 @@ impl Runtime {
             |linker: &mut _| host::link(linker, &shared.config).and_then(|()| C::link(linker));
         let linkers = Linkers::new(&shared.engines, fill)
             .map_err(|source| AddError::Link { world: C::WORLD, source })?;
+        let outgoing = Outgoing::new(&shared.budget, &config.policy);
         let guest = TypedGuest::<C> {
             shared,
             config: config.clone(),
+            outgoing,
             linkers,
             make_host: Arc::new(make_host),
         };

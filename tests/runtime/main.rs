@@ -25,6 +25,7 @@ mod pool;
 mod protocol;
 mod read;
 mod sdk;
+mod settings;
 mod state;
 mod swap;
 mod wasi03;

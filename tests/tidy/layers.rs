@@ -16,7 +16,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["config", "events"]),
     ("host", &["config", "events", "id"]),
     // These two know each other: a refused component is one of the reasons to refuse a candidate.
-    ("error", &["cloudevent", "contract", "events", "id"]),
+    ("error", &["cloudevent", "config", "contract", "events", "id"]),
     ("contract", &["cloudevent", "error", "host", "id", "snapshot"]),
     ("manifest", &["config", "error", "files", "id"]),
     ("history", &["error", "events", "files", "id"]),
@@ -41,7 +41,17 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("handler", &["config", "error", "events", "generation", "id"]),
     (
         "supervisor",
-        &["artifact", "error", "events", "generation", "handler", "history", "id", "snapshot"],
+        &[
+            "artifact",
+            "config",
+            "error",
+            "events",
+            "generation",
+            "handler",
+            "history",
+            "id",
+            "snapshot",
+        ],
     ),
     (
         "stage",

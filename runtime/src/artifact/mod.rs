@@ -18,6 +18,7 @@ mod memo;
 mod memory;
 mod pipeline;
 mod read;
+mod release;
 mod survey;
 mod tally;
 
@@ -34,6 +35,7 @@ pub use disk::CacheUnavailable;
 pub(crate) use disk::{DiskCache, EntryInfo, EntryKind};
 pub(crate) use memory::{Artifact, Lease, Tenant};
 pub(crate) use pipeline::{Artifacts, Obtained};
+pub(crate) use release::Release;
 pub(crate) use survey::Survey;
 pub use tally::{CacheReport, CachedCode, LayerCounts};
 

@@ -123,10 +123,10 @@ fn event_type_pattern_matches_what_it_describes() {
 
 #[test]
 fn handler_without_types_accepts_every_event() {
-    assert!(handler().accepts_type("anything"));
+    assert!(handler().binding.accepts_type("anything"));
     let orders = handler().with_types([EventTypePattern::parse("order.*").unwrap()]);
-    assert!(orders.accepts_type("order.created"));
-    assert!(!orders.accepts_type("user.created"));
+    assert!(orders.binding.accepts_type("order.created"));
+    assert!(!orders.binding.accepts_type("user.created"));
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn secret_is_exposed_to_its_guest_but_never_shown() {
     let shown = format!("{config:?}");
     assert!(shown.contains("hello") && shown.contains("<secret>"), "{shown}");
     assert!(!shown.contains("hunter2"), "{shown}");
-    assert_eq!(config.config["token"].expose(), "hunter2");
+    assert_eq!(config.settings.config["token"].expose(), "hunter2");
 }
 
 #[test]

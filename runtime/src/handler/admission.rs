@@ -126,10 +126,10 @@ impl Admission {
         Self {
             own: Line::new(config.places()),
             everywhere,
-            is_single: config.instances == InstanceMode::Singleton,
+            is_single: config.settings.instances == InstanceMode::Singleton,
             waiting: AtomicUsize::new(0),
-            queue: config.queue,
-            patience: config.queue_timeout,
+            queue: config.policy.queue,
+            patience: config.policy.queue_timeout,
             last: Mutex::default(),
             name: config.name.clone(),
         }

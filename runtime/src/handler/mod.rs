@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::config::HandlerConfig;
+use arc_swap::ArcSwap;
+
+use crate::config::{HandlerConfig, Settings};
 use crate::error::StageError;
 use crate::events::Serving;
 use crate::generation::{Pass, Place};
@@ -30,6 +32,8 @@ pub(crate) struct Handler<R> {
     config: HandlerConfig,
     active: ActiveCell<R>,
     admission: Admission,
+    /// What the version that serves runs with; what is configured before there is one.
+    settings: ArcSwap<Settings>,
     /// Longest time a call waits for the first generation.
     first_timeout: Duration,
     /// When the runtime began to shut down: the handler's drain counts from here.
@@ -78,8 +82,9 @@ impl<R> Handler<R> {
         first_timeout: Duration,
     ) -> Self {
         let admission = Admission::new(&config, everywhere);
+        let settings = ArcSwap::from_pointee(config.settings.clone());
         let (active, ending_since) = (ActiveCell::new(), OnceLock::new());
-        Self { active, admission, config, first_timeout, ending_since }
+        Self { active, admission, settings, config, first_timeout, ending_since }
     }
 
     pub(crate) fn name(&self) -> &HandlerName {
@@ -90,6 +95,21 @@ impl<R> Handler<R> {
         &self.config
     }
 
+    /// What the version that serves runs with; what is configured before there is one.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Longest time of a call of the version that serves.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.settings.load().timeout
+    }
+
+    /// The version that is published next runs with `settings`.
+    pub(crate) fn runs_with(&self, settings: &Arc<Settings>) {
+        self.settings.store(Arc::clone(settings));
+    }
+
     /// Starts the clock of the handler's drain, unless it runs already. Calls are let in as before.
     pub(crate) fn begin_ending(&self) {
         let _ = self.ending_since.get_or_init(tokio::time::Instant::now);
@@ -97,7 +117,7 @@ impl<R> Handler<R> {
 
     /// Time that calls of a generation that is closed now get to end.
     pub(crate) fn drain(&self) -> Duration {
-        self.config.drain.saturating_sub(self.ending_for())
+        self.config.policy.drain.saturating_sub(self.ending_for())
     }
 
     /// Time since the clock of the handler's drain was started; zero as long as it was not.

@@ -60,7 +60,7 @@ impl<R> RouteTable<R> {
         let (exact, below) = (self.exact.clone(), self.below.clone());
         let mut table = Self { exact, below, longest: self.longest };
         for handler in handlers {
-            let Some(route) = &handler.config().route else { continue };
+            let Some(route) = &handler.config().binding.route else { continue };
             let (path, is_below) = route.parts();
             let routes = if is_below { &mut table.below } else { &mut table.exact };
             match routes.entry(path.into()) {

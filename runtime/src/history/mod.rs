@@ -9,6 +9,7 @@
 //! handlers/<name>.json.damaged  one that could not be read, for people to look at; `.damaged-2` and so
 //!                               on are further ones
 //! components/<digest>.wasm      the bytes of a component
+//! components/<digest>.json      the settings that a version ran with, without the values of secrets
 //! .new-… in either of them      a file that is being written, or was when its writer died
 //! ```
 //!

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::HandlerHistory;
-use super::components::Components;
+use super::components::{Components, Holds};
 use super::directory::{make_private, sweep};
 use super::error::{HistoryReadError, HistoryUnavailable, HistoryWriteError, NotKept};
 use super::lock::{Lock, Taken};
@@ -218,19 +218,56 @@ impl HistoryStore {
     ///
     /// [`HistoryWriteError`] when they cannot be written; nothing of them is left.
     pub fn keep(&self, digest: &Digest, bytes: &[u8]) -> Result<(), HistoryWriteError> {
-        // Counted first: whoever releases the same component meanwhile leaves the file.
+        self.keep_one(Holds::Component, digest, bytes)
+    }
+
+    /// [`keep`](Self::keep) of a component and of the settings that it runs with, both or neither.
+    pub(crate) fn keep_release(
+        &self,
+        (digest, bytes): (&Digest, &[u8]),
+        (settings, text): (&Digest, &[u8]),
+    ) -> Result<(), HistoryWriteError> {
+        self.keep(digest, bytes)?;
+        let kept = self.keep_one(Holds::Settings, settings, text);
+        kept.inspect_err(|_| self.release(digest))
+    }
+
+    fn keep_one(
+        &self,
+        holds: Holds,
+        digest: &Digest,
+        bytes: &[u8],
+    ) -> Result<(), HistoryWriteError> {
+        // Counted first: whoever releases the same meanwhile leaves the file.
         self.count(digest);
-        let kept = self.inner.lock.while_held(|| self.inner.components.keep(digest, bytes));
+        let kept = self.inner.lock.while_held(|| self.inner.components.keep(holds, digest, bytes));
         kept.unwrap_or(Ok(())).inspect_err(|_| self.release(digest))
+    }
+
+    /// The text of the settings with this digest, if they are kept and can be read. Blocks.
+    pub(crate) fn settings(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let path = self.inner.components.find(Holds::Settings, digest)?;
+        let Found::File { file, metadata } = files::open(&path).ok()? else { return None };
+        files::read(&file, &metadata, MAX_BYTES).ok()
+    }
+
+    /// [`claim`](Self::claim) of settings. Blocks.
+    #[must_use]
+    pub(crate) fn claim_settings(&self, digest: &Digest) -> bool {
+        self.claim_one(Holds::Settings, digest)
     }
 
     /// [`keep`](Self::keep) of a component that an earlier process may have left; returns whether it
     /// is there. Blocks.
     #[must_use]
     pub fn claim(&self, digest: &Digest) -> bool {
-        // As in `keep`.
+        self.claim_one(Holds::Component, digest)
+    }
+
+    fn claim_one(&self, holds: Holds, digest: &Digest) -> bool {
+        // As in `keep_one`.
         self.count(digest);
-        let is_there = self.component(digest).is_some();
+        let is_there = self.inner.components.find(holds, digest).is_some();
         if !is_there {
             self.release(digest);
         }
@@ -275,7 +312,7 @@ impl HistoryStore {
     /// with any other file. Blocks.
     #[must_use]
     pub fn component(&self, digest: &Digest) -> Option<PathBuf> {
-        self.inner.components.find(digest)
+        self.inner.components.find(Holds::Component, digest)
     }
 }
 

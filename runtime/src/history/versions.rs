@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record::{Outcome, Record};
-use crate::id::{Digest, GenerationNumber};
+use crate::id::GenerationNumber;
 
 /// Records kept of one handler: some days of a busy handler in `serve`, an hour's work in `dev`, and
 /// a file of some 20 KiB that is written whole at each swap.
@@ -47,14 +47,11 @@ impl HandlerHistory {
         self.records.iter().find(|record| record.outcome == Outcome::Confirmed)
     }
 
-    /// Whether the newest published version with these bytes was taken back, so that they should not
-    /// come back by themselves.
+    /// Whether the newest published version that `is_it` was taken back, so that it should not come back
+    /// by itself.
     #[must_use]
-    pub fn is_refused(&self, digest: &Digest) -> bool {
-        let is_published = |record: &&Record| {
-            record.digest.as_ref() == Some(digest)
-                && !matches!(record.outcome, Outcome::Rejected { .. })
-        };
+    pub(crate) fn is_refused(&self, is_it: impl Fn(&Record) -> bool) -> bool {
+        let is_published = |record: &&Record| record.outcome.was_published() && is_it(record);
         let newest = self.records.iter().find(is_published);
         newest.is_some_and(|record| matches!(record.outcome, Outcome::RolledBack { .. }))
     }

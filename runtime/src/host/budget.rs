@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{HandlerConfig, RuntimeConfig};
+use crate::config::{Policy, RuntimeConfig};
 
 /// What all guests of a runtime share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -60,16 +60,18 @@ impl GuestMemory {
     }
 }
 
-/// The outgoing requests that the stores of a generation may have open, and all stores together.
+/// The outgoing requests that the stores of one handler may have open, and all stores together. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
-pub(super) struct Outgoing {
+pub(crate) struct Outgoing {
     everywhere: Arc<Semaphore>,
     handler: Arc<Semaphore>,
 }
 
 impl Outgoing {
-    pub(super) fn new(budget: &Budget, config: &HandlerConfig) -> Self {
-        let handler = Arc::new(Semaphore::new(config.outgoing));
+    /// Those of a handler with `policy`. There is one for each handler: a swap does not double the places.
+    pub(crate) fn new(budget: &Budget, policy: &Policy) -> Self {
+        let handler = Arc::new(Semaphore::new(policy.outgoing));
         Self { everywhere: Arc::clone(&budget.outgoing), handler }
     }
 
@@ -145,12 +147,9 @@ mod tests {
     use futures::future::poll_immediate;
 
     use super::*;
-    use crate::id::HandlerName;
 
     fn outgoing(budget: &Budget, places: usize) -> Outgoing {
-        let mut config = HandlerConfig::new(HandlerName::new("a").unwrap());
-        config.outgoing = places;
-        Outgoing::new(budget, &config)
+        Outgoing::new(budget, &Policy { outgoing: places, ..Policy::default() })
     }
 
     #[test]

@@ -131,14 +131,12 @@ impl ResourceLimiter for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{HandlerConfig, RuntimeConfig};
+    use crate::config::{Policy, RuntimeConfig};
     use crate::host::budget::{Budget, Outgoing};
-    use crate::id::HandlerName;
 
     fn limits(limit: u64) -> Limits {
         let budget = Budget::new(&RuntimeConfig::default());
-        let config = HandlerConfig::new(HandlerName::new("a").unwrap());
-        let places = Outgoing::new(&budget, &config).of_store();
+        let places = Outgoing::new(&budget, &Policy::default()).of_store();
         Limits::new(limit, places, Arc::clone(budget.memory()))
     }
 

@@ -12,7 +12,7 @@ mod state;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::config::RuntimeConfig;
-pub(crate) use budget::{Budget, GuestMemoryExceeded};
+pub(crate) use budget::{Budget, GuestMemoryExceeded, Outgoing};
 pub(crate) use limits::MemoryExceeded;
 pub(crate) use log::LogSink;
 pub(crate) use offered::{Offer, WASI_02_VERSION, WASI_03_VERSION, offer_for};

@@ -12,7 +12,7 @@ use super::http::OutgoingHttp;
 use super::kept::MAX_FIELDS;
 use super::limits::Limits;
 use super::log::{LineStream, LogSink};
-use crate::config::{HandlerConfig, HttpOrigin};
+use crate::config::{HttpOrigin, Settings};
 
 /// Host-side resources (bodies, streams, fields, pollables) one store may hold. A handler uses a few
 /// dozen. What can be large of them is charged to the memory limit; the others take some hundred bytes
@@ -34,14 +34,15 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    pub(crate) fn of(config: &HandlerConfig, budget: &Budget) -> Self {
-        let pairs = config.config.iter();
+    /// What `settings` allow to a handler whose outgoing requests are `outgoing`.
+    pub(crate) fn of(settings: &Settings, outgoing: &Outgoing, budget: &Budget) -> Self {
+        let pairs = settings.config.iter();
         let config_pairs = pairs.map(|(key, value)| (key.clone(), value.expose().to_owned()));
         Self {
-            memory: config.memory,
+            memory: settings.memory,
             config: Arc::new(config_pairs.collect()),
-            allowed_http: config.allow.http.as_slice().into(),
-            outgoing: Outgoing::new(budget, config),
+            allowed_http: settings.allow.http.as_slice().into(),
+            outgoing: outgoing.clone(),
             everyone: Arc::clone(budget.memory()),
         }
     }

@@ -77,7 +77,7 @@ pub(super) async fn handle(
             },
         };
         let begun = Begun::of(&entered);
-        let handled = match handle_event(entered, handler.config().timeout, event).await {
+        let handled = match handle_event(entered, handler.timeout(), event).await {
             Ok(Ok(answer)) => answer.map_or(Ok(()), |answer| answers.add(*answer)),
             Ok(Err(reason)) => {
                 let why = reason.clone();

@@ -85,7 +85,7 @@ impl DataPlane {
         let mut admitted = None;
         let admit_last = || handler.admit_last();
         if let Some(taking) =
-            upload::taken_ahead(handler.config(), &self.uploads, admit_last, &mut request)
+            upload::taken_ahead(&handler.settings(), &self.uploads, admit_last, &mut request)
         {
             // In a box, as few requests have a body, and it would be moved with every call otherwise.
             match Box::pin(taking).await {
@@ -135,7 +135,7 @@ impl DataPlane {
         let outcome = match &entered.pass.kind {
             ServedKind::Http(_) => {
                 let answer = http_call(entered, Arc::clone(&report), request).await;
-                let is_single = handler.config().instances == InstanceMode::Singleton;
+                let is_single = handler.config().settings.instances == InstanceMode::Singleton;
                 let ahead =
                     |body: Body| body.ahead(|| handler.stay(true), is_single, &self.answers);
                 answer.map(|response| response.map(ahead))
@@ -169,7 +169,7 @@ impl DataPlane {
             }
             Err(refusal) => return Ok(reply::refused(&refusal)),
         };
-        let answer = match handle_event(entered, handler.config().timeout, event).await? {
+        let answer = match handle_event(entered, handler.timeout(), event).await? {
             Ok(Some(answer)) => answer,
             Ok(None) => return Ok(reply::no_content()),
             Err(reason) => return Ok(reply::refused(&Refusal::RejectedEvent { reason })),
@@ -273,8 +273,7 @@ where
         std::io::Error::other(error.to_string())
     });
     // The sender's pace is bounded like the guest's.
-    let body =
-        tokio::time::timeout(handler.config().timeout, Limited::new(body, MAX_EVENT).collect());
+    let body = tokio::time::timeout(handler.timeout(), Limited::new(body, MAX_EVENT).collect());
     let body = match body.await {
         Ok(Ok(body)) => body.to_bytes(),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -282,14 +281,14 @@ where
         }
         Ok(Err(_)) if gave_way => return Err(Refusal::SlowBody),
         Ok(Err(_)) => return Err(Refusal::IncompleteBody),
-        Err(_) => return Err(Refusal::LateBody { waited: handler.config().timeout }),
+        Err(_) => return Err(Refusal::LateBody { waited: handler.timeout() }),
     };
     let sent = cloudevents::decode(&parts, body).map_err(Refusal::BadEvent)?;
     let (events, is_batch) = match &sent {
         Sent::Event(event) => (std::slice::from_ref(&**event), false),
         Sent::Batch(events) => (&events[..], true),
     };
-    let is_wrong = |event: &CloudEvent| !handler.config().accepts_type(&event.event_type);
+    let is_wrong = |event: &CloudEvent| !handler.config().binding.accepts_type(&event.event_type);
     match events.iter().position(is_wrong) {
         Some(at) => Err(Refusal::WrongType {
             event_type: events[at].event_type.clone(),

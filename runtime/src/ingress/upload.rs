@@ -23,7 +23,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::cloudevents::EVENT_MEDIA_TYPE;
 use super::dispatch::MAX_EVENT;
 use super::reply::Refusal;
-use crate::config::{HandlerConfig, InstanceMode};
+use crate::config::{InstanceMode, Settings};
 use crate::handler::Staying;
 
 /// Bytes that all requests together may have ahead of their calls. Beyond it, a body is streamed to its
@@ -127,13 +127,13 @@ struct Plan {
 }
 
 impl Plan {
-    /// For a request with these headers to a handler with `config`, whose body is not empty.
-    fn of(config: &HandlerConfig, headers: &HeaderMap, length: Option<u64>) -> Self {
-        let patience = config.timeout;
+    /// For a request with these headers to a handler with `settings`, whose body is not empty.
+    fn of(settings: &Settings, headers: &HeaderMap, length: Option<u64>) -> Self {
+        let patience = settings.timeout;
         let whole = |bytes| Self { bytes, patience, less_after: None };
         let open = |pause| Self { bytes: LARGE, patience, less_after: Some(pause) };
         let is_event = is_event(headers);
-        let is_shared = config.instances == InstanceMode::Singleton;
+        let is_shared = settings.instances == InstanceMode::Singleton;
         // Such a client sends its body when the guest asks for it, which it may never do.
         let is_small = |bytes| bytes <= SMALL && !headers.contains_key(EXPECT);
         let is_wanted = is_event || is_shared;
@@ -178,7 +178,7 @@ fn is_event(headers: &HeaderMap) -> bool {
 ///
 /// The body keeps what was taken of it.
 pub(super) fn taken_ahead<'a, B, T>(
-    config: &HandlerConfig,
+    settings: &Settings,
     budget: &'a Arc<Semaphore>,
     admit_last: impl FnOnce() -> T + 'a,
     request: &'a mut Request<Upload<B>>,
@@ -189,7 +189,7 @@ where
 {
     request.body().rest.as_ref()?;
     let length = request.body().size_hint().exact();
-    let plan = Plan::of(config, request.headers(), length);
+    let plan = Plan::of(settings, request.headers(), length);
     Some(async move { request.body_mut().take_ahead(&plan, budget, admit_last).await })
 }
 

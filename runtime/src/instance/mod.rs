@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use wasmtime::{Store, UpdateDeadline};
 
-use crate::config::HandlerConfig;
+use crate::config::Settings;
 use crate::engine::Engine;
 use crate::events::EventBus;
-use crate::host::{Budget, Grants, HostState, LogSink};
-use crate::id::GenerationNumber;
+use crate::host::{Budget, Grants, HostState, LogSink, Outgoing};
+use crate::id::{GenerationNumber, HandlerName};
 pub(crate) use outcome::{failure, failure_in};
 pub(crate) use served::{Served, ServedKind, handle_event};
 pub(crate) use typed::{Bounds, Instances, TypedFailure};
@@ -81,7 +81,7 @@ pub(crate) struct StoreFactory<H> {
 impl<H: Send + 'static> StoreFactory<H> {
     pub(crate) fn new(
         engine: &Engine,
-        config: &HandlerConfig,
+        (handler, settings, outgoing): (&HandlerName, &Settings, &Outgoing),
         (bus, budget): (&EventBus, &Budget),
         generation: GenerationNumber,
         make_host: Arc<dyn Fn() -> H + Send + Sync>,
@@ -89,8 +89,8 @@ impl<H: Send + 'static> StoreFactory<H> {
     ) -> Self {
         Self {
             engine: engine.clone(),
-            grants: Grants::of(config, budget),
-            log: LogSink::new(bus.clone(), config.name.clone(), generation),
+            grants: Grants::of(settings, outgoing, budget),
+            log: LogSink::new(bus.clone(), handler.clone(), generation),
             make_host,
             live: live.clone(),
         }

@@ -49,45 +49,48 @@ pub(super) fn read(
 ) -> (HandlerConfig, Option<HandlerSource>) {
     reader.refuse_unknown(section, KEYS, &[]);
     let mut config = HandlerConfig::new(name);
-    config.route = reader.parsed(section, "route", Route::parse);
-    config.types = reader.list(section, "types", EventTypePattern::parse);
-    set(&mut config.instances, reader.parsed(section, "instances", instances));
-    set(&mut config.timeout, reader.parsed(section, "timeout", |text| timeout("timeout", text)));
-    set(&mut config.memory, reader.parsed(section, "memory", memory));
-    set(&mut config.concurrency, reader.count(section, "concurrency", 1));
-    set(&mut config.outgoing, reader.count(section, "outgoing", 1));
+    config.binding.route = reader.parsed(section, "route", Route::parse);
+    config.binding.types = reader.list(section, "types", EventTypePattern::parse);
+    set(&mut config.settings.instances, reader.parsed(section, "instances", instances));
+    set(
+        &mut config.settings.timeout,
+        reader.parsed(section, "timeout", |text| timeout("timeout", text)),
+    );
+    set(&mut config.settings.memory, reader.parsed(section, "memory", memory));
+    set(&mut config.policy.concurrency, reader.count(section, "concurrency", 1));
+    set(&mut config.policy.outgoing, reader.count(section, "outgoing", 1));
     // A queue of none is a choice: refuse at once instead of waiting.
-    set(&mut config.queue, reader.count(section, "queue", 0));
-    set(&mut config.queue_timeout, reader.parsed(section, "queue_timeout", parse_duration));
-    set(&mut config.drain, reader.parsed(section, "drain", parse_duration));
+    set(&mut config.policy.queue, reader.count(section, "queue", 0));
+    set(&mut config.policy.queue_timeout, reader.parsed(section, "queue_timeout", parse_duration));
+    set(&mut config.policy.drain, reader.parsed(section, "drain", parse_duration));
     let hand_over = |text: &str| timeout("hand_over", text);
-    set(&mut config.hand_over, reader.parsed(section, "hand_over", hand_over));
-    set(&mut config.max_state, reader.parsed(section, "max_state", max_state));
-    config.probe = reader.parsed(section, "probe", probe);
-    set(&mut config.probation, reader.parsed(section, "probation", parse_duration));
+    set(&mut config.policy.hand_over, reader.parsed(section, "hand_over", hand_over));
+    set(&mut config.settings.max_state, reader.parsed(section, "max_state", max_state));
+    config.settings.probe = reader.parsed(section, "probe", probe);
+    set(&mut config.policy.probation, reader.parsed(section, "probation", parse_duration));
     let max_failures = reader.count(section, "max_failures", 1);
     // A count of calls fits 64 bits wherever wrt runs.
-    set(&mut config.max_failures, max_failures.map(|it| it as u64));
+    set(&mut config.policy.max_failures, max_failures.map(|it| it as u64));
     let statuses = reader.parsed(section, "probation_status", str::parse::<StatusSet>);
-    set(&mut config.probation_status, statuses);
+    set(&mut config.policy.probation_status, statuses);
     if let Some(times) = reader.number(section, "max_slowdown") {
         match Slowdown::new(times) {
-            Ok(times) => config.max_slowdown = times,
+            Ok(times) => config.policy.max_slowdown = times,
             Err(error) => {
                 let at = section.span_of("max_slowdown");
                 reader.report(at, format!("{}: {error}", section.object), None);
             }
         }
     }
-    set(&mut config.preload, reader.boolean(section, "preload"));
+    set(&mut config.policy.preload, reader.boolean(section, "preload"));
     if let Some(table) = reader.table(section, "config") {
         let object = format!("`config` of {}", section.object);
-        config.config = read_config(reader, &Section::new(object, table));
+        config.settings.config = read_config(reader, &Section::new(object, table));
     }
     if let Some(table) = reader.table(section, "allow") {
         let allow = Section::new(format!("`allow` of {}", section.object), table);
         reader.refuse_unknown(&allow, &["http"], &[]);
-        config.allow = Allow { http: reader.list(&allow, "http", HttpOrigin::parse) };
+        config.settings.allow = Allow { http: reader.list(&allow, "http", HttpOrigin::parse) };
     }
     (config, read_source(reader, section, at))
 }

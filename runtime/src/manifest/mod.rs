@@ -227,7 +227,7 @@ fn read_handlers(reader: &mut Reader<'_>, table: &DeTable<'_>) -> Vec<HandlerEnt
         };
         let section = Section::new(format!("handler `{name}`"), table);
         let (config, source) = handler::read(reader, &section, name.clone(), key.span());
-        if let Some(route) = &config.route
+        if let Some(route) = &config.binding.route
             && let Some(first) = routes.insert(route.clone(), name.clone())
         {
             let message = format!("handlers `{first}` and `{name}` have the same route `{route}`");

@@ -95,8 +95,11 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
 
     let [orders, hello] = manifest.handlers.as_slice() else { panic!("expected two handlers") };
     assert_eq!(orders.config.name.as_str(), "orders");
-    assert!(orders.config.accepts_type("order.created") && !orders.config.accepts_type("x"));
-    assert_eq!(orders.config.instances, InstanceMode::pooled());
+    assert!(
+        orders.config.binding.accepts_type("order.created")
+            && !orders.config.binding.accepts_type("x")
+    );
+    assert_eq!(orders.config.settings.instances, InstanceMode::pooled());
     assert_eq!(
         orders.source,
         HandlerSource::Command {
@@ -108,19 +111,22 @@ fn full_manifest_is_read_in_the_order_of_the_file() {
 
     let config = &hello.config;
     assert_eq!(hello.source, HandlerSource::Path(PathBuf::from("/project/plugins/hello")));
-    assert_eq!(config.route, Some(Route::parse("/hello/*").unwrap()));
-    assert_eq!(config.timeout, Duration::from_secs(5));
-    assert_eq!(config.memory, 32 << 20);
-    assert_eq!((config.concurrency, config.queue), (7, 0));
-    assert_eq!(config.queue_timeout, Duration::from_millis(500));
-    assert_eq!(config.drain, Duration::from_secs(120));
-    assert_eq!((config.hand_over, config.max_state), (Duration::from_secs(1), 1 << 20));
-    assert_eq!(config.probe.as_deref(), Some("/healthz"));
-    assert_eq!((config.probation, config.max_failures), (Duration::from_secs(30), 5));
-    assert_eq!(config.config["greeting"], ConfigValue::plain("hi ${you}"));
-    assert_eq!(config.config["token"], ConfigValue::secret("hunter2"));
-    assert_eq!(config.config["key"], ConfigValue::secret("from a file"));
-    assert_eq!(config.allow.http[0].to_string(), "https://api.example.com");
+    assert_eq!(config.binding.route, Some(Route::parse("/hello/*").unwrap()));
+    assert_eq!(config.settings.timeout, Duration::from_secs(5));
+    assert_eq!(config.settings.memory, 32 << 20);
+    assert_eq!((config.policy.concurrency, config.policy.queue), (7, 0));
+    assert_eq!(config.policy.queue_timeout, Duration::from_millis(500));
+    assert_eq!(config.policy.drain, Duration::from_secs(120));
+    assert_eq!(
+        (config.policy.hand_over, config.settings.max_state),
+        (Duration::from_secs(1), 1 << 20)
+    );
+    assert_eq!(config.settings.probe.as_deref(), Some("/healthz"));
+    assert_eq!((config.policy.probation, config.policy.max_failures), (Duration::from_secs(30), 5));
+    assert_eq!(config.settings.config["greeting"], ConfigValue::plain("hi ${you}"));
+    assert_eq!(config.settings.config["token"], ConfigValue::secret("hunter2"));
+    assert_eq!(config.settings.config["key"], ConfigValue::secret("from a file"));
+    assert_eq!(config.settings.allow.http[0].to_string(), "https://api.example.com");
 }
 
 #[test]
@@ -432,7 +438,7 @@ fn project_opens_each_form_of_path() {
         let project = open(path);
         let [handler] = project.manifest.handlers.as_slice() else { panic!("expected one") };
         assert_eq!(handler.config.name.as_str(), name);
-        assert_eq!(handler.config.route, route);
+        assert_eq!(handler.config.binding.route, route);
         assert_eq!(handler.source, HandlerSource::Path(root.join(source)));
     };
     check("package", "my-page", Some(Route::everything()), "package");

@@ -277,7 +277,7 @@ impl Controlled {
 
     /// Time that its calls get to end when the runtime ends.
     pub(super) fn drain(&self) -> Duration {
-        self.handler.config().drain
+        self.handler.config().policy.drain
     }
 
     fn status(&self) -> HandlerStatus {
@@ -295,8 +295,8 @@ impl Controlled {
         };
         HandlerStatus {
             name: config.name.clone(),
-            route: config.route.clone(),
-            instances: config.instances,
+            route: config.binding.route.clone(),
+            instances: config.settings.instances,
             serving,
             in_flight: self.handler.in_flight(),
             draining: self.supervisor.draining(),

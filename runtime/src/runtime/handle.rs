@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::control::LazyMark;
 use crate::artifact::Source;
 use crate::cloudevent::CloudEvent;
+use crate::config::Settings;
 use crate::error::{CallError, Rejected};
 use crate::events::{EventBus, Serving};
 use crate::handler::{Begun, EnterError, Handler, Obstacle};
@@ -129,6 +130,13 @@ impl HandlerHandle {
         self.supervisor.roll_back(request).await
     }
 
+    /// What the version that serves runs with; what is configured where nothing serves yet. A change of
+    /// settings is a swap: see [`SwapRequest::settings`].
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        (*self.handler.settings()).clone()
+    }
+
     /// Whether a version that was confirmed is kept, so that a start has something to begin with whatever
     /// became of its file.
     #[must_use]
@@ -223,7 +231,7 @@ impl HandlerHandle {
             let problem = "takes HTTP requests, not events";
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         }
-        let (serving, timeout) = (entered.pass.serving(), self.handler.config().timeout);
+        let (serving, timeout) = (entered.pass.serving(), self.handler.timeout());
         let begun = Begun::of(&entered);
         let source = match handle_event(entered, timeout, event).await {
             Ok(Ok(answer)) => {

@@ -152,7 +152,7 @@ impl<C: Contract> Plugin<C> {
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
         let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
-        let (timeout, pass) = (self.handler.config().timeout, &entered.pass);
+        let (timeout, pass) = (self.handler.timeout(), &entered.pass);
         let (since, cut) = (pass.since(), pass.cut());
         let bounds = Bounds { timeout, since, cut, has_own_errors: true };
         let begun = Begun::of(&entered);

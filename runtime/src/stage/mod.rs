@@ -12,12 +12,12 @@ use std::time::Duration;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::artifact::{Artifact, Artifacts, Candidate, Goal, Obtained, Survey};
-use crate::config::{HandlerConfig, InstanceMode, RuntimeConfig};
+use crate::config::{HandlerConfig, InstanceMode, RuntimeConfig, Settings};
 use crate::contract::{self, Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, Tier};
-use crate::host::{Budget, HostState};
+use crate::host::{Budget, HostState, Outgoing};
 use crate::id::GenerationNumber;
 use crate::instance::keeper::Keeper;
 use crate::instance::live::{Allowance, Identity, MakeError, Maker};
@@ -70,19 +70,20 @@ impl Shared {
         indices: C::Indices,
         make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
     ) -> Result<Arc<Keeper<C>>, ContractError> {
-        let Plan { artifact, config, number } = plan;
+        let Plan { artifact, config, settings, outgoing, number } = plan;
         let (shared, stores) = ((&self.bus, &self.budget), &self.stores);
         let engine = artifact.engine();
-        let factory = StoreFactory::new(engine, config, shared, number, make_host, stores);
+        let own = (&config.name, settings, outgoing);
+        let factory = StoreFactory::new(engine, own, shared, number, make_host, stores);
         let identity =
             Identity { handler: config.name.clone(), generation: number, bus: self.bus.clone() };
         let allowance = Allowance {
-            start: config.timeout,
-            hand_over: config.hand_over,
-            state: config.max_state,
+            start: settings.timeout,
+            hand_over: config.policy.hand_over,
+            state: settings.max_state,
         };
         let maker = Maker::new(pre, indices, factory, identity, allowance)?;
-        Ok(Keeper::new(maker, config.instances))
+        Ok(Keeper::new(maker, settings.instances))
     }
 }
 
@@ -91,13 +92,15 @@ impl Shared {
 struct Plan<'a> {
     artifact: &'a Artifact,
     config: &'a HandlerConfig,
+    settings: &'a Settings,
+    outgoing: &'a Outgoing,
     number: GenerationNumber,
 }
 
 /// Code that a candidate's instances run. A long-lived instance begins on optimized code: it could
 /// not change to it later without a hand-over.
-fn goal_of(config: &HandlerConfig) -> Goal {
-    if config.instances == InstanceMode::Singleton { Goal::BestSoon } else { Goal::Soon }
+fn goal_of(settings: &Settings) -> Goal {
+    if settings.instances == InstanceMode::Singleton { Goal::BestSoon } else { Goal::Soon }
 }
 
 /// Idle instances go within half their allowed time after it has passed.

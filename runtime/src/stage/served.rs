@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
-use crate::artifact::{Artifact, Candidate, Goal, Obtained, Source, Staged, Survey};
-use crate::config::HandlerConfig;
+use crate::artifact::{Artifact, Candidate, Goal, Obtained, Release, Source, Staged, Survey};
+use crate::config::{HandlerConfig, Settings};
 use crate::contract;
 use crate::contract::served::{Kind, ServedIndices};
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::events::Serving;
 use crate::generation::Retirement;
-use crate::host::HostState;
+use crate::host::{HostState, Outgoing};
 use crate::id::GenerationNumber;
 use crate::instance::http::HttpInstances;
 use crate::instance::{Instances, Served, ServedKind};
@@ -22,6 +22,7 @@ use crate::supervisor::Guest;
 pub(crate) struct ServedGuest {
     pub(crate) shared: Shared,
     pub(crate) config: HandlerConfig,
+    pub(crate) outgoing: Outgoing,
     /// Made once for all handlers: they take longer to fill than a small component to link.
     pub(crate) linkers: Arc<Linkers<HostState>>,
 }
@@ -46,19 +47,20 @@ impl ServedGuest {
     fn link(
         &self,
         artifact: &Artifact,
+        settings: &Settings,
         number: GenerationNumber,
         retirement: &Retirement,
     ) -> Result<(ServedKind, Kind), StageError> {
-        let Self { shared, config, linkers } = self;
+        let Self { shared, config, outgoing, linkers } = self;
         let component = artifact.component();
         let kind = Kind::of(&contract::export_names(component))?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
-        let plan = Plan { artifact, config, number };
+        let plan = Plan { artifact, config, settings, outgoing, number };
         let served = match ServedIndices::new(kind, &pre)? {
             ServedIndices::Http(indices) => {
                 let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
-                let (mode, timeout) = (config.instances, config.timeout);
+                let (mode, timeout) = (settings.instances, settings.timeout);
                 let is_03 = kind == Kind::Http03;
                 let http = HttpInstances::new(keeper, is_03, mode, timeout, retirement.clone());
                 ServedKind::Http(http)
@@ -92,11 +94,12 @@ impl Guest for ServedGuest {
 
     async fn stage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         retirement: Retirement,
     ) -> Result<Staged<Served>, StageError> {
-        let goal = goal_of(&self.config);
+        let Release { candidate, settings, .. } = release;
+        let goal = goal_of(settings);
         let wasi03 = self.shared.config.wasi03;
         let world = |survey: &Survey| match Kind::of(&survey.exports)? {
             // The compiler would not get past its types.
@@ -107,7 +110,7 @@ impl Guest for ServedGuest {
             kind => Ok(kind.world()),
         };
         let obtained = self.shared.obtain(candidate, goal, world).await?;
-        let (served, kind) = self.link(&obtained.artifact, number, &retirement)?;
+        let (served, kind) = self.link(&obtained.artifact, settings, number, &retirement)?;
         let stocked = match &served {
             ServedKind::Http(http) => http.keeper().stock().await,
             ServedKind::Event(events) => events.keeper().stock().await,
@@ -119,13 +122,14 @@ impl Guest for ServedGuest {
 
     async fn restage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         retirement: Retirement,
         goal: Goal,
     ) -> Result<Staged<Served>, StageError> {
+        let Release { candidate, settings, .. } = release;
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let (served, _) = self.link(&obtained.artifact, number, &retirement)?;
+        let (served, _) = self.link(&obtained.artifact, settings, number, &retirement)?;
         Ok(self.staged(obtained, candidate, number, served))
     }
 
@@ -169,8 +173,8 @@ impl Guest for ServedGuest {
         warmed.map_err(|error| StageError::Init { source: error.into() })
     }
 
-    async fn probe(&self, ready: &Served) -> Result<(), StageError> {
-        let Some(path) = &self.config.probe else { return Ok(()) };
+    async fn probe(&self, ready: &Served, settings: &Settings) -> Result<(), StageError> {
+        let Some(path) = &settings.probe else { return Ok(()) };
         let passed = match &ready.kind {
             ServedKind::Http(http) => http.probe(path).await,
             ServedKind::Event(_) => Err(ProbeError::NotHttp),
@@ -186,8 +190,8 @@ impl Guest for ServedGuest {
         with_keeper!(ready, keeper => keeper.close().await);
     }
 
-    fn tidy_every(&self) -> Option<Duration> {
-        tidy_every(self.config.instances)
+    fn tidy_every(&self, settings: &Settings) -> Option<Duration> {
+        tidy_every(settings.instances)
     }
 
     fn tidy(&self, ready: &Served) {

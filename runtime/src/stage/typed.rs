@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
-use crate::artifact::{Artifact, Candidate, Goal, Source, Staged};
-use crate::config::HandlerConfig;
+use crate::artifact::{Artifact, Candidate, Goal, Release, Source, Staged};
+use crate::config::{HandlerConfig, Settings};
 use crate::contract::{self, Contract, ContractError, export_names};
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::generation::Retirement;
-use crate::host::HostState;
+use crate::host::{HostState, Outgoing};
 use crate::id::GenerationNumber;
 use crate::instance::Instances;
 use crate::snapshot::{Keeps, Restored, Snapshot};
@@ -19,6 +19,7 @@ use crate::supervisor::Guest;
 pub(crate) struct TypedGuest<C: Contract> {
     pub(crate) shared: Shared,
     pub(crate) config: HandlerConfig,
+    pub(crate) outgoing: Outgoing,
     pub(crate) linkers: Linkers<HostState<C::Host>>,
     pub(crate) make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
 }
@@ -27,9 +28,10 @@ impl<C: Contract> TypedGuest<C> {
     fn link(
         &self,
         artifact: &Artifact,
+        settings: &Settings,
         number: GenerationNumber,
     ) -> Result<Instances<C>, StageError> {
-        let Self { shared, config, linkers, make_host } = self;
+        let Self { shared, config, outgoing, linkers, make_host } = self;
         let (component, wasi03) = (artifact.component(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, C::WORLD, wasi03)?;
         let indices = C::indices(&pre).map_err(|source| ContractError::WrongExport {
@@ -37,7 +39,7 @@ impl<C: Contract> TypedGuest<C> {
             found: export_names(component),
             source,
         })?;
-        let plan = Plan { artifact, config, number };
+        let plan = Plan { artifact, config, settings, outgoing, number };
         Ok(Instances::new(shared.keeper(plan, pre, indices, Arc::clone(make_host))?))
     }
 }
@@ -51,13 +53,14 @@ impl<C: Contract> Guest for TypedGuest<C> {
 
     async fn stage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         _: Retirement,
     ) -> Result<Staged<Instances<C>>, StageError> {
-        let goal = goal_of(&self.config);
+        let Release { candidate, settings, .. } = release;
+        let goal = goal_of(settings);
         let obtained = self.shared.obtain(candidate, goal, |_| Ok(C::WORLD)).await?;
-        let instances = self.link(&obtained.artifact, number)?;
+        let instances = self.link(&obtained.artifact, settings, number)?;
         let component = obtained.artifact.component();
         let stocked = instances.keeper().stock().await;
         stocked.map_err(|error| first_instance_error(error, C::WORLD, component))?;
@@ -66,13 +69,14 @@ impl<C: Contract> Guest for TypedGuest<C> {
 
     async fn restage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         _: Retirement,
         goal: Goal,
     ) -> Result<Staged<Instances<C>>, StageError> {
+        let Release { candidate, settings, .. } = release;
         let obtained = self.shared.artifacts.obtain(candidate, goal).await?;
-        let instances = self.link(&obtained.artifact, number)?;
+        let instances = self.link(&obtained.artifact, settings, number)?;
         Ok(obtained.staged(candidate, instances))
     }
 
@@ -105,8 +109,8 @@ impl<C: Contract> Guest for TypedGuest<C> {
         warmed.map_err(|error| StageError::Init { source: error.into() })
     }
 
-    async fn probe(&self, _: &Instances<C>) -> Result<(), StageError> {
-        match &self.config.probe {
+    async fn probe(&self, _: &Instances<C>, settings: &Settings) -> Result<(), StageError> {
+        match &settings.probe {
             Some(path) => {
                 let source = Box::new(ProbeError::NotHttp);
                 Err(StageError::Probe { path: path.clone(), source })
@@ -123,8 +127,8 @@ impl<C: Contract> Guest for TypedGuest<C> {
         ready.keeper().close().await;
     }
 
-    fn tidy_every(&self) -> Option<Duration> {
-        tidy_every(self.config.instances)
+    fn tidy_every(&self, settings: &Settings) -> Option<Duration> {
+        tidy_every(settings.instances)
     }
 
     fn tidy(&self, ready: &Instances<C>) {

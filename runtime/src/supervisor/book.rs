@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::task::milliseconds;
-use crate::artifact::{Candidate, Source};
+use crate::artifact::{Release, Source};
+use crate::config::Settings;
 use crate::error::{Hint as _, StageError, chain};
 use crate::events::{EventKind, StateOutcome};
 use crate::history::{
@@ -40,8 +41,8 @@ struct Notes {
     changes: AtomicU64,
     /// The number of changes that a [flush](Book::flush) has waited for.
     flushed: AtomicU64,
-    /// A confirmed component that is not on the disk yet, for a further attempt.
-    unkept: Mutex<Option<Candidate>>,
+    /// A confirmed release that is not on the disk yet, for a further attempt.
+    unkept: Mutex<Option<Release>>,
     /// What was to be told since the last look.
     untold: Mutex<Vec<EventKind>>,
     /// The problem that was told last.
@@ -53,33 +54,52 @@ struct Notes {
 /// Pause between two attempts to write what a disk refused.
 const RETRY_EVERY: Duration = Duration::from_secs(5);
 
-/// The components kept of one handler, latest last, with their sizes in bytes.
+/// The releases kept of one handler, latest last.
 #[derive(Debug, Default)]
-struct Kept(VecDeque<(Digest, u64)>);
+struct Kept(VecDeque<OneKept>);
 
-/// Most bytes of the components kept of one handler. The latest two stay whatever their size: the
+/// What is kept of one release.
+#[derive(Debug, Clone, Copy)]
+struct OneKept {
+    component: Digest,
+    /// `None` for a release of before settings were kept.
+    settings: Option<Digest>,
+    /// Size of the component in bytes.
+    bytes: u64,
+}
+
+/// Most bytes of the components of the releases kept of one handler. The latest two stay whatever their size: the
 /// one to boot, and the one before, should it be wanted back.
 const KEPT_BYTES: u64 = 128 << 20;
 const ALWAYS_KEPT: usize = 2;
 
 impl Kept {
-    /// Those of `digests`, oldest first, that an earlier process has left.
-    fn found(store: &HistoryStore, digests: Vec<Digest>) -> Self {
+    /// Those of `earlier`, oldest first, that an earlier process has left.
+    fn found(store: &HistoryStore, earlier: Vec<Earlier>) -> Self {
         let mut kept = Self::default();
-        for digest in digests {
-            if store.claim(&digest) {
-                let file = store.component(&digest).and_then(|path| fs::metadata(path).ok());
-                kept.push(store, digest, file.map_or(0, |file| file.len()));
+        for Earlier { component, settings, .. } in earlier {
+            if !store.claim(&component) {
+                continue;
             }
+            if settings.is_some_and(|settings| !store.claim_settings(&settings)) {
+                store.release(&component);
+                continue;
+            }
+            let file = store.component(&component).and_then(|path| fs::metadata(path).ok());
+            let bytes = file.map_or(0, |file| file.len());
+            kept.push(store, OneKept { component, settings, bytes });
         }
         kept
     }
 
-    /// Keeps the component of `candidate`, or notes why it is not kept; returns whether another attempt
-    /// may do better.
-    fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, candidate: &Candidate) -> bool {
+    /// Keeps `release`, or notes why it is not kept; returns whether another attempt may do better.
+    fn keep(&mut self, store: &HistoryStore, handler: &HandlerName, release: &Release) -> bool {
+        let (candidate, settings) = (&release.candidate, &release.settings);
+        let named = settings.digest();
         let (problem, may_pass) = match candidate.bytes() {
-            Ok(bytes) => match store.keep(&candidate.digest, &bytes) {
+            Ok(bytes) => match store
+                .keep_release((&candidate.digest, &bytes), (&named, &settings.to_json()))
+            {
                 Ok(()) => (None, false),
                 Err(error) => (Some(NotKept::new(handler, &error)), true),
             },
@@ -87,25 +107,65 @@ impl Kept {
             Err(error) => (Some(NotKept::new(handler, &error)), error.may_pass()),
         };
         if problem.is_none() {
-            self.push(store, candidate.digest, candidate.size);
+            let (component, bytes) = (candidate.digest, candidate.size);
+            self.push(store, OneKept { component, settings: Some(named), bytes });
         }
         store.note_component(handler, problem);
         may_pass
     }
 
-    /// `digest` is kept once more: it is the latest now, and the oldest may go.
-    fn push(&mut self, store: &HistoryStore, digest: Digest, bytes: u64) {
-        let again = self.0.iter().position(|(it, _)| *it == digest);
-        let again = again.and_then(|at| self.0.remove(at));
-        self.0.push_back((digest, bytes));
-        again.into_iter().for_each(|(gone, _)| store.release(&gone));
+    /// `one` is kept once more: it is the latest now, and the oldest may go.
+    fn push(&mut self, store: &HistoryStore, one: OneKept) {
+        let is_same = |it: &OneKept| (it.component, it.settings) == (one.component, one.settings);
+        let again = self.0.iter().position(is_same).and_then(|at| self.0.remove(at));
+        self.0.push_back(one);
+        again.into_iter().for_each(|gone| gone.release(store));
         while self.0.len() > KEPT || self.0.len() > ALWAYS_KEPT && self.bytes() > KEPT_BYTES {
-            self.0.pop_front().into_iter().for_each(|(gone, _)| store.release(&gone));
+            self.0.pop_front().into_iter().for_each(|gone| gone.release(store));
         }
     }
 
     fn bytes(&self) -> u64 {
-        self.0.iter().map(|(_, bytes)| bytes).sum()
+        self.0.iter().map(|it| it.bytes).sum()
+    }
+}
+
+impl OneKept {
+    /// Takes what is kept back.
+    fn release(self, store: &HistoryStore) {
+        store.release(&self.component);
+        self.settings.iter().for_each(|settings| store.release(settings));
+    }
+
+    /// Leaves what is kept to whoever claims it next.
+    fn disclaim(self, store: &HistoryStore) {
+        store.disclaim(&self.component);
+        self.settings.iter().for_each(|settings| store.disclaim(settings));
+    }
+}
+
+/// A version that was published, as it is written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Earlier {
+    pub(super) component: Digest,
+    /// `None` where the record is of before settings were kept.
+    pub(super) settings: Option<Digest>,
+    release: Option<Digest>,
+}
+
+impl Earlier {
+    /// What `record` says, if the version's component was read.
+    fn of(record: &Record) -> Option<Self> {
+        let Record { digest, settings, release, .. } = *record;
+        Some(Self { component: digest?, settings, release })
+    }
+
+    /// Whether it is `release`, as far as it is written down.
+    pub(super) fn is_of(&self, release: &Release) -> bool {
+        match self.release {
+            Some(digest) => digest == release.digest,
+            None => self.component == release.candidate.digest,
+        }
     }
 }
 
@@ -113,15 +173,16 @@ impl Kept {
 pub(super) struct Boot {
     pub(super) digest: Digest,
     pub(super) source: Source,
-    /// What the handler's standing source held when this version was published.
+    pub(super) settings: Arc<Settings>,
+    /// The release that the handler's standing source was when this version was published.
     pub(super) standing: Option<Digest>,
 }
 
 /// A publication, as it is written down.
 pub(super) struct Published<'a> {
     pub(super) generation: GenerationNumber,
-    pub(super) digest: Digest,
-    /// What the handler's standing source held then.
+    pub(super) release: &'a Release,
+    /// The release that the handler's standing source was then.
     pub(super) standing: Option<Digest>,
     pub(super) cause: &'a str,
     pub(super) build: Option<Duration>,
@@ -157,28 +218,49 @@ impl Book {
         last.map_or(GenerationNumber::FIRST, GenerationNumber::next)
     }
 
-    /// Whether the bytes of `digest` were taken back, so that they do not come by themselves.
-    pub(super) fn is_refused(&self, digest: Digest) -> bool {
-        self.with(|history| history.is_refused(&digest))
+    /// Whether `release` was taken back, so that it does not come by itself.
+    pub(super) fn is_refused(&self, release: &Release) -> bool {
+        self.with(|history| {
+            history.is_refused(|it| Earlier::of(it).is_some_and(|it| it.is_of(release)))
+        })
     }
 
     /// What generation `number` ran, if it was published.
-    pub(super) fn digest_of(&self, number: GenerationNumber) -> Option<Digest> {
+    pub(super) fn version(&self, number: GenerationNumber) -> Option<Earlier> {
         self.with(|history| {
             let record = history.find(number).filter(|record| record.outcome.was_published());
-            record.and_then(|record| record.digest)
+            record.and_then(Earlier::of)
         })
     }
 
     /// What served before `active`, latest first, without what was taken back.
-    pub(super) fn before(&self, active: Digest) -> Vec<Digest> {
+    pub(super) fn before(&self, active: Option<&Release>) -> Vec<Earlier> {
         let mut seen = BTreeSet::new();
+        let is_active = |it: &Earlier| active.is_some_and(|active| it.is_of(active));
         self.with(|history| {
             let good = history.records().iter().filter(|record| record.outcome.is_good());
-            let digests = good.filter_map(|record| record.digest);
-            let wanted = digests.filter(|it| *it != active && !history.is_refused(it));
-            wanted.filter(|digest| seen.insert(*digest)).collect()
+            let wanted = good.filter_map(Earlier::of).filter(|it| {
+                !is_active(it) && !history.is_refused(|of| Earlier::of(of) == Some(*it))
+            });
+            wanted.filter(|it| seen.insert(*it)).collect()
         })
+    }
+
+    /// The settings with this digest, if they were kept; those that are `configured` for a version of
+    /// before settings were kept. Secrets are those that are configured.
+    pub(super) fn settings(
+        &self,
+        digest: Option<Digest>,
+        configured: &Arc<Settings>,
+    ) -> Option<Arc<Settings>> {
+        match digest {
+            None => Some(Arc::clone(configured)),
+            Some(digest) if digest == configured.digest() => Some(Arc::clone(configured)),
+            Some(digest) => {
+                let text = self.store.as_ref()?.settings(&digest)?;
+                Settings::from_json(&text, configured).map(Arc::new)
+            }
+        }
     }
 
     /// The component of `digest`, if it was kept.
@@ -188,23 +270,34 @@ impl Book {
 
     /// The last version that proved itself and whose component was kept: a full disk may have refused
     /// the one after it.
-    pub(super) fn to_boot(&self) -> Option<Boot> {
-        let store = self.store.as_ref()?;
+    pub(super) fn to_boot(&self, configured: &Arc<Settings>) -> Option<Boot> {
         self.with(|history| {
             let records = history.records().iter();
             let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
             confirmed.find_map(|record| {
                 let digest = record.digest?;
-                let source = Source::File(store.component(&digest)?);
-                Some(Boot { digest, source, standing: record.standing })
+                let source = self.component(digest)?;
+                let settings = self.settings(record.settings, configured)?;
+                Some(Boot { digest, source, settings, standing: record.standing })
             })
+        })
+    }
+
+    /// Whether there is a version to boot, as far as that is known without reading its settings.
+    pub(super) fn has_version_to_boot(&self) -> bool {
+        self.with(|history| {
+            let records = history.records().iter();
+            let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
+            confirmed.any(|record| record.digest.is_some_and(|it| self.component(it).is_some()))
         })
     }
 
     pub(super) fn published(&self, published: Published<'_>) {
         let record = Record {
             generation: published.generation,
-            digest: Some(published.digest),
+            digest: Some(published.release.candidate.digest),
+            release: Some(published.release.digest),
+            settings: Some(published.release.settings.digest()),
             standing: published.standing,
             cause: published.cause.to_owned(),
             time: SystemTime::now(),
@@ -222,14 +315,16 @@ impl Book {
     pub(super) fn rejected(
         &self,
         generation: GenerationNumber,
-        digest: Option<Digest>,
+        release: Option<&Release>,
         cause: &str,
         error: &StageError,
     ) {
         let outcome = Outcome::Rejected { stage: error.stage(), error: chain(error) };
         let record = Record {
             generation,
-            digest,
+            digest: release.map(|release| release.candidate.digest),
+            release: release.map(|release| release.digest),
+            settings: release.map(|release| release.settings.digest()),
             standing: None,
             cause: cause.to_owned(),
             time: SystemTime::now(),
@@ -250,38 +345,33 @@ impl Book {
         self.with(|history| history.find(generation).is_some_and(is_good))
     }
 
-    /// Whether no other version is known to be better than one with these bytes: they have proved
-    /// themselves, or nothing has.
-    pub(super) fn is_best_known(&self, digest: Digest) -> bool {
+    /// Whether no other version is known to be better than `release`: it has proved itself, or nothing has.
+    pub(super) fn is_best_known(&self, release: &Release) -> bool {
         self.with(|history| {
             let records = history.records().iter();
             let confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
-            let mut proved = confirmed.map(|record| record.digest).peekable();
-            proved.peek().is_none() || proved.any(|it| it == Some(digest))
+            let mut proved = confirmed.filter_map(Earlier::of).peekable();
+            proved.peek().is_none() || proved.any(|it| it.is_of(release))
         })
     }
 
-    /// `generation` is the version to boot; `candidate` is what it runs, and is kept for that. Without
+    /// `generation` is the version to boot; `release` is what it runs, and is kept for that. Without
     /// one there is nothing to boot but what comes anyway. Returns whether it was not confirmed before.
-    pub(super) fn confirmed(
-        &self,
-        generation: GenerationNumber,
-        candidate: Option<Candidate>,
-    ) -> bool {
+    pub(super) fn confirmed(&self, generation: GenerationNumber, release: Option<Release>) -> bool {
         if self.is_confirmed(generation) {
             return false;
         }
-        self.change(candidate.is_some(), |history| {
+        self.change(release.is_some(), |history| {
             history.set_outcome(generation, Outcome::Confirmed);
         });
-        if let Some(candidate) = candidate {
-            self.keep(candidate);
+        if let Some(release) = release {
+            self.keep(release);
         }
         true
     }
 
-    /// Keeps the component of `candidate` for later processes, aside.
-    pub(super) fn keep(&self, candidate: Candidate) {
+    /// Keeps `release` for later processes, aside.
+    pub(super) fn keep(&self, release: Release) {
         let Some(store) = self.store.clone() else { return };
         let (kept, notes) = (Arc::clone(&self.kept), Arc::clone(&self.notes));
         // Oldest first, so that what an earlier process kept goes before what this one does. Those
@@ -289,15 +379,15 @@ impl Book {
         let before = self.with(|history| {
             let records = history.records().iter().rev();
             let published = records.filter(|record| record.outcome.was_published());
-            published.filter_map(|record| record.digest).collect::<Vec<_>>()
+            published.filter_map(Earlier::of).collect::<Vec<_>>()
         });
         let handler = self.handler.clone();
         self.keeping.spawn_blocking(move || {
             // Digests are pushed and popped whole, so a panic elsewhere leaves the queue sound.
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
-            let may_pass = kept.keep(&store, &handler, &candidate);
-            *lock(&notes.unkept) = may_pass.then_some(candidate);
+            let may_pass = kept.keep(&store, &handler, &release);
+            *lock(&notes.unkept) = may_pass.then_some(release);
         });
         // Last, so that a flush that knows of the change waits for the task.
         self.notes.changed();
@@ -311,8 +401,7 @@ impl Book {
         // Aside, behind whatever is being written.
         self.keeping.spawn_blocking(move || {
             let kept = kept.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let digests = kept.into_iter().flat_map(|kept| kept.0);
-            digests.for_each(|(digest, _)| store.disclaim(&digest));
+            kept.into_iter().flat_map(|kept| kept.0).for_each(|kept| kept.disclaim(&store));
         });
     }
 
@@ -381,8 +470,8 @@ impl Book {
             let retry_at = *lock(&self.notes.retry_at);
             tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)).await;
             let unkept = lock(&self.notes.unkept).take();
-            if let Some(candidate) = unkept {
-                self.keep(candidate);
+            if let Some(release) = unkept {
+                self.keep(release);
             }
         }
         self.flush().await;

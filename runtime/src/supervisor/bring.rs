@@ -16,7 +16,7 @@ use super::states::Earlier;
 use super::task::{Task, milliseconds};
 use super::trial::{Rules, Trial, baseline};
 use super::{Guest, Staged, Swap};
-use crate::artifact::{Candidate, Goal};
+use crate::artifact::{Candidate, Goal, Release};
 use crate::error::{HandOverError, StageError, caught, chain};
 use crate::events::{EventKind, StateOutcome, Tier};
 use crate::generation::{Generation, Judge, Loaded, Reload, Retirement, Sample};
@@ -26,7 +26,7 @@ use crate::snapshot::{Keeps, Snapshot};
 
 /// What is to become the active generation, and why.
 pub(super) struct Bring {
-    pub(super) candidate: Candidate,
+    pub(super) release: Release,
     pub(super) cause: String,
     pub(super) since: Instant,
     pub(super) build_time: Option<Duration>,
@@ -45,9 +45,9 @@ pub(super) struct Bring {
 
 impl Bring {
     /// A version that was published before.
-    pub(super) fn again(candidate: Candidate, cause: String) -> Self {
+    pub(super) fn again(release: Release, cause: String) -> Self {
         Self {
-            candidate,
+            release,
             cause,
             since: Instant::now(),
             build_time: None,
@@ -105,6 +105,7 @@ struct Story<'a> {
     build_time: Option<Duration>,
     compile_time: Duration,
     is_lazy: bool,
+    release: &'a Release,
 }
 
 impl<G: Guest> Task<G> {
@@ -121,11 +122,11 @@ impl<G: Guest> Task<G> {
     /// Stages `bring`. Cancel-safe: what was staged is dropped, and was never visible.
     pub(super) async fn prepare(&mut self, bring: Bring) -> Result<Prepared<G::Ready>, StageError> {
         let number = self.take_number();
-        let digest = bring.candidate.digest;
-        self.candidate = Some((number, digest));
+        let digest = bring.release.candidate.digest;
+        self.candidate = Some((number, bring.release.clone()));
         let retirement = Retirement::default();
         let own = retirement.of_code();
-        let staged = self.guest.stage(&bring.candidate, number, own.clone()).await?;
+        let staged = self.guest.stage(&bring.release, number, own.clone()).await?;
         let kind = self.guest.kind(&staged.ready);
         let serving = self.active.as_ref().and_then(|version| version.kind);
         if let (Some(serving), Some(found)) = (serving, kind)
@@ -151,7 +152,7 @@ impl<G: Guest> Task<G> {
         hold: Option<Hold<'_, G::Ready>>,
     ) -> Result<Swap, StageError> {
         let Prepared { bring, number, staged, retirement, own, kind } = prepared;
-        let Bring { candidate, cause, since, build_time, is_fresh, .. } = bring;
+        let Bring { release, cause, since, build_time, is_fresh, .. } = bring;
         let Bring { is_lazy, is_proved, way, back_from, .. } = bring;
         let (is_baseline, compile_time) = (staged.tier == Tier::Baseline, staged.compile_time);
         let new = self.guest.keeps(&staged.ready);
@@ -163,21 +164,22 @@ impl<G: Guest> Task<G> {
         let (mismatch, has_earlier) = (self.mismatch, !earlier.is_empty());
         let terms = Terms { old, new, is_fresh, mismatch, way, has_earlier };
         let loaded = Loaded::new(staged.ready, staged.lease, own);
-        let spare = candidate.clone().without_bytes();
+        let spare = release.clone().with(Candidate::without_bytes);
         // What an instance keeps would be gone with its code.
         let reload = (new == Keeps::Nothing).then(|| self.reload(spare.clone(), number));
-        let digest = candidate.digest;
+        let digest = release.candidate.digest;
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
         // Before the publication: its first calls may fail. Also where it is not tried itself, for the
         // generation after it.
         let config = self.handler.config();
-        if !config.probation.is_zero() {
-            generation.tally().observe(config.probation_status.ranges());
+        if !config.policy.probation.is_zero() {
+            generation.tally().observe(config.policy.probation_status.ranges());
         }
         let judge = self.tries(is_proved).then(|| generation.tally().judge());
         // What is on trial keeps its bytes until the verdict, as its file may change meanwhile.
-        let made_of = if judge.is_some() { candidate.clone() } else { spare };
-        let story = Story { cause: &cause, since, build_time, compile_time, is_lazy };
+        let made_of = if judge.is_some() { release.clone() } else { spare };
+        let story =
+            Story { cause: &cause, since, build_time, compile_time, is_lazy, release: &release };
         let (swap, saved) = self.walk(terms, generation, hold, earlier, &story).await?;
 
         if is_fresh {
@@ -189,14 +191,14 @@ impl<G: Guest> Task<G> {
         }
         // The code of very many is in the cache directory, and copies of all would fill the disk.
         let is_kept = !is_lazy;
-        let version = Version { number, candidate: made_of, kind, is_kept, lease: None };
+        let version = Version { number, release: made_of, kind, is_kept, lease: None };
         if let Some(mut before) = self.active.replace(version) {
             self.tell_kinds(number, before.kind, kind, &cause);
             before.lease = active.as_ref().and_then(|it| it.spare());
             if !before.is_kept && self.book.is_confirmed(before.number) {
-                self.book.keep(before.candidate.clone());
+                self.book.keep(before.release.clone());
             }
-            before.candidate = before.candidate.without_bytes();
+            before.release = before.release.with(Candidate::without_bytes);
             self.past.push(before);
         }
         if let Some(from) = back_from {
@@ -206,11 +208,11 @@ impl<G: Guest> Task<G> {
             let kind = EventKind::RolledBack { generation: number, from, why: cause.clone() };
             self.emit(&cause, kind);
         }
-        let to_keep = is_kept.then(|| candidate.clone());
+        let to_keep = is_kept.then(|| release.clone());
         // What comes again after a worse one is compared with what that one was compared with.
         let before = active.as_deref().filter(|_| way != Way::TakenBack);
         self.begin_trial(number, before, judge, to_keep);
-        self.optimizing = is_baseline.then(|| self.optimize(candidate, number, &retirement));
+        self.optimizing = is_baseline.then(|| self.optimize(release, number, &retirement));
         Ok(swap)
     }
 
@@ -229,7 +231,7 @@ impl<G: Guest> Task<G> {
             return Err(StageError::Defect { what: "a candidate lost its code" });
         };
         let ready = loaded.ready();
-        let limit = handler.config().hand_over;
+        let limit = handler.config().policy.hand_over;
         let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
         // The generation whose earlier state the candidate has.
         let mut reverted_to = None;
@@ -260,7 +262,9 @@ impl<G: Guest> Task<G> {
                     Ok(if reverted_to.is_some() { Found::Done } else { Found::Failed })
                 }
                 Step::Start => caught(guest.start(ready)).await.map(|()| Found::Done),
-                Step::Probe => caught(guest.probe(ready)).await.map(|()| Found::Done),
+                Step::Probe => {
+                    caught(guest.probe(ready, &story.release.settings)).await.map(|()| Found::Done)
+                }
                 Step::Publish(state) => {
                     let loss = self.loss(terms, state, reverted_to, problem.as_ref());
                     let (next, hold) = (Arc::clone(&next), hold.take());
@@ -336,7 +340,7 @@ impl<G: Guest> Task<G> {
     ) {
         let Some(loaded) = hold.and_then(|hold| hold.generation().peek()) else { return };
         let Some(serving) = self.handler.serving() else { return };
-        let limit = self.handler.config().hand_over;
+        let limit = self.handler.config().policy.hand_over;
         let reverted_to =
             hand_over::restore_any(&*self.guest, loaded.ready(), earlier, limit).await;
         if reverted_to.is_none() {
@@ -373,6 +377,10 @@ impl<G: Guest> Task<G> {
         let serving = next.serving();
         let pause = hold.as_ref().map_or(Duration::ZERO, Hold::lasted);
         let started = Instant::now();
+        let settings = &story.release.settings;
+        let before = self.active.as_ref().map(|version| &version.release.settings);
+        let settings_changed = before.map_or_else(Vec::new, |before| settings.changed_from(before));
+        self.handler.runs_with(settings);
         let previous = self.handler.active().publish(next);
         if let Some(previous) = &previous {
             // Before the hold ends: nobody enters it again.
@@ -385,7 +393,7 @@ impl<G: Guest> Task<G> {
         let total = story.since.elapsed();
         self.book.published(Published {
             generation: serving.generation,
-            digest: serving.digest,
+            release: story.release,
             standing: self.standing,
             cause: story.cause,
             build: story.build_time,
@@ -402,6 +410,8 @@ impl<G: Guest> Task<G> {
                 generation: serving.generation,
                 from,
                 digest: serving.digest,
+                release: story.release.digest,
+                settings_changed,
                 total_ms: milliseconds(total),
                 pause_ms: milliseconds(pause),
                 publish_ms,
@@ -419,7 +429,7 @@ impl<G: Guest> Task<G> {
 
     /// Whether a generation has to prove itself that `is_proved` or not by an earlier trial.
     fn tries(&self, is_proved: bool) -> bool {
-        !is_proved && !self.handler.config().probation.is_zero()
+        !is_proved && !self.handler.config().policy.probation.is_zero()
     }
 
     /// The generation that was just published has to prove itself, if it has a judge and there is
@@ -429,7 +439,7 @@ impl<G: Guest> Task<G> {
         number: GenerationNumber,
         before: Option<&Generation<G::Ready>>,
         judge: Option<Judge>,
-        to_keep: Option<Candidate>,
+        to_keep: Option<Release>,
     ) {
         let Some(judge) = judge else {
             self.trial = None;
@@ -437,24 +447,24 @@ impl<G: Guest> Task<G> {
             return;
         };
         let config = self.handler.config();
-        let can_go_back = self.handler.serving().is_some_and(|it| self.has_past(it.digest));
+        let can_go_back = self.handler.serving().is_some_and(|_| self.has_past());
         let before = before.map_or_else(Sample::default, |before| before.tally().sample());
         self.baseline = baseline(before, &self.baseline);
         let rules = Rules {
-            max_failures: config.max_failures,
-            max_slowdown: config.max_slowdown.get(),
+            max_failures: config.policy.max_failures,
+            max_slowdown: config.policy.max_slowdown.get(),
             before: self.baseline.clone(),
         };
-        self.trial = Some(Trial::new(number, config.probation, rules, can_go_back, judge));
+        self.trial = Some(Trial::new(number, config.policy.probation, rules, can_go_back, judge));
     }
 
     /// How the code of a generation is made again, by a call that finds it gone.
-    fn reload(&self, candidate: Candidate, number: GenerationNumber) -> Reload<G::Ready> {
+    fn reload(&self, release: Release, number: GenerationNumber) -> Reload<G::Ready> {
         let guest = Arc::clone(&self.guest);
         Box::new(move |retirement| {
-            let (guest, candidate) = (Arc::clone(&guest), candidate.clone());
+            let (guest, release) = (Arc::clone(&guest), release.clone());
             Box::pin(async move {
-                caught(guest.restage(&candidate, number, retirement, Goal::Soon)).await
+                caught(guest.restage(&release, number, retirement, Goal::Soon)).await
             })
         })
     }

@@ -30,7 +30,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 
 pub(crate) use crate::artifact::Staged;
-use crate::artifact::{Candidate, Goal, Source};
+use crate::artifact::{Candidate, Goal, Release, Source};
+use crate::config::Settings;
 use crate::error::{HandOverError, Rejected, StageError};
 use crate::events::{EventBus, Serving};
 use crate::generation::Retirement;
@@ -58,10 +59,10 @@ pub(crate) trait Guest: Send + Sync + 'static {
         Candidate::read(source)
     }
 
-    /// Compiles, checks and tries out `candidate`. Nothing that it does is visible to calls.
+    /// Compiles, checks and tries out `release`. Nothing that it does is visible to calls.
     fn stage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         retirement: Retirement,
     ) -> impl Future<Output = Result<Staged<Self::Ready>, StageError>> + Send;
@@ -69,7 +70,7 @@ pub(crate) trait Guest: Send + Sync + 'static {
     /// Makes the ready form of what was staged before, once more, with the code that `goal` wants.
     fn restage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         retirement: Retirement,
         goal: Goal,
@@ -124,9 +125,13 @@ pub(crate) trait Guest: Send + Sync + 'static {
         snapshot: &Snapshot,
     ) -> impl Future<Output = Result<Restored, HandOverError>> + Send;
 
-    /// Asks a `ready` that takes no calls yet whether it is well.
-    fn probe(&self, ready: &Self::Ready) -> impl Future<Output = Result<(), StageError>> + Send {
-        let _ = ready;
+    /// Asks a `ready` with `settings`, which takes no calls yet, whether it is well.
+    fn probe(
+        &self,
+        ready: &Self::Ready,
+        settings: &Settings,
+    ) -> impl Future<Output = Result<(), StageError>> + Send {
+        let _ = (ready, settings);
         async { Ok(()) }
     }
 
@@ -142,8 +147,9 @@ pub(crate) trait Guest: Send + Sync + 'static {
         async {}
     }
 
-    /// Pause between two calls of [`Guest::tidy`] on the active generation, if it wants any.
-    fn tidy_every(&self) -> Option<Duration> {
+    /// Pause between two calls of [`Guest::tidy`] on a generation with `settings`, if it wants any.
+    fn tidy_every(&self, settings: &Settings) -> Option<Duration> {
+        let _ = settings;
         None
     }
 
@@ -382,7 +388,7 @@ impl SupervisorHandle {
     /// Why a first call would find nothing to run, as far as is known without loading anything. The
     /// version that was confirmed before this start does without the file.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.told.lazy.problem().filter(|_| self.book.to_boot().is_none())
+        self.told.lazy.problem().filter(|_| !self.book.has_version_to_boot())
     }
 
     /// Replaced generations whose calls have not ended yet.
@@ -400,7 +406,7 @@ impl SupervisorHandle {
 
     /// Whether a version is kept that a start begins with.
     pub(crate) fn has_confirmed(&self) -> bool {
-        self.book.to_boot().is_some()
+        self.book.has_version_to_boot()
     }
 
     /// What became of each version.
@@ -432,7 +438,7 @@ impl SupervisorHandle {
         if let Request::Swap(request) = &request
             && request.is_lazy
         {
-            self.told.lazy.waits(request.source.clone());
+            request.source.iter().for_each(|source| self.told.lazy.waits(source.clone()));
         }
         let (answer, answered) = oneshot::channel();
         match self.mailbox.put(Operation { request, answer }) {

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::artifact::{Candidate, Lease};
-use crate::id::{Digest, GenerationNumber};
+use crate::artifact::{Lease, Release};
+use crate::id::GenerationNumber;
 
 /// Versions that can be gone back to without a state directory. The code of the latest is in memory; that of the
 /// others is in the cache directory, or is compiled again, for which a component that came without a
@@ -20,7 +20,7 @@ pub(super) struct Past {
 /// A version that was published.
 pub(super) struct Version {
     pub(super) number: GenerationNumber,
-    pub(super) candidate: Candidate,
+    pub(super) release: Release,
     /// What its calls bring, in words, where wrt makes them.
     pub(super) kind: Option<&'static str>,
     /// Whether later processes find its component, once it is confirmed.
@@ -30,19 +30,19 @@ pub(super) struct Version {
 }
 
 impl Past {
-    /// `version` was replaced; it takes the place of an earlier one with the same bytes.
+    /// `version` was replaced; it takes the place of an earlier one of the same release.
     pub(super) fn push(&mut self, version: Version) {
         if let Some(before) = self.versions.front_mut() {
             before.lease = None;
         }
-        self.versions.retain(|it| it.candidate.digest != version.candidate.digest);
+        self.versions.retain(|it| it.release.digest != version.release.digest);
         self.versions.push_front(version);
         self.versions.truncate(MAX_VERSIONS);
     }
 
-    /// The latest version whose bytes are wanted.
-    pub(super) fn find(&self, is_wanted: impl Fn(Digest) -> bool) -> Option<&Version> {
-        self.versions.iter().find(|version| is_wanted(version.candidate.digest))
+    /// The latest version whose release is wanted.
+    pub(super) fn find(&self, is_wanted: impl Fn(&Release) -> bool) -> Option<&Version> {
+        self.versions.iter().find(|version| is_wanted(&version.release))
     }
 
     /// Lets go of everything.

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::artifact::Source;
+use crate::config::Settings;
 use crate::events::{Serving, StateOutcome};
 use crate::id::GenerationNumber;
 
@@ -12,8 +13,11 @@ const ROLLBACK_CAUSE: &str = "a roll-back was asked for";
 /// A request to replace what a handler runs.
 #[derive(Debug, Clone)]
 pub struct SwapRequest {
-    /// The candidate.
-    pub source: Source,
+    /// The candidate's component; `None` for the component that serves, where only settings change.
+    pub source: Option<Source>,
+    /// What the candidate runs with; `None` for the settings of the version that serves, or of the
+    /// handler's configuration where nothing serves or the source [is standing](Self::standing).
+    pub settings: Option<Settings>,
     /// Why, in words that end up in events and logs: "`src/lib.rs` changed".
     pub cause: String,
     /// When the change began: the first file event, or the request. Events count from here.
@@ -36,9 +40,33 @@ pub struct SwapRequest {
 impl SwapRequest {
     /// A request that begins now, without a build.
     pub fn new(source: Source, cause: impl Into<String>) -> Self {
+        Self { source: Some(source), ..Self::nothing(cause.into()) }
+    }
+
+    /// A request to change what the component that serves runs with. Its code is in memory, so that takes
+    /// milliseconds; a component that keeps state hands it over, as in any other swap.
+    ///
+    /// ```no_run
+    /// # async fn example(hello: wrt::HandlerHandle) -> Result<(), wrt::Rejected> {
+    /// use std::time::Duration;
+    ///
+    /// use wrt::SwapRequest;
+    ///
+    /// let mut settings = hello.settings();
+    /// settings.timeout = Duration::from_secs(5);
+    /// let _ = hello.request_swap(SwapRequest::settings(settings, "the timeout was too long")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn settings(settings: Settings, cause: impl Into<String>) -> Self {
+        Self { settings: Some(settings), ..Self::nothing(cause.into()) }
+    }
+
+    fn nothing(cause: String) -> Self {
         Self {
-            source,
-            cause: cause.into(),
+            source: None,
+            settings: None,
+            cause,
             since: Instant::now(),
             build_time: None,
             is_lazy: false,
@@ -47,6 +75,13 @@ impl SwapRequest {
             is_other_kind: false,
             is_standing: false,
         }
+    }
+
+    /// The same with `settings` in place of those of the version that serves.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Settings) -> Self {
+        self.settings = Some(settings);
+        self
     }
 
     /// The same, for a source that the handler always has: the program asks for it at each start, and
@@ -93,7 +128,7 @@ impl SwapRequest {
     }
 }
 
-/// A request to go back to an earlier version of a handler.
+/// A request to go back to an earlier version of a handler, and to the settings that it ran with.
 #[derive(Debug, Clone)]
 pub struct RollbackRequest {
     /// The number of the version; `None` for the version before the active one.
@@ -141,9 +176,9 @@ pub enum Swap {
         /// What became of the handler's state.
         state: StateOutcome,
     },
-    /// The candidate's bytes are those already active.
+    /// The candidate's component and settings are those already active.
     Unchanged {
-        /// The generation that runs these bytes.
+        /// The generation that runs them.
         serving: Serving,
     },
     /// A newer request took this one's place before it was published.

@@ -27,7 +27,8 @@ use super::way_back::no_way_back;
 use super::{
     Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest, Told,
 };
-use crate::artifact::{Candidate, Goal};
+use crate::artifact::{Candidate, Goal, Release};
+use crate::config::{InstanceMode, Settings};
 use crate::error::{Hint as _, Panic, Rejected, StageError, caught, chain, shielded};
 use crate::events::{EventBus, EventKind, Serving, StateOutcome};
 use crate::generation::{Generation, Loaded, Retirement, Sample};
@@ -55,10 +56,12 @@ pub(super) struct Task<G: Guest> {
     pub(super) past: Past,
     pub(super) states: States,
     /// The candidate that the running operation has staged, or is about to.
-    pub(super) candidate: Option<(GenerationNumber, Digest)>,
-    /// What the handler's standing source held when the supervisor heard of it last.
+    pub(super) candidate: Option<(GenerationNumber, Release)>,
+    /// What a version runs with where nobody says otherwise.
+    pub(super) configured: Arc<Settings>,
+    /// The release that the handler's standing source was when the supervisor heard of it last.
     pub(super) standing: Option<Digest>,
-    /// What it held when the active generation was published.
+    /// The release that it was when the active generation was published.
     pub(super) published_over: Option<Digest>,
     /// The active generation's probation.
     pub(super) trial: Option<Trial>,
@@ -121,7 +124,8 @@ impl<G: Guest> Task<G> {
         end: End,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, usage, stop } = orders;
-        let states = States::new(handler.config().max_state);
+        let configured = Arc::new(handler.config().settings.clone());
+        let states = States::new(configured.max_state);
         Self {
             guest: Arc::new(guest),
             handler,
@@ -138,6 +142,7 @@ impl<G: Guest> Task<G> {
             past: Past::default(),
             states,
             candidate: None,
+            configured,
             standing: None,
             published_over: None,
             trial: None,
@@ -240,29 +245,35 @@ impl<G: Guest> Task<G> {
     }
 
     async fn try_swap(&mut self, request: SwapRequest) -> Result<Swap, Ended> {
-        let SwapRequest { source, cause, since, build_time, is_fresh, is_lazy, .. } = request;
-        let SwapRequest { is_again, is_other_kind, is_standing, .. } = request;
+        let SwapRequest { source, settings, cause, since, build_time, is_fresh, .. } = request;
+        let SwapRequest { is_lazy, is_again, is_other_kind, is_standing, .. } = request;
         self.candidate = None;
         self.handler.active().mend();
-        let opened = self.guest.open(source).await;
+        let settings = self.settings_for(settings, is_standing)?;
+        let opened = match source {
+            Some(source) => self.guest.open(source).await,
+            None => self.component_that_serves(),
+        };
+        let opened = opened.map(|candidate| Release::new(candidate, settings));
         if self.handler.serving().is_none() {
-            self.boot(opened.as_ref().ok().map(|candidate| candidate.digest)).await;
+            self.boot(opened.as_ref().ok().map(|release| release.digest)).await;
         }
-        let candidate = opened?;
-        let digest = candidate.digest;
+        let release = opened?;
+        let digest = release.candidate.digest;
         if is_standing {
-            self.standing = Some(digest);
+            self.standing = Some(release.digest);
         }
-        if let Some(serving) = self.handler.serving().filter(|it| it.digest == digest) {
+        if let Some(serving) = self.handler.serving().filter(|_| self.runs(release.digest)) {
             self.emit(&cause, EventKind::Unchanged { digest, passed_over_for: None });
             return Ok(Swap::Unchanged { serving });
         }
-        if self.book.is_refused(digest) && !is_again {
-            self.candidate = Some((self.take_number(), digest));
+        if self.book.is_refused(&release) && !is_again {
+            self.candidate = Some((self.take_number(), release));
             return Err(StageError::RolledBack { digest: digest.short() }.into());
         }
         if let Some(serving) = self.handler.serving().filter(|_| is_standing)
-            && self.published_over == Some(digest)
+            // Records of before releases were named have the component's digest.
+            && self.published_over.is_some_and(|it| it == release.digest || it == digest)
         {
             let number = serving.generation;
             let cause = format!("{cause}, and is what generation {number} was swapped in over");
@@ -272,7 +283,7 @@ impl<G: Guest> Task<G> {
         }
         let (way, back_from, is_proved) = (Way::Forward, None, false);
         let bring = Bring {
-            candidate,
+            release,
             cause,
             since,
             build_time,
@@ -300,11 +311,47 @@ impl<G: Guest> Task<G> {
         }
     }
 
+    /// What a candidate runs with for which `settings` were asked.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Settings`] and [`StageError::Singleton`].
+    fn settings_for(
+        &self,
+        settings: Option<Settings>,
+        is_standing: bool,
+    ) -> Result<Arc<Settings>, StageError> {
+        let Some(settings) = settings else {
+            let of_active = self.active.as_ref().filter(|_| !is_standing);
+            let settings = of_active.map_or(&self.configured, |version| &version.release.settings);
+            return Ok(Arc::clone(settings));
+        };
+        settings.check()?;
+        let is_single = |settings: &Settings| settings.instances == InstanceMode::Singleton;
+        // The places of calls are the handler's, and a singleton has one.
+        if is_single(&settings) != is_single(&self.configured) {
+            return Err(StageError::Singleton);
+        }
+        Ok(Arc::new(settings))
+    }
+
+    /// The component that serves, for a change of settings alone.
+    fn component_that_serves(&self) -> Result<Candidate, StageError> {
+        let version = self.active.as_ref().ok_or(StageError::NothingServes)?;
+        Ok(self.release_of(version).candidate)
+    }
+
+    /// Whether what serves is the release of this name.
+    fn runs(&self, release: Digest) -> bool {
+        self.active.as_ref().is_some_and(|version| version.release.digest == release)
+    }
+
     /// Publishes the last version that proved itself before this start, unless that is what is to
     /// come anyway: a candidate that fails then finds something serving.
     async fn boot(&mut self, next: Option<Digest>) {
-        let Some(Boot { digest, source, standing }) = self.book.to_boot() else { return };
-        if Some(digest) == next {
+        let Some(boot) = self.book.to_boot(&self.configured) else { return };
+        let Boot { digest, source, settings, standing } = boot;
+        if next == Some(Release::name(digest, &settings)) {
             return;
         }
         // It stays what this version was swapped in over, not what the source holds now.
@@ -315,7 +362,8 @@ impl<G: Guest> Task<G> {
                 let (digest, found) = (digest.short(), candidate.digest.short());
                 return Err(StageError::Changed { digest, found });
             }
-            self.bring(Bring::again(candidate, AFTER_RESTART.to_owned())).await
+            let release = Release::new(candidate, settings);
+            self.bring(Bring::again(release, AFTER_RESTART.to_owned())).await
         };
         if let Err(error) = caught(booted).await {
             // The candidate decides alone, as without a history.
@@ -373,10 +421,10 @@ impl<G: Guest> Task<G> {
         self.trial = None;
         let serving = self.handler.serving()?;
         let candidate = self.active.as_mut().map(|version| {
-            let candidate = version.candidate.clone();
+            let release = version.release.clone();
             // From now on the book sees to the bytes.
-            version.candidate = candidate.clone().without_bytes();
-            candidate
+            version.release = release.clone().with(Candidate::without_bytes);
+            release
         });
         if self.book.confirmed(serving.generation, candidate) {
             let kind = EventKind::Confirmed { generation: serving.generation };
@@ -402,8 +450,7 @@ impl<G: Guest> Task<G> {
     /// When idle instances are looked after next, if anything is active. Not a pause, which would begin
     /// anew with each other thing that happens.
     fn tidy_at(&mut self) -> Option<Instant> {
-        let every = self.guest.tidy_every()?;
-        self.handler.serving()?;
+        let every = self.guest.tidy_every(&self.active.as_ref()?.release.settings)?;
         Some(*self.tidy_at.get_or_insert_with(|| Instant::now() + every))
     }
 
@@ -419,14 +466,14 @@ impl<G: Guest> Task<G> {
     /// the next build may have written over its file by then.
     pub(super) fn optimize(
         &self,
-        candidate: Candidate,
+        release: Release,
         number: GenerationNumber,
         retirement: &Retirement,
     ) -> Optimizing<G::Ready> {
         let (guest, own) = (Arc::clone(&self.guest), retirement.of_code());
         Box::pin(async move {
             tokio::time::sleep(OPTIMIZE_AFTER).await;
-            let restaged = guest.restage(&candidate, number, own.clone(), Goal::Best);
+            let restaged = guest.restage(&release, number, own.clone(), Goal::Best);
             let staged = caught(restaged).await?;
             let took = staged.compile_time;
             Ok((Loaded::new(staged.ready, staged.lease, own), took))
@@ -483,11 +530,11 @@ impl<G: Guest> Task<G> {
         let (handler, serving) = (self.handler.name().clone(), self.handler.serving());
         // What says nothing about a version is not written down.
         if !source.is_of_the_host() {
-            let (number, digest) = match self.candidate.take() {
-                Some((number, digest)) => (number, Some(digest)),
+            let (number, release) = match self.candidate.take() {
+                Some((number, release)) => (number, Some(release)),
                 None => (self.take_number(), None),
             };
-            self.book.rejected(number, digest, cause, &source);
+            self.book.rejected(number, release.as_ref(), cause, &source);
         }
         // The end of the host is no news about a candidate; whoever asked for it is told by the answer.
         if !matches!(source, StageError::ShuttingDown | StageError::Removed) {

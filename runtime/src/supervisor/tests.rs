@@ -2,6 +2,7 @@
 
 mod ending;
 mod lazy;
+mod settings;
 mod simulation;
 mod way_back;
 
@@ -45,11 +46,11 @@ impl Guest for Fake {
 
     async fn stage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         _: GenerationNumber,
         _: Retirement,
     ) -> Result<Staged<String>, StageError> {
-        let text = text(candidate);
+        let text = text(&release.candidate);
         self.staged.fetch_add(1, Ordering::Relaxed);
         if text.starts_with("slow") {
             self.go.acquire().await.expect("it stays open").forget();
@@ -64,14 +65,14 @@ impl Guest for Fake {
 
     async fn restage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         _: GenerationNumber,
         _: Retirement,
         goal: Goal,
     ) -> Result<Staged<String>, StageError> {
         self.staged.fetch_add(1, Ordering::Relaxed);
         let how = if goal == Goal::Best { "optimized" } else { "again" };
-        Ok(staged(format!("{} {how}", text(candidate)), Tier::Optimized))
+        Ok(staged(format!("{} {how}", text(&release.candidate)), Tier::Optimized))
     }
 
     async fn save(&self, _: &String) -> Result<Snapshot, HandOverError> {
@@ -87,7 +88,7 @@ impl Guest for Fake {
         self.retired.lock().unwrap().push(ready.clone());
     }
 
-    fn tidy_every(&self) -> Option<Duration> {
+    fn tidy_every(&self, _: &Settings) -> Option<Duration> {
         assert!(!self.is_broken.load(Ordering::Relaxed), "a defect");
         Some(Duration::from_secs(1))
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::book::Earlier;
 use super::bring::Bring;
 use super::ending::Stop;
 use super::past::Version;
@@ -10,10 +11,10 @@ use super::protocol::Way;
 use super::task::Task;
 use super::waits::while_held;
 use super::{Answer, Guest, RollbackRequest, Swap};
-use crate::artifact::Candidate;
+use crate::artifact::Release;
 use crate::error::{Rejected, StageError, caught};
 use crate::handler::Hold;
-use crate::id::{Digest, GenerationNumber};
+use crate::id::GenerationNumber;
 
 /// Longest that callers are held while the way back from a bad generation is staged. With its code
 /// in memory that takes 2 ms; where it has to be compiled, an answer at once is worth more, also
@@ -76,20 +77,20 @@ impl<G: Guest> Task<G> {
             return Err(no_way_back("nothing is active that could be rolled back"));
         };
         let RollbackRequest { to, cause, is_fresh } = request;
-        let candidate = match to {
+        let release = match to {
             Some(to) => {
-                let digest = self.book.digest_of(to).ok_or_else(|| not_there(to))?;
-                if digest == from.digest {
+                let earlier = self.book.version(to).ok_or_else(|| not_there(to))?;
+                if self.active.as_ref().is_some_and(|active| earlier.is_of(&active.release)) {
                     return Ok(Swap::Unchanged { serving: from });
                 }
-                self.version(digest).await?.ok_or_else(|| not_there(to))?
+                self.version(&earlier).await?.ok_or_else(|| not_there(to))?
             }
-            None => self.before(from.digest).await?,
+            None => self.before().await?,
         };
         // Who asks for a version vouches for it. What nobody asked for, and never proved itself, is on
         // trial again, where another one did: the one behind it may be needed yet.
-        let is_proved = way == Way::Back || self.book.is_best_known(candidate.digest);
-        let again = Bring::again(candidate, cause);
+        let is_proved = way == Way::Back || self.book.is_best_known(&release);
+        let again = Bring::again(release, cause);
         // Without waiting for a place among those that drain: the bytes that were taken back do not
         // come again, so this is no way around the bound.
         let back = Bring { back_from: Some(from.generation), way, is_fresh, is_proved, ..again };
@@ -103,32 +104,38 @@ impl<G: Guest> Task<G> {
         })
     }
 
-    /// Whether this process ran a version before the one that runs `active`, and it was not taken back.
-    pub(super) fn has_past(&self, active: Digest) -> bool {
-        self.past.find(|digest| digest != active && !self.book.is_refused(digest)).is_some()
+    /// Whether this process ran a version before the active one, and it was not taken back.
+    pub(super) fn has_past(&self) -> bool {
+        self.latest_past().is_some()
+    }
+
+    /// The latest version that this process ran before the active one, and that was not taken back.
+    fn latest_past(&self) -> Option<&Version> {
+        let active = self.active.as_ref().map(|version| version.release.digest);
+        self.past.find(|it| Some(it.digest) != active && !self.book.is_refused(it))
     }
 
     /// A version that this process ran, read again from where it is kept: the file that it came from
     /// may hold another by now.
-    fn candidate_of(&self, version: &Version) -> Candidate {
-        let candidate = version.candidate.clone();
-        match self.book.component(candidate.digest) {
-            Some(source) => candidate.found_at(source),
-            None => candidate,
+    pub(super) fn release_of(&self, version: &Version) -> Release {
+        let release = version.release.clone();
+        match self.book.component(release.candidate.digest) {
+            Some(source) => release.with(|candidate| candidate.found_at(source)),
+            None => release,
         }
     }
 
-    /// The version before the one that runs `active`.
+    /// The version before the active one.
     // `&mut`, as a task that is shared between threads would have to be `Sync`.
-    async fn before(&mut self, active: Digest) -> Result<Candidate, StageError> {
-        let is_wanted = |digest| digest != active && !self.book.is_refused(digest);
-        if let Some(version) = self.past.find(is_wanted) {
-            return Ok(self.candidate_of(version));
+    async fn before(&mut self) -> Result<Release, StageError> {
+        if let Some(version) = self.latest_past() {
+            return Ok(self.release_of(version));
         }
+        let active = self.active.as_ref().map(|version| version.release.clone());
         let mut problem = None;
-        for digest in self.book.before(active) {
-            match self.version(digest).await {
-                Ok(Some(candidate)) => return Ok(candidate),
+        for earlier in self.book.before(active.as_ref()) {
+            match self.version(&earlier).await {
+                Ok(Some(release)) => return Ok(release),
                 Ok(None) => {}
                 Err(error) => {
                     problem.get_or_insert(error);
@@ -138,18 +145,23 @@ impl<G: Guest> Task<G> {
         Err(problem.unwrap_or_else(|| no_way_back("there is no generation before the active one")))
     }
 
-    /// The version with these bytes, if this process ran it or its component was kept.
-    async fn version(&mut self, digest: Digest) -> Result<Option<Candidate>, StageError> {
-        if let Some(version) = self.past.find(|it| it == digest) {
-            return Ok(Some(self.candidate_of(version)));
+    /// The version that was written down as `earlier`, if this process ran it, or its component and its
+    /// settings were kept.
+    async fn version(&mut self, earlier: &Earlier) -> Result<Option<Release>, StageError> {
+        if let Some(version) = self.past.find(|it| earlier.is_of(it)) {
+            return Ok(Some(self.release_of(version)));
         }
+        let digest = earlier.component;
         let Some(source) = self.book.component(digest) else { return Ok(None) };
+        let Some(settings) = self.book.settings(earlier.settings, &self.configured) else {
+            return Ok(None);
+        };
         let candidate = self.guest.open(source).await?;
         if candidate.digest != digest {
             let (digest, found) = (digest.short(), candidate.digest.short());
             return Err(StageError::Changed { digest, found });
         }
-        Ok(Some(candidate))
+        Ok(Some(Release::new(candidate, settings)))
     }
 }
 

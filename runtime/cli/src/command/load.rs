@@ -32,7 +32,7 @@ pub(crate) struct Loaded {
 pub(super) fn lazy(settings: &HostSettings) -> BTreeSet<HandlerName> {
     let configs = settings.project.manifest.handlers.iter().map(|entry| &entry.config);
     let is_lazy = settings.build.is_none() && configs.len() > EAGER;
-    let names = configs.filter(|config| !config.preload).map(|config| config.name.clone());
+    let names = configs.filter(|config| !config.policy.preload).map(|config| config.name.clone());
     if is_lazy { names.collect() } else { BTreeSet::new() }
 }
 

@@ -117,7 +117,16 @@ impl EventRenderer {
                 }
                 String::new()
             }
-            EventKind::Swapped { generation, from, digest, total_ms, pause_ms, state, .. } => {
+            EventKind::Swapped {
+                generation,
+                from,
+                digest,
+                settings_changed,
+                total_ms,
+                pause_ms,
+                state,
+                ..
+            } => {
                 let times = event.handler.as_ref().and_then(|name| self.staged.remove(name));
                 if let Some(name) = &event.handler {
                     self.active.insert(name.clone(), *generation);
@@ -135,7 +144,11 @@ impl EventRenderer {
                 };
                 let parts = times.map_or_else(String::new, steps);
                 let state = state_words(*state, *pause_ms);
-                self.line(event, &format!("{serves}, {when}{parts}{state}"))
+                let changed = match settings_changed.as_slice() {
+                    [] => String::new(),
+                    keys => format!("; changed settings: {}", keys.join(", ")),
+                };
+                self.line(event, &format!("{serves}, {when}{parts}{changed}{state}"))
             }
             EventKind::StateLost { generation, reason } => {
                 let warning = self.style.warning("warning:");

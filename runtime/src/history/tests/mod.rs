@@ -35,6 +35,8 @@ fn record(generation: u64, outcome: Outcome) -> Record {
     Record {
         generation: number(generation),
         digest: Some(digest(generation)),
+        release: Some(digest(generation + 1000)),
+        settings: Some(digest(0)),
         standing: None,
         cause: format!("`{generation}.rs` changed"),
         time: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123 + generation),

@@ -9,12 +9,11 @@ use futures::future::{poll_immediate, ready};
 use http_body_util::{BodyExt as _, StreamBody};
 
 use super::*;
-use crate::id::HandlerName;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn config(instances: InstanceMode) -> HandlerConfig {
-    HandlerConfig::new(HandlerName::new("h").unwrap()).with_instances(instances)
+fn config(instances: InstanceMode) -> Settings {
+    Settings { instances, ..Settings::default() }
 }
 
 fn headers(name: &'static str, value: &'static str) -> HeaderMap {
@@ -68,7 +67,7 @@ fn budget(bytes: usize) -> Arc<Semaphore> {
 
 /// `request` with what is taken of its body before its call begins, which finds a place at any time.
 async fn taken_ahead<B: Body<Data = Bytes>>(
-    config: &HandlerConfig,
+    config: &Settings,
     budget: &Arc<Semaphore>,
     mut request: Request<Upload<B>>,
 ) -> Result<Request<Upload<B>>, Refusal<'static>> {

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Random;
-use crate::artifact::Candidate;
+use crate::artifact::{Candidate, Release};
+use crate::config::Settings;
 use crate::error::{CallFailure, HandOverError, StageError};
 use crate::events::{CompiledBy, Tier};
 use crate::generation::Retirement;
@@ -206,11 +207,11 @@ impl Guest for Counting {
 
     async fn stage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         _: Retirement,
     ) -> Result<Staged<Node>, StageError> {
-        let staged = self.node(candidate, number);
+        let staged = self.node(&release.candidate, number);
         match self.phase(staged.ready.plan.stage).await {
             Turn::Ok => Ok(staged),
             _ => Err(StageError::NotAComponent { found: "a bad plan" }),
@@ -219,12 +220,12 @@ impl Guest for Counting {
 
     async fn restage(
         &self,
-        candidate: &Candidate,
+        release: &Release,
         number: GenerationNumber,
         _: Retirement,
         _: Goal,
     ) -> Result<Staged<Node>, StageError> {
-        Ok(self.node(candidate, number))
+        Ok(self.node(&release.candidate, number))
     }
 
     fn keeps(&self, ready: &Node) -> Keeps {
@@ -281,7 +282,7 @@ impl Guest for Counting {
         Ok(Restored::Carried)
     }
 
-    async fn probe(&self, ready: &Node) -> Result<(), StageError> {
+    async fn probe(&self, ready: &Node, _: &Settings) -> Result<(), StageError> {
         let begun = ready.instance().begun;
         assert!(!matches!(begun, Begun::No | Begun::Gone), "a probe before the beginning");
         match self.phase(ready.plan.probe).await {

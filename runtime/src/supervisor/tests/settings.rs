@@ -1,0 +1,127 @@
+//! Settings as a part of a version: changed by a swap, brought back by a rollback and by a start.
+
+use super::*;
+use crate::config::{ConfigValue, InstanceMode, Settings};
+use crate::events::EventKind;
+
+const LONG: Duration = Duration::from_secs(30);
+const SHORT: Duration = Duration::from_secs(5);
+
+fn with_timeout(timeout: Duration) -> Settings {
+    Settings { timeout, ..Settings::default() }
+}
+
+impl Harness {
+    async fn change(&self, settings: Settings) -> Answer {
+        self.handle.swap(SwapRequest::settings(settings, "a test asked")).await
+    }
+
+    /// The number, the text and the timeout of what serves.
+    async fn serves(&self) -> (u64, String, Duration) {
+        let number = self.handler.serving().unwrap().generation.get();
+        (number, self.answer().await, self.handler.timeout())
+    }
+}
+
+#[tokio::test]
+async fn settings_alone_are_swapped_and_the_component_alone_keeps_them() {
+    let mut harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    assert_eq!(harness.serves().await, (1, "one".to_owned(), LONG));
+    let _ = harness.kinds();
+    assert_eq!(number(&harness.change(with_timeout(SHORT)).await), Some(2));
+    assert_eq!(harness.serves().await, (2, "one".to_owned(), SHORT));
+    let changed: Vec<_> = harness
+        .kinds()
+        .into_iter()
+        .filter_map(|kind| match kind {
+            EventKind::Swapped { settings_changed, .. } => Some(settings_changed),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(changed, [["timeout"]]);
+    let again = harness.change(with_timeout(SHORT)).await.unwrap();
+    assert!(matches!(again, Swap::Unchanged { serving } if serving.generation.get() == 2));
+    assert_eq!(number(&harness.swap("two").await), Some(3));
+    assert_eq!(harness.serves().await, (3, "two".to_owned(), SHORT));
+}
+
+#[tokio::test]
+async fn rollback_brings_the_settings_of_that_version_back() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let _ = harness.change(with_timeout(SHORT)).await.unwrap();
+    let _ = harness.swap("two").await.unwrap();
+    let back = async |to: Option<u64>| {
+        let request = RollbackRequest::new(to.map(GenerationNumber::new));
+        number(&harness.handle.roll_back(request).await)
+    };
+    assert_eq!(back(None).await, Some(4));
+    assert_eq!(harness.serves().await, (4, "one".to_owned(), SHORT));
+    assert_eq!(back(Some(1)).await, Some(5));
+    assert_eq!(harness.serves().await, (5, "one".to_owned(), LONG));
+    // The same component with the same settings, as another generation.
+    assert_eq!(back(Some(1)).await, None);
+}
+
+#[tokio::test]
+async fn settings_that_fail_their_trial_go_back_and_do_not_come_again_by_themselves() {
+    let harness = harness(2);
+    let _ = harness.swap("one").await.unwrap();
+    let _ = harness.change(with_timeout(SHORT)).await.unwrap();
+    assert_eq!(way_back::fails(&harness).await, "one");
+    assert_eq!(harness.serves().await, (3, "one".to_owned(), LONG));
+    let refused = harness.change(with_timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(refused.source, StageError::RolledBack { .. }), "{refused:?}");
+    let again = SwapRequest::settings(with_timeout(SHORT), "a test asked").again();
+    assert!(number(&harness.handle.swap(again).await).is_some());
+    assert_eq!(harness.handler.timeout(), SHORT);
+}
+
+#[tokio::test]
+async fn settings_that_cannot_work_change_nothing() {
+    let harness = harness(2);
+    let nothing = harness.change(with_timeout(SHORT)).await.unwrap_err();
+    assert!(matches!(nothing.source, StageError::NothingServes), "{nothing:?}");
+    let _ = harness.swap("one").await.unwrap();
+    let zero = harness.change(with_timeout(Duration::ZERO)).await.unwrap_err();
+    assert!(matches!(zero.source, StageError::Settings { .. }), "{zero:?}");
+    let single = Settings { instances: InstanceMode::Singleton, ..Settings::default() };
+    let single = harness.change(single).await.unwrap_err();
+    assert!(matches!(single.source, StageError::Singleton), "{single:?}");
+    assert_eq!(harness.serves().await.1, "one");
+    assert_eq!(harness.handler.timeout(), LONG);
+}
+
+#[tokio::test]
+async fn start_boots_the_confirmed_version_with_its_settings() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
+    let first = with_history(2, Some(store.clone()));
+    let _ = first.swap("one").await.unwrap();
+    let mut settings = with_timeout(SHORT);
+    settings.config.insert("greeting".to_owned(), ConfigValue::plain("hi"));
+    let _ = first.change(settings.clone()).await.unwrap();
+    assert!(first.handle.confirm().await.unwrap().is_some());
+    assert_eq!(first.handle.flush().await, None);
+    first.stop.remove();
+    first.tasks.close();
+    first.tasks.wait().await;
+
+    let second = with_history(2, Some(store.clone()));
+    let _ = second.handle.boot().await.unwrap();
+    assert_eq!(second.serves().await, (3, "one".to_owned(), SHORT));
+    assert_eq!(*second.handler.settings(), settings);
+    // Generation 1 ran in another process, and was never confirmed.
+    let request = RollbackRequest::new(Some(GenerationNumber::FIRST));
+    assert!(second.handle.roll_back(request).await.is_err());
+
+    // Settings that cannot be read are not guessed: that version is not there any more.
+    let damaged = dir.path().join("history/components").join(format!("{}.json", settings.digest()));
+    std::fs::write(&damaged, "{}").unwrap();
+    second.stop.remove();
+    second.tasks.close();
+    second.tasks.wait().await;
+    let third = with_history(2, Some(store));
+    assert!(third.handle.boot().await.is_err());
+}
