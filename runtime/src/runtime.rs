@@ -2,9 +2,13 @@
 
 mod control;
 mod ending;
+mod event_call;
 mod handle;
+mod lookup;
 mod plugin;
+mod precompile;
 mod removal;
+mod status;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -17,16 +21,14 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::artifact::{Artifacts, CacheReport, CacheUnavailable, DiskCache, Goal, Source};
+use crate::artifact::{Artifacts, CacheReport, CacheUnavailable, DiskCache};
 use crate::config::{ConfigError, HandlerConfig, RuntimeConfig};
-use crate::contract::served::Kind;
-use crate::contract::{self, Contract, ContractError};
+use crate::contract::Contract;
 use crate::engine::{EngineError, Engines};
-use crate::error::StageError;
 use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Everywhere, Handler, RequestIds};
-use crate::history::{FLUSH_PATIENCE, HistoryStore, HistoryUnavailable, Usage};
+use crate::history::{FLUSH_PATIENCE, HistoryStore, HistoryUnavailable, NotKept, Usage};
 use crate::host::{self, Budget, HostState, Outgoing};
 use crate::id::HandlerName;
 #[cfg(feature = "admin")]
@@ -39,18 +41,20 @@ use crate::stage::{Linkers, Shared};
 use crate::supervisor::book::Book;
 use crate::supervisor::{Guest, Mismatch, Orders, Stop, SupervisorHandle};
 
-pub use control::{ControlError, GenerationStatus, HandlerStatus, RolledBack, Verdict};
-use control::{Controlled, LazyMark};
+pub use control::ControlError;
 use ending::Ending;
 pub use handle::HandlerHandle;
+use handle::{AnyHandler, Controlled};
 pub use plugin::Plugin;
 pub use removal::{Removal, Removed};
+pub use status::{GenerationStatus, HandlerStatus, RolledBack, Verdict};
 
 /// Holds handlers and swaps what they run. Cheap to clone; one for a process's life.
 ///
 /// The supervisor of each handler is a task of the tokio runtime in which the handler was added. When
 /// that tokio runtime ends, calls go on, and each further swap of the handler is refused with
-/// [`StageError::NoSupervisor`]. So a `Runtime` in a `static` needs a tokio runtime that lives as long.
+/// [`StageError::NoSupervisor`](crate::StageError::NoSupervisor). So a `Runtime` in a `static` needs a
+/// tokio runtime that lives as long.
 ///
 /// [`Runtime::shutdown`] ends it in order; dropping the last clone stops its tasks without waiting for
 /// calls.
@@ -93,7 +97,7 @@ struct Inner {
     /// Calls that may run at once over all handlers.
     everywhere: Everywhere,
     /// Locked for looking up and registration only, never by a call.
-    handlers: Mutex<BTreeMap<HandlerName, Arc<Controlled>>>,
+    handlers: Mutex<BTreeMap<HandlerName, HandlerHandle>>,
     tasks: TaskTracker,
     ending: Ending,
     stop: CancellationToken,
@@ -105,8 +109,8 @@ impl Drop for Inner {
     }
 }
 
-/// A handler, the one who swaps what it runs, and whether that waits for a first call.
-type Registered<R> = (Arc<Handler<R>>, Arc<SupervisorHandle>, LazyMark);
+/// A handler whose supervisor runs, and what controls it.
+type Registered<R> = (Arc<Handler<R>>, HandlerHandle);
 
 /// The runtime could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -247,15 +251,11 @@ impl Runtime {
             let guest = ServedGuest { shared, config: config.clone(), outgoing, linkers };
             (config, guest)
         });
-        let registered = self.register(guests, |handlers| {
+        let registered = self.register(guests, AnyHandler::Served, |handlers| {
             inner.plane.routes.store(Arc::new(inner.plane.routes.load().with(handlers)?));
             Ok(())
         })?;
-        let bus = &inner.shared.bus;
-        let handle = |(handler, supervisor, is_lazy)| {
-            HandlerHandle::new(handler, supervisor, is_lazy, bus.clone())
-        };
-        Ok(registered.into_iter().map(handle).collect())
+        Ok(registered.into_iter().map(|(_, handle)| handle).collect())
     }
 
     /// Adds a handler for components of the embedder's own world. `make_host` makes the
@@ -282,10 +282,12 @@ impl Runtime {
             linkers,
             make_host: Arc::new(make_host),
         };
-        let registered = self.register([(config, guest)], |_| Ok(()))?.pop();
+        let registered = self
+            .register([(config, guest)], |handler| AnyHandler::Typed(handler), |_| Ok(()))?
+            .pop();
         // One for each configuration.
-        let (handler, supervisor, _) = registered.ok_or(AddError::Defect)?;
-        Ok(Plugin::new(handler, supervisor, self.inner.shared.bus.clone()))
+        let (handler, handle) = registered.ok_or(AddError::Defect)?;
+        Ok(Plugin::new(handler, handle))
     }
 
     /// Takes the handler called `name` away, if there is one: its name and its route are free at once,
@@ -300,7 +302,7 @@ impl Runtime {
     /// # }
     /// ```
     pub fn remove(&self, name: &HandlerName) -> Option<Removal> {
-        let mut handlers = self.handlers();
+        let mut handlers = self.known();
         let removed = handlers.remove(name)?;
         let routes = self.inner.plane.routes.load().without(name);
         self.inner.plane.routes.store(Arc::new(routes));
@@ -379,38 +381,6 @@ impl Runtime {
         self.inner.shared.artifacts.report()
     }
 
-    /// Compiles the component at `source` into the cache directory, unless its code is there;
-    /// returns how long that took. With `ahead` on a thread that gives way to everything else, for
-    /// what nobody waits for.
-    ///
-    /// # Errors
-    ///
-    /// [`StageError`] when it cannot be read or compiled, or was built for another version of an
-    /// interface than is called or offered here.
-    ///
-    /// # Cancel safety
-    ///
-    /// What was begun goes on.
-    pub async fn precompile(
-        &self,
-        source: Source,
-        ahead: bool,
-    ) -> Result<Option<Duration>, StageError> {
-        let artifacts = &self.inner.shared.artifacts;
-        let candidate = artifacts.open(source).await?;
-        if let Some(survey) = artifacts.survey(&candidate).await? {
-            let world = match Kind::of(&survey.exports) {
-                Ok(kind) => kind.world(),
-                Err(error @ ContractError::ExportVersion { .. }) => return Err(error.into()),
-                // A world of the embedder's own, which only its stage can judge.
-                Err(_) => Kind::Http03.world(),
-            };
-            let wasi03 = self.inner.shared.config.wasi03;
-            contract::refuse_prereleases(&survey.imports, world, wasi03)?;
-        }
-        artifacts.prepare(&candidate, if ahead { Goal::Best } else { Goal::Soon }).await
-    }
-
     /// Figures about the connections of the data plane.
     #[cfg(feature = "admin")]
     pub(crate) fn connection_counts(&self) -> &ConnectionCounts {
@@ -468,10 +438,12 @@ impl Runtime {
         }
     }
 
-    /// Starts the supervisors of new handlers once `announce` has accepted all of them.
+    /// Starts the supervisors of new handlers once `announce` has accepted all of them. `erase` forgets
+    /// what their calls look like.
     fn register<G: Guest>(
         &self,
         guests: impl IntoIterator<Item = (HandlerConfig, G)>,
+        erase: impl Fn(Arc<Handler<G::Ready>>) -> AnyHandler,
         announce: impl FnOnce(&[Arc<Handler<G::Ready>>]) -> Result<(), TableError>,
     ) -> Result<Vec<Registered<G::Ready>>, AddError> {
         let inner = &self.inner;
@@ -484,7 +456,7 @@ impl Runtime {
         }
         // Held over the announcement, so that two registrations do not overwrite each other's
         // routes.
-        let mut known = self.handlers();
+        let mut known = self.known();
         let first_timeout = inner.shared.config.first_generation_timeout;
         let (mut names, mut handlers, mut waiting) = (BTreeSet::new(), Vec::new(), Vec::new());
         for (config, guest) in guests {
@@ -509,22 +481,25 @@ impl Runtime {
                 usage: inner.history_usage.clone(),
                 stop: stop.clone(),
             };
-            let supervisor = Arc::new(SupervisorHandle::start(
-                guest,
-                Arc::clone(&handler),
-                orders,
-                &inner.tasks,
-            ));
-            let is_lazy = LazyMark::default();
-            let (name, same) = (handler.name().clone(), Arc::clone(&handler));
-            let controlled = Controlled::new(same, Arc::clone(&supervisor), stop, is_lazy.clone());
-            known.insert(name, Arc::new(controlled));
-            (handler, supervisor, is_lazy)
+            let same = Arc::clone(&handler);
+            let supervisor = SupervisorHandle::start(guest, same, orders, &inner.tasks);
+            let name = handler.name().clone();
+            let problem = self.history_problem();
+            let handle = HandlerHandle::new(Controlled {
+                handler: erase(Arc::clone(&handler)),
+                supervisor,
+                stop,
+                bus: inner.shared.bus.clone(),
+                history_problem: problem.map(|problem| NotKept::new(&name, problem)),
+                runtime: Arc::downgrade(inner),
+            });
+            known.insert(name, handle.clone());
+            (handler, handle)
         };
         Ok(handlers.into_iter().zip(waiting).map(start).collect())
     }
 
-    fn handlers(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, Arc<Controlled>>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, HandlerHandle>> {
         // Entries are inserted and removed whole, so a panic elsewhere leaves the map sound.
         self.inner.handlers.lock().unwrap_or_else(PoisonError::into_inner)
     }

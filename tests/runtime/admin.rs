@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wrt::admin::{self, AdminConfig, Token};
-use wrt::{ControlError, Hint as _, Runtime, RuntimeConfig, Source, Swap, SwapRequest};
+use wrt::{ControlError, Hint as _, Runtime, RuntimeConfig, Source, Swap, SwapRequest, chain};
 use wrt_test_support::guests;
 
 use crate::client::{Answer, Client, Streamed};
@@ -105,7 +105,7 @@ async fn serving() -> (Fixture, Admin, Vec<u8>) {
 async fn handlers_are_shown_as_they_stand() {
     let (fixture, admin, _) = serving().await;
     let status = json(&admin.get("/v1/handlers/h").await);
-    let serving = fixture.runtime.status(&name("h")).unwrap().serving.unwrap();
+    let serving = fixture.handler().serving().unwrap();
     assert_eq!(status["name"], "h");
     assert_eq!((&status["route"], &status["instances"]), (&"/*".into(), &"fresh".into()));
     assert_eq!(status["serving"]["generation"], 1);
@@ -172,7 +172,7 @@ async fn every_refusal_is_a_problem_document() {
     problem(&admin.post("/v1/handlers/h/swap", "").await, 400, "incomplete-body");
     let small = Admin::with(&fixture.runtime, |config| config.with_max_component(1000)).await;
     problem(&small.post("/v1/handlers/h/swap", vec![0; 1001]).await, 413, "too-large");
-    assert_eq!(fixture.runtime.status(&name("h")).unwrap().serving.unwrap().generation.get(), 1);
+    assert_eq!(fixture.handler().serving().unwrap().generation.get(), 1);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn handlers_are_rolled_back_and_confirmed() {
     problem(&answer, 409, "nothing-to-roll-back-to");
     let answer = admin.post("/v1/handlers/h/confirm", "").await;
     assert_eq!(json(&answer)["serving"]["generation"], 3);
-    assert!(fixture.runtime.status(&name("h")).unwrap().is_confirmed);
+    assert!(fixture.handler().status().is_confirmed);
     let records = json(&admin.get("/v1/handlers/h/history").await);
     let outcomes: Vec<_> = records["records"]
         .as_array()
@@ -324,7 +324,7 @@ async fn metrics_count_what_happened() {
 
 /// Swaps `source` in by the handler's name.
 async fn swap(fixture: &Fixture, source: Source, cause: &str) {
-    let swap = fixture.runtime.request_swap(&name("h"), SwapRequest::new(source, cause)).await;
+    let swap = fixture.handler().swap(source, cause).await;
     assert!(matches!(swap, Ok(Swap::Swapped { .. })), "{swap:?}");
 }
 
@@ -431,17 +431,20 @@ async fn facade_finds_handlers_by_name() {
     let names: Vec<_> = statuses.iter().map(|status| status.name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(!statuses[0].is_ready() && statuses[1].is_ready());
-    assert!(runtime.status(&name("c")).is_none() && runtime.history(&name("c")).await.is_none());
-    let request = SwapRequest::new(Source::bytes(&b"x"[..]), "x");
-    let error = runtime.request_swap(&name("c"), request.clone()).await.unwrap_err();
+    let names: Vec<_> = runtime.handlers().iter().map(|handler| handler.name().clone()).collect();
+    assert_eq!(names, [name("a"), name("b")]);
+    let error = runtime.handler(&name("c")).unwrap_err();
     assert_eq!(error.to_string(), "unknown handler `c`");
     assert_eq!(error.hints(), ["there are `a`, `b`"]);
-    let error = runtime.request_swap(&name("b"), request).await.unwrap_err();
-    assert!(matches!(error, ControlError::Rejected(_)));
+    let handler = runtime.handler(&name("b")).unwrap();
+    let rejected = handler.swap(Source::bytes(&b"x"[..]), "x").await.unwrap_err();
+    let (told, hints) = (chain(&rejected), rejected.source.hints());
+    let error = ControlError::from(rejected);
+    assert_eq!((chain(&error), error.hints()), (told, hints));
     assert_eq!(error.serving().unwrap().generation.get(), 1);
     assert!(runtime.remove(&name("b")).is_some());
     assert!(runtime.remove(&name("b")).is_none());
-    assert!(runtime.status(&name("b")).is_none());
+    assert!(runtime.handler(&name("b")).is_err());
     wait_until(|| runtime.live_stores() == 0, || "no stores".to_owned()).await;
     runtime.shutdown().await;
 }
@@ -515,7 +518,7 @@ async fn answers_say_that_a_restart_would_not_know_of_them() {
     let component = guest("trap");
     swapped(handler.load(bytes(&component)).await);
     let admin = Admin::start(&fixture.runtime).await;
-    fixture.runtime.history_kept(&name("h")).await.unwrap();
+    handler.history_kept().await.unwrap();
     std::fs::remove_file(dir.path().join("state/handlers/h.json")).unwrap();
     std::fs::create_dir(dir.path().join("state/handlers/h.json")).unwrap();
     let swap = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;

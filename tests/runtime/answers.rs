@@ -183,7 +183,7 @@ async fn version_that_breaks_its_answers_does_not_pass_its_probation() {
     for mode in modes() {
         let config = config().with_instances(mode).with_probation(Duration::from_secs(3600), 3);
         let (fixture, handler) = Fixture::serving_as(config, &component).await;
-        handler.confirm().await;
+        handler.confirm().await.unwrap();
         let first = handler.serving().unwrap();
         let second = swapped(handler.swap(variant(&component, 2), "breaks").await);
         let mut events = fixture.runtime.events();

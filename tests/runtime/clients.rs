@@ -45,7 +45,7 @@ async fn singleton(component: &[u8], config: HandlerConfig) -> Fixture {
     let config =
         config.with_instances(InstanceMode::Singleton).with_probation(Duration::from_secs(3600), 1);
     let (fixture, handler) = Fixture::serving_as(config, component).await;
-    handler.confirm().await;
+    handler.confirm().await.unwrap();
     swapped(handler.swap(variant(component, 2), "on probation").await);
     fixture
 }
@@ -141,7 +141,7 @@ async fn embedder_without_a_host_is_told_so() {
 /// Begins an upload to `path`, tells what the handler read of it, and leaves in the middle.
 async fn leaves(fixture: &Fixture, protocol: Protocol, path: &'static str) {
     let mut client = Client::connect_by(protocol, fixture.address).await;
-    let inside = || fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight;
+    let inside = || fixture.handler().in_flight();
     let upload = tokio::spawn(async move { drop(client.upload(path, "half of it").await) });
     wait_until(|| inside() == 1, || format!("a call inside, there are {}", inside())).await;
     upload.abort();
@@ -168,7 +168,7 @@ async fn handler_that_panics_without_its_request_is_not_blamed() {
     for mode in [InstanceMode::Fresh, InstanceMode::pooled(), InstanceMode::Singleton] {
         let config = config().with_instances(mode).with_probation(Duration::from_secs(3600), 1);
         let (fixture, handler) = Fixture::serving_as(config, &component).await;
-        handler.confirm().await;
+        handler.confirm().await.unwrap();
         let second = swapped(handler.swap(variant(&component, 2), "on probation").await);
         for _ in 0..3 {
             leaves(&fixture, Protocol::Http1, "/?unwrap").await;
@@ -204,7 +204,7 @@ async fn bad_chunk_is_the_clients_and_no_backtrace_is_told() {
         let mut stream = TcpStream::connect(fixture.address).await.unwrap();
         stream.write_all(GOOD).await.unwrap();
         // A body of unknown length is not waited for to its end.
-        let inside = || fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight;
+        let inside = || fixture.handler().in_flight();
         wait_until(|| inside() == 1, || format!("a call inside, there are {}", inside())).await;
         let answer = exchange_on(stream, b"zz\r\nhalf\r\n").await;
         assert_eq!(status(&answer), 400, "{answer}");

@@ -91,7 +91,7 @@ async fn refusals_of_30_mb_are_cut_in_errors_events_and_the_history() {
             _ => None,
         })
         .await;
-        let records = fixture.runtime.history(&name("h")).await.unwrap();
+        let records = fixture.handler().history();
         let written = format!("{:?}", records[0].outcome);
         assert!(chain(&rejected).contains("eeee"), "it is the guest's own text");
         for text in [chain(&rejected), told, written] {

@@ -114,7 +114,7 @@ async fn lazy_handler_waits_with_its_file_for_its_first_call() {
     let source = Source::Wasm { path: guests::guest("trap").unwrap() };
     let watched = WatchedSource::new(handler.clone(), source).lazily();
     let session = Session::start(vec![watched], Options::default());
-    let is_lazy = || fixture.runtime.status(&name("h")).unwrap().is_lazy;
+    let is_lazy = || handler.status().is_lazy;
     wait_until(is_lazy, || format!("a lazy handler, it is {handler:?}")).await;
     assert!(handler.serving().is_none(), "nobody has called");
     assert_eq!(fixture.get("/").await.status, 200);

@@ -9,7 +9,7 @@ use wrt::wasmtime::Store;
 use wrt::wasmtime::component::{Instance, InstancePre, Linker};
 use wrt::{
     Contract, ControlError, EventKind, HostState, InstanceMode, Plugin, Rejected, Runtime,
-    RuntimeConfig, StageError, Swap, chain,
+    RuntimeConfig, StageError, Swap, SwapRequest, chain,
 };
 
 use crate::fixture::{
@@ -142,7 +142,7 @@ fn a_runtime_whose_tokio_runtime_has_ended_says_so_and_goes_on_answering() {
         let rejected = limited("an answer", handler.load(next)).await.unwrap_err();
         assert!(chain(&rejected).contains("tokio runtime"), "{}", chain(&rejected));
         assert_eq!(rejected.serving, handler.serving());
-        let unconfirmed = limited("an answer", runtime.confirm(&name("h"))).await.unwrap_err();
+        let unconfirmed = limited("an answer", handler.confirm()).await.unwrap_err();
         assert!(matches!(unconfirmed, ControlError::NotConfirmed { .. }), "{unconfirmed:?}");
         // What is added here has a supervisor here.
         let other = wrt::HandlerConfig::new(name("other"));
@@ -173,12 +173,31 @@ async fn a_removal_says_what_it_cut_and_nothing_is_left() {
         tokio::spawn(async move { calling.call(wrt::CloudEvent::new("1", "/test", "loop")).await });
     crate::fixture::wait_until(|| handler.in_flight() == 1, || "a call".to_owned()).await;
     let removal = fixture.runtime.remove(&name("h")).unwrap();
-    assert!(fixture.runtime.status(&name("h")).is_none(), "it is gone at once");
+    assert!(fixture.runtime.handler(&name("h")).is_err(), "it is gone at once");
     let removed = limited("the removal", removal).await;
     assert_eq!(removed.cut, 1);
     assert!(call.await.unwrap().is_err());
     assert_eq!(fixture.runtime.live_stores(), 0);
     let late = handler.load(bytes(&plugin("hello"))).await.unwrap_err();
     assert!(chain(&late).ends_with("the handler was removed"), "{}", chain(&late));
+    let unconfirmed = handler.confirm().await.unwrap_err();
+    assert!(
+        matches!(unconfirmed, ControlError::NotConfirmed { source: StageError::Removed, .. }),
+        "{unconfirmed:?}"
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_first_call_is_compiled_ahead_unless_its_handler_was_removed() {
+    let fixture = Fixture::start().await;
+    let handler = fixture.runtime.add_handler(config()).unwrap();
+    handler.load_when_called(SwapRequest::new(bytes(b"no component"), "a test"));
+    assert!(handler.status().is_ready());
+    let rejected = handler.compile_ahead().await.unwrap_err();
+    assert_eq!(handler.status().problem, Some(chain(&rejected.source)));
+    assert!(!handler.status().is_ready());
+    limited("the removal", fixture.runtime.remove(&name("h")).unwrap()).await;
+    handler.compile_ahead().await.unwrap();
     fixture.stop().await;
 }

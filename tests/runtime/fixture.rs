@@ -68,6 +68,11 @@ impl Fixture {
         (fixture, handler)
     }
 
+    /// Handler `h`, looked up by its name.
+    pub(crate) fn handler(&self) -> HandlerHandle {
+        self.runtime.handler(&name("h")).unwrap()
+    }
+
     /// A connection of its own.
     pub(crate) async fn client(&self) -> Client {
         Client::connect(self.address).await

@@ -8,12 +8,12 @@ use std::time::Duration;
 use wrt::history::HistoryUnavailable;
 use wrt::history::Outcome;
 use wrt::{
-    EventKind, HandlerConfig, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
-    RuntimeConfig, Source, Swap, Verdict, chain,
+    EventKind, HandlerConfig, HandlerHandle, Hint as _, Rejected, Runtime, RuntimeConfig, Source,
+    Swap, Verdict, chain,
 };
 use wrt_test_support::guests;
 
-use crate::fixture::{Fixture, bytes, config, guest, name, next_event, plugin, swapped};
+use crate::fixture::{Fixture, bytes, config, guest, next_event, plugin, swapped};
 
 /// A host that remembers in `dir`, with a handler that is on probation for longer than any test.
 async fn host(dir: &Path, config: HandlerConfig) -> (Fixture, HandlerHandle) {
@@ -33,13 +33,9 @@ fn number(answer: Result<Swap, Rejected>) -> u64 {
     swapped(answer).generation.get()
 }
 
-fn h() -> HandlerName {
-    name("h")
-}
-
 /// The outcomes in the history, newest first.
-async fn outcomes(runtime: &Runtime) -> Vec<(u64, &'static str)> {
-    let records = runtime.history(&h()).await.unwrap();
+fn outcomes(handler: &HandlerHandle) -> Vec<(u64, &'static str)> {
+    let records = handler.history();
     let word = |outcome: &Outcome| match outcome {
         Outcome::Published => "published",
         Outcome::Confirmed => "confirmed",
@@ -59,15 +55,15 @@ async fn a_restart_boots_the_confirmed_version_and_stages_the_newer_one_behind_i
     assert_eq!(number(handler.load(bytes(&first)).await), 1);
     handler.confirm().await.unwrap();
     assert_eq!(number(handler.load(bytes(&second)).await), 2);
-    assert_eq!(outcomes(&fixture.runtime).await, [(2, "published"), (1, "confirmed")]);
+    assert_eq!(outcomes(&handler), [(2, "published"), (1, "confirmed")]);
     fixture.stop().await;
 
     let (fixture, handler) = host(dir.path(), on_probation()).await;
     // The confirmed one is generation 3, and the newer one comes behind it as a candidate.
     assert_eq!(number(handler.load(bytes(&second)).await), 4);
-    let told = outcomes(&fixture.runtime).await;
+    let told = outcomes(&handler);
     assert_eq!(told[..2], [(4, "published"), (3, "confirmed")]);
-    let confirmed = fixture.runtime.history(&h()).await.unwrap()[1].clone();
+    let confirmed = handler.history()[1].clone();
     assert!(confirmed.cause.contains("restart"), "{}", confirmed.cause);
     fixture.stop().await;
 }
@@ -83,7 +79,7 @@ async fn a_start_with_a_broken_artifact_serves_the_confirmed_version() {
     let rejected = handler.load(bytes(b"not a component")).await.unwrap_err();
     assert_eq!(rejected.serving, handler.serving());
     assert_eq!(fixture.get("/").await.status, 200);
-    assert_eq!(outcomes(&fixture.runtime).await[0].1, "rejected");
+    assert_eq!(outcomes(&handler)[0].1, "rejected");
     // It was on the disk before the answer came.
     let file = dir.path().join("state/handlers/h.json");
     let text = std::fs::read_to_string(file).unwrap();
@@ -101,8 +97,8 @@ async fn what_was_rolled_back_is_not_tried_again_after_a_restart() {
     let (fixture, handler) = host(dir.path(), config()).await;
     swapped(handler.load(bytes(&first)).await);
     swapped(handler.load(bytes(&second)).await);
-    assert_eq!(number(handler.roll_back(None).await), 3);
-    let told = outcomes(&fixture.runtime).await;
+    assert_eq!(number(handler.rollback(None).await), 3);
+    let told = outcomes(&handler);
     assert_eq!(told, [(3, "confirmed"), (2, "rolled back"), (1, "confirmed")]);
     fixture.stop().await;
 
@@ -153,18 +149,18 @@ async fn versions_of_an_earlier_process_can_be_gone_back_to() {
     let (fixture, handler) = host(dir.path(), config()).await;
     assert_eq!(number(handler.load(bytes(&version(9))).await), 10);
     for earlier in [8, 7] {
-        assert_eq!(digest(handler.roll_back(None).await), wrt::Digest::of(&version(earlier)));
+        assert_eq!(digest(handler.rollback(None).await), wrt::Digest::of(&version(earlier)));
     }
     fixture.stop().await;
 
     // What was rolled back is not the version before, and can be had by its number.
     let (fixture, handler) = host(dir.path(), config()).await;
     swapped(handler.load(bytes(&version(7))).await);
-    assert_eq!(digest(handler.roll_back(None).await), wrt::Digest::of(&version(6)));
+    assert_eq!(digest(handler.rollback(None).await), wrt::Digest::of(&version(6)));
     let to = |number| Some(wrt::GenerationNumber::new(number));
-    assert_eq!(digest(handler.roll_back(to(3)).await), wrt::Digest::of(&version(3)));
-    assert_eq!(digest(handler.roll_back(to(9)).await), wrt::Digest::of(&version(9)));
-    let gone = handler.roll_back(to(1)).await.unwrap_err();
+    assert_eq!(digest(handler.rollback(to(3)).await), wrt::Digest::of(&version(3)));
+    assert_eq!(digest(handler.rollback(to(9)).await), wrt::Digest::of(&version(9)));
+    let gone = handler.rollback(to(1)).await.unwrap_err();
     assert!(chain(&gone).contains("generation 1 is not among those"), "{}", chain(&gone));
     fixture.stop().await;
 }
@@ -180,7 +176,7 @@ async fn without_a_usable_directory_everything_works_and_the_problem_is_told() {
     assert!(fixture.runtime.history_problem().is_some());
     let handler = fixture.runtime.add_handler(config()).unwrap();
     swapped(handler.load(bytes(&plugin("hello"))).await);
-    assert_eq!(outcomes(&fixture.runtime).await, [(1, "confirmed")]);
+    assert_eq!(outcomes(&handler), [(1, "confirmed")]);
     fixture.stop().await;
 }
 
@@ -292,14 +288,14 @@ async fn a_second_runtime_is_told_who_has_the_history_and_overwrites_nothing() {
     // It begins with what was confirmed, and tells that nothing of its own is kept.
     assert_eq!(swapped(other.boot().await).digest, serving.digest);
     swapped(other.load(bytes(&guests::variant(&hello, 2))).await);
-    let problem = second.history_kept(&h()).await.unwrap_err();
+    let problem = other.history_kept().await.unwrap_err();
     assert!(problem.reason.contains("is in use by"), "{problem}");
-    assert_eq!(second.status(&h()).unwrap().not_kept, Some(problem.reason));
+    assert_eq!(other.status().not_kept, Some(problem.reason));
     second.shutdown().await;
 
-    assert_eq!(fixture.runtime.history_kept(&h()).await, Ok(()));
+    assert_eq!(handler.history_kept().await, Ok(()));
     swapped(handler.load(bytes(&guests::variant(&hello, 3))).await);
-    assert_eq!(outcomes(&fixture.runtime).await, [(2, "confirmed"), (1, "confirmed")]);
+    assert_eq!(outcomes(&handler), [(2, "confirmed"), (1, "confirmed")]);
     fixture.stop().await;
     let (fixture, handler) = host(dir.path(), config()).await;
     let third = wrt::Digest::of(&guests::variant(&hello, 3));
@@ -313,16 +309,16 @@ async fn what_a_disk_refuses_is_told_and_written_when_it_is_well_again() {
     let hello = plugin("hello");
     let (fixture, handler) = host(dir.path(), config()).await;
     swapped(handler.load(bytes(&hello)).await);
-    assert_eq!(fixture.runtime.history_kept(&h()).await, Ok(()));
+    assert_eq!(handler.history_kept().await, Ok(()));
     // A directory in the file's place refuses also those whom permissions do not.
     let (file, aside) = (dir.path().join("state/handlers/h.json"), dir.path().join("aside"));
     std::fs::rename(&file, aside).unwrap();
     std::fs::create_dir(&file).unwrap();
     let mut events = fixture.runtime.events();
     swapped(handler.load(bytes(&guests::variant(&hello, 2))).await);
-    let problem = fixture.runtime.history_kept(&h()).await.unwrap_err();
+    let problem = handler.history_kept().await.unwrap_err();
     assert!(problem.to_string().contains("failed to write"), "{problem}");
-    assert!(fixture.runtime.status(&h()).unwrap().not_kept.is_some());
+    assert!(handler.status().not_kept.is_some());
     let told = next_event(&mut events, "the problem", |event| match event {
         EventKind::HistoryNotKept { error, .. } => Some(error),
         _ => None,
@@ -333,7 +329,7 @@ async fn what_a_disk_refuses_is_told_and_written_when_it_is_well_again() {
     // Without being asked for.
     let is_well = |event| matches!(event, EventKind::HistoryKept).then_some(());
     next_event(&mut events, "the end of the problem", is_well).await;
-    assert_eq!(fixture.runtime.status(&h()).unwrap().not_kept, None);
+    assert_eq!(handler.status().not_kept, None);
     assert!(std::fs::read_to_string(&file).unwrap().contains("\"generation\": 2"));
     fixture.stop().await;
 }
@@ -347,7 +343,7 @@ async fn a_component_that_a_disk_refuses_is_told_of_and_kept_when_it_is_well_aga
     std::fs::write(&components, "in the way").unwrap();
     let mut events = fixture.runtime.events();
     let serving = swapped(handler.load(bytes(&plugin("hello"))).await);
-    let problem = fixture.runtime.history_kept(&h()).await.unwrap_err();
+    let problem = handler.history_kept().await.unwrap_err();
     assert!(problem.reason.contains("components"), "{problem}");
     std::fs::remove_file(&components).unwrap();
     let is_well = |event| matches!(event, EventKind::HistoryKept).then_some(());
@@ -394,7 +390,7 @@ async fn a_version_that_answers_badly_is_taken_back_and_the_verdict_says_why() {
     }
     // It finds no setting, and says so with 404.
     swapped(handler.load(bytes(&guest("config_reader"))).await);
-    let standing = fixture.runtime.status(&h()).unwrap();
+    let standing = handler.status();
     assert_eq!((standing.verdict, standing.is_confirmed), (Some(Verdict::Probation), false));
     let mut n = 0;
     while handler.serving().unwrap().generation.get() == 2 {
@@ -408,7 +404,7 @@ async fn a_version_that_answers_badly_is_taken_back_and_the_verdict_says_why() {
     })
     .await;
     assert!(why.contains("have a bad status"), "{why}");
-    let verdict = |number| fixture.runtime.generation(&h(), number).ok();
+    let verdict = |number| handler.generation(number).ok();
     let second = verdict(wrt::GenerationNumber::new(2)).unwrap();
     assert_eq!(
         (second.verdict, second.why, second.is_serving),
@@ -416,9 +412,9 @@ async fn a_version_that_answers_badly_is_taken_back_and_the_verdict_says_why() {
     );
     let third = verdict(handler.serving().unwrap().generation).unwrap();
     assert!(third.is_serving && third.verdict == Verdict::Confirmed, "{third:?}");
-    let standing = fixture.runtime.status(&h()).unwrap();
+    let standing = handler.status();
     assert_eq!(standing.rolled_back.map(|it| it.generation.get()), Some(2));
-    let unknown = fixture.runtime.generation(&h(), wrt::GenerationNumber::new(9)).unwrap_err();
+    let unknown = handler.generation(wrt::GenerationNumber::new(9)).unwrap_err();
     assert_eq!(unknown.to_string(), "unknown generation 9 of handler `h`");
     assert_eq!(unknown.hints(), ["the newest is 3; `wrt history` lists those that are known"]);
     fixture.stop().await;

@@ -38,7 +38,7 @@ async fn sent(fixture: &Fixture, bytes: &[u8]) -> TcpStream {
 
 /// Calls inside of the handler.
 fn inside(fixture: &Fixture) -> usize {
-    fixture.runtime.status(&crate::fixture::name("h")).unwrap().in_flight
+    fixture.handler().in_flight()
 }
 
 async fn wait_for_calls(fixture: &Fixture, n: usize) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use wrt::events::StateOutcome;
-use wrt::{CallError, EventKind, HandlerConfig, InstanceMode, Plugin, Swap};
+use wrt::{
+    CallError, CloudEvent, EventKind, HandlerConfig, InstanceMode, Plugin, StageError, Swap,
+};
 
 use crate::fixture::{
     Fixture, bytes, config, guest, label, limited, next_drained, next_event, swapped, variant,
@@ -84,6 +86,24 @@ async fn counts_until(fixture: &Fixture, last: u32) -> Vec<u32> {
     })
     .await;
     counts
+}
+
+#[tokio::test]
+async fn a_plugin_is_controlled_by_its_name_too_and_called_by_its_type_alone() {
+    let (fixture, filter) = filter(InstanceMode::Fresh).await;
+    let first = filter.serving().unwrap();
+    let handler = fixture.handler();
+    let second = swapped(handler.swap(variant(&guest("own_world"), 2), "by name").await);
+    assert_eq!(filter.serving(), Some(second));
+    assert_eq!(swapped(filter.rollback(None).await).digest, first.digest);
+    assert_eq!(handler.status(), filter.status());
+    let error = handler.call(CloudEvent::new("1", "/test", "x")).await.unwrap_err();
+    assert!(matches!(error, CallError::WrongKind { .. }), "{error}");
+    assert_eq!(transform(&filter, "hello").await.unwrap(), "HELLO!");
+    // A handle outlives the runtime, and is answered.
+    fixture.stop().await;
+    let late = handler.swap(variant(&guest("own_world"), 3), "late").await.unwrap_err();
+    assert!(matches!(late.source, StageError::ShuttingDown), "{late}");
 }
 
 #[tokio::test]
@@ -216,7 +236,7 @@ async fn error_of_the_callers_own_comes_back_typed_and_nobody_pays_for_it() {
         let filter = fixture.runtime.add_plugin::<Filters>(config, make_host).unwrap();
         let component = guest("own_world");
         swapped(filter.load(bytes(&component)).await);
-        filter.confirm().await;
+        filter.confirm().await.unwrap();
         let second = swapped(filter.swap(variant(&component, 2), "on probation").await);
         transform(&filter, "hello").await.unwrap();
         let mut events = fixture.runtime.events();
@@ -293,7 +313,7 @@ async fn idle_instances_do_not_wait_for_the_calls_of_their_generation() {
             call.await
         }
     });
-    let inside = || fixture.runtime.status(filter.name()).unwrap().in_flight;
+    let inside = || filter.in_flight();
     wait_until(|| inside() == 1, || "a call inside".to_owned()).await;
     transform(&filter, "hello").await.unwrap();
     assert_eq!(fixture.runtime.live_stores(), 2, "one with its call, one idle");
@@ -323,7 +343,7 @@ async fn a_new_version_is_warm_for_those_who_call_the_old_one() {
             })
         })
         .collect();
-    let inside = || fixture.runtime.status(filter.name()).unwrap().in_flight;
+    let inside = || filter.in_flight();
     wait_until(|| inside() == CALLS, || format!("{CALLS} calls inside, {} are", inside())).await;
     swapped(filter.swap(variant(&guest("own_world"), 2), "new").await);
     assert_eq!(fixture.runtime.live_stores(), 2 * CALLS, "as many warm ones as there are calls");

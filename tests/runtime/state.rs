@@ -460,7 +460,7 @@ async fn rolling_back_takes_the_state_along_and_refuses_the_bytes_it_took_back()
     let second = stateful.next();
     assert_eq!(stateful.request(second.clone()).await, Ok(StateOutcome::Carried));
     assert_eq!(stateful.count().await, 2);
-    let back = swapped(stateful.handler.roll_back(None).await);
+    let back = swapped(stateful.handler.rollback(None).await);
     assert_eq!(back.generation.get(), 3, "numbers only grow");
     let (generation, from) = next_event(&mut stateful.events, "a roll-back", |event| match event {
         EventKind::RolledBack { generation, from, .. } => Some((generation.get(), from.get())),
@@ -472,7 +472,7 @@ async fn rolling_back_takes_the_state_along_and_refuses_the_bytes_it_took_back()
     assert_eq!(stateful.request(second).await, Err(Stage::Check));
     assert_eq!(stateful.swap().await, Ok(StateOutcome::Carried));
     assert_eq!(stateful.count().await, 4);
-    let lost = stateful.handler.roll_back(Some(wrt::GenerationNumber::new(77))).await.unwrap_err();
+    let lost = stateful.handler.rollback(Some(wrt::GenerationNumber::new(77))).await.unwrap_err();
     assert!(lost.source.to_string().contains("generation 77"), "{}", lost.source);
 }
 
@@ -517,7 +517,7 @@ async fn a_version_that_passes_its_probation_is_confirmed() {
         _ => None,
     })
     .await;
-    assert_eq!(handler.confirm().await.map(|it| it.generation), Some(confirmed));
+    assert_eq!(handler.confirm().await.unwrap().generation, confirmed);
 }
 
 #[tokio::test]

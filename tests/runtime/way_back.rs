@@ -76,8 +76,8 @@ async fn version_that_cannot_read_the_state_of_now_goes_back_to_its_own() {
     assert_eq!(counting.swap(example("counter_v2")).await, StateOutcome::Carried);
     assert!(counting.post().await.starts_with("3, "));
     // Without probation, the new version is confirmed at once.
-    assert!(counting.fixture.runtime.status(counting.handler.name()).unwrap().is_confirmed);
-    assert_eq!(state(counting.handler.roll_back(None).await), StateOutcome::Reverted);
+    assert!(counting.handler.status().is_confirmed);
+    assert_eq!(state(counting.handler.rollback(None).await), StateOutcome::Reverted);
     let (generation, of, reason) = counting.loss().await;
     assert_eq!((generation, of), (3, Some(1)));
     assert!(reason.contains("`shown:u64` is gone"), "{reason}");
@@ -94,7 +94,7 @@ async fn rollback_that_would_lose_the_state_is_refused_until_that_is_asked_for()
     assert_eq!(state(counting.handler.request_swap(fresh).await), StateOutcome::Reset);
     assert!(counting.post().await.starts_with("1, "));
     let before = counting.handler.serving();
-    let refused = counting.handler.roll_back(None).await.unwrap_err();
+    let refused = counting.handler.rollback(None).await.unwrap_err();
     assert_eq!((refused.serving, refused.source.stage()), (before, Stage::Restore));
     assert!(chain(&refused).contains("`shown:u64` is gone"), "{}", chain(&refused));
     let hints = refused.source.hints();
@@ -219,12 +219,12 @@ async fn each_rollback_goes_one_version_further() {
         swapped(handler.swap(variant(&plugin("hello"), number), "next").await);
     }
     for (generation, version) in [(5, 3), (6, 2)] {
-        let back = swapped(handler.roll_back(None).await);
+        let back = swapped(handler.rollback(None).await);
         let digest = wrt::Digest::of(&guests::variant(&plugin("hello"), version));
         assert_eq!((back.generation.get(), back.digest), (generation, digest));
     }
-    assert_eq!(swapped(handler.roll_back(None).await).digest, wrt::Digest::of(&plugin("hello")));
-    let refused = handler.roll_back(None).await.unwrap_err();
+    assert_eq!(swapped(handler.rollback(None).await).digest, wrt::Digest::of(&plugin("hello")));
+    let refused = handler.rollback(None).await.unwrap_err();
     assert!(chain(&refused).contains("no generation before"), "{}", chain(&refused));
     fixture.stop().await;
 }
@@ -234,7 +234,7 @@ async fn bytes_that_were_rolled_back_come_again_when_they_are_asked_for() {
     let (fixture, handler) = Fixture::serving_as(config(), &plugin("hello")).await;
     let second = || SwapRequest::new(variant(&plugin("hello"), 2), "the second version");
     swapped(handler.request_swap(second()).await);
-    swapped(handler.roll_back(None).await);
+    swapped(handler.rollback(None).await);
     let refused = handler.request_swap(second()).await.unwrap_err();
     assert_eq!(refused.source.stage(), Stage::Check);
     let hints = refused.source.hints();
@@ -269,7 +269,7 @@ async fn component_of_another_kind_is_refused_until_that_is_asked_for() {
     .await;
     assert_eq!(kinds, (3, "HTTP requests", "events"));
     // Back is where it came from, so nobody has to ask twice.
-    swapped(handler.roll_back(None).await);
+    swapped(handler.rollback(None).await);
     assert_eq!(fixture.get("/").await.status, 200);
     fixture.stop().await;
 }

@@ -15,9 +15,8 @@ use super::overview::{Path, name};
 use super::problem::{Problem, json as answer};
 use super::query::{self, RollbackQuery, SwapQuery};
 use crate::artifact::Source;
-use crate::error::Hint as _;
-use crate::id::HandlerName;
-use crate::runtime::{ControlError, Runtime};
+use crate::error::{Hint as _, Rejected};
+use crate::runtime::{ControlError, HandlerHandle};
 use crate::supervisor::{RollbackRequest, Swap, SwapRequest};
 
 /// Longest time that a component may take to arrive: the largest one over a slow line.
@@ -43,19 +42,19 @@ pub(super) async fn swap(
     let wanted = async {
         let name = self::name(&name)?;
         let query = SwapQuery::parse(&query.unwrap_or_default())?;
-        shared.runtime.expect_handler(&name)?;
+        let handler = shared.runtime.handler(&name)?;
         let component = read(&head.headers, &mut body, limit).await?;
-        Ok((name, to_request(component, query)))
+        Ok((handler, to_request(component, query)))
     };
-    let (name, request) = match wanted.await {
+    let (handler, request) = match wanted.await {
         Ok(wanted) => wanted,
         Err(problem) => {
             discard(body, limit.saturating_mul(DISCARD_COMPONENTS)).await;
             return Err(problem);
         }
     };
-    let swap = shared.runtime.request_swap(&name, request).await;
-    swapped(&shared.runtime, &name, swap).await
+    let swap = handler.request_swap(request).await;
+    swapped(&handler, swap).await
 }
 
 pub(super) async fn rollback(
@@ -70,8 +69,9 @@ pub(super) async fn rollback(
         .map_err(|problem| problem.hint("`to` and `fresh` go into the query, as `?to=7`"))?;
     let RollbackQuery { to, is_fresh } = query;
     let request = RollbackRequest { is_fresh, ..RollbackRequest::new(to) };
-    let swap = shared.runtime.request_rollback(&name, request).await;
-    swapped(&shared.runtime, &name, swap).await
+    let handler = shared.runtime.handler(&name)?;
+    let swap = handler.request_rollback(request).await;
+    swapped(&handler, swap).await
 }
 
 pub(super) async fn confirm(
@@ -83,9 +83,10 @@ pub(super) async fn confirm(
     query::nothing(&query.unwrap_or_default())?;
     let name = self::name(&name)?;
     expect_nothing(request.into_body(), shared.config.max_component).await?;
-    let serving = shared.runtime.confirm(&name).await?;
+    let handler = shared.runtime.handler(&name)?;
+    let serving = handler.confirm().await?;
     let outcome = json!({ "outcome": "confirmed", "serving": serving });
-    let mut outcome = with_warnings(&shared.runtime, &name, outcome).await;
+    let mut outcome = with_warnings(&handler, outcome).await;
     // Whether a restart begins with it, which is what a confirmation is for.
     outcome["is_kept"] =
         (shared.runtime.keeps_history() && outcome.get("warnings").is_none()).into();
@@ -160,13 +161,13 @@ async fn discard(mut body: Body, limit: usize) {
 
 /// The truth about a swap.
 async fn swapped(
-    runtime: &Runtime,
-    name: &HandlerName,
-    swap: Result<Swap, ControlError>,
+    handler: &HandlerHandle,
+    swap: Result<Swap, Rejected>,
 ) -> Result<Response<Body>, Problem> {
-    let outcome = match swap? {
+    let outcome = match swap.map_err(ControlError::from)? {
         Swap::Swapped { serving, from, state } => {
-            let verdict = format!("/v1/handlers/{name}/generations/{}", serving.generation);
+            let (name, number) = (handler.name(), serving.generation);
+            let verdict = format!("/v1/handlers/{name}/generations/{number}");
             let mut outcome = json!({
                 "outcome": "swapped",
                 "serving": serving,
@@ -174,8 +175,8 @@ async fn swapped(
                 "state": state,
                 "verdict": verdict,
             });
-            // The last of many may be forgotten by now, and the handler gone.
-            let became = runtime.generation(name, serving.generation).ok();
+            // The last of many may be forgotten by now.
+            let became = handler.generation(number).ok();
             if let Some(reason) = became.and_then(|became| became.record.state_reason) {
                 outcome["state_reason"] = reason.into();
             }
@@ -183,16 +184,15 @@ async fn swapped(
         }
         Swap::Unchanged { serving } => json!({ "outcome": "unchanged", "serving": serving }),
         Swap::Superseded => {
-            let serving = runtime.status(name).and_then(|status| status.serving);
-            json!({ "outcome": "superseded", "serving": serving })
+            json!({ "outcome": "superseded", "serving": handler.serving() })
         }
     };
-    Ok(answer(StatusCode::OK, &with_warnings(runtime, name, outcome).await))
+    Ok(answer(StatusCode::OK, &with_warnings(handler, outcome).await))
 }
 
 /// `outcome` with what its reader has to know beside it: that a restart would not know of it.
-async fn with_warnings(runtime: &Runtime, name: &HandlerName, mut outcome: Value) -> Value {
-    if let Err(problem) = runtime.history_kept(name).await {
+async fn with_warnings(handler: &HandlerHandle, mut outcome: Value) -> Value {
+    if let Err(problem) = handler.history_kept().await {
         let warning = json!({ "message": problem.to_string(), "hints": problem.hints() });
         outcome["warnings"] = json!([warning]);
     }

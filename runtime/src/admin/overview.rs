@@ -33,36 +33,28 @@ pub(super) async fn handler(
     State(shared): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let known = self::name(&name)?;
-    shared.runtime.expect_handler(&known)?;
-    // Taken away meanwhile, perhaps.
-    let status = shared.runtime.status(&known);
-    let status = status.ok_or_else(|| Problem::unknown_handler(&name))?;
-    Ok(answer(StatusCode::OK, &status))
+    let handler = shared.runtime.handler(&self::name(&name)?)?;
+    Ok(answer(StatusCode::OK, &handler.status()))
 }
 
 pub(super) async fn history(
     State(shared): State<Shared>,
     Path(name): Path<String>,
 ) -> Result<Response<Body>, Problem> {
-    let known = self::name(&name)?;
-    shared.runtime.expect_handler(&known)?;
-    let records = shared.runtime.history(&known).await;
-    let records = records.ok_or_else(|| Problem::unknown_handler(&name))?;
-    Ok(answer(StatusCode::OK, &json!({ "handler": name, "records": records })))
+    let handler = shared.runtime.handler(&self::name(&name)?)?;
+    let records = handler.history();
+    Ok(answer(StatusCode::OK, &json!({ "handler": handler.name(), "records": records })))
 }
 
 pub(super) async fn generation(
     State(shared): State<Shared>,
     Path((name, number)): Path<(String, String)>,
 ) -> Result<Response<Body>, Problem> {
-    let known = self::name(&name)?;
-    shared.runtime.expect_handler(&known)?;
+    let handler = shared.runtime.handler(&self::name(&name)?)?;
     let unknown = || Problem::no_generation(&number);
     // What is no number is no generation's either.
     let parsed = number.parse().map(GenerationNumber::new).map_err(|_| unknown())?;
-    let status = shared.runtime.generation(&known, parsed)?;
-    Ok(answer(StatusCode::OK, &status))
+    Ok(answer(StatusCode::OK, &handler.generation(parsed)?))
 }
 
 pub(super) async fn cache(State(shared): State<Shared>) -> Response<Body> {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use super::Runtime;
+use super::{HandlerHandle, Runtime};
 
 /// How far the end of a runtime has come.
 #[derive(Debug, Default)]
@@ -60,8 +60,8 @@ impl Runtime {
         if !self.inner.ending.reach(BEGUN) {
             return;
         }
-        for known in self.handlers().values() {
-            let (stop, drain) = (known.begin_ending(), known.drain());
+        for handler in self.known().values() {
+            let (stop, drain) = (handler.begin_ending(), handler.drain());
             tokio.spawn(async move {
                 // Cancel-safe: both only wait.
                 tokio::select! {
@@ -74,7 +74,7 @@ impl Runtime {
 
     /// The longest `drain` of the handlers.
     pub(super) fn longest_drain(&self) -> Duration {
-        let handlers = self.handlers();
-        handlers.values().map(|known| known.drain()).max().unwrap_or_default()
+        let handlers = self.known();
+        handlers.values().map(HandlerHandle::drain).max().unwrap_or_default()
     }
 }

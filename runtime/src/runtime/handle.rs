@@ -1,53 +1,141 @@
-//! `HandlerHandle`: swap and call a handler that wrt serves.
+//! `HandlerHandle`: controls one handler, whatever its calls look like.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use super::control::LazyMark;
+use super::Inner;
+use super::control::ControlError;
+use super::precompile::precompile;
 use crate::artifact::Source;
-use crate::cloudevent::CloudEvent;
-use crate::config::Settings;
-use crate::error::{CallError, Rejected};
+use crate::config::{HandlerConfig, Settings};
+use crate::error::Rejected;
 use crate::events::{EventBus, Serving};
-use crate::handler::{Begun, EnterError, Handler, Obstacle};
+use crate::handler::{Handler, Obstacle};
+use crate::history::NotKept;
 use crate::id::{GenerationNumber, HandlerName};
-use crate::instance::{Served, ServedKind, handle_event};
-use crate::supervisor::{RollbackRequest, SupervisorHandle, Swap, SwapRequest};
+use crate::instance::Served;
+use crate::supervisor::{RollbackRequest, Stop, SupervisorHandle, Swap, SwapRequest};
 
-/// A handler of HTTP requests or events. Cheap to clone; dropping it changes nothing.
+/// Controls a handler: swaps and rollbacks, status and history. Cheap to clone; dropping it changes
+/// nothing.
+///
+/// All handles of a handler do the same, wherever they come from:
+/// [`Runtime::add_handler`](crate::Runtime::add_handler), [`Runtime::handler`](crate::Runtime::handler),
+/// or a [`Plugin`](crate::Plugin), which is a handle with typed calls on top of it. Events are handed to
+/// an event handler by [`HandlerHandle::call`].
+///
+/// A handle does not keep its runtime alive. After [`Runtime::remove`](crate::Runtime::remove), swaps are
+/// refused with [`StageError::Removed`](crate::StageError::Removed), and after the end of the runtime with
+/// [`StageError::ShuttingDown`](crate::StageError::ShuttingDown).
 #[derive(Clone)]
 pub struct HandlerHandle {
-    handler: Arc<Handler<Served>>,
-    supervisor: Arc<SupervisorHandle>,
-    is_lazy: LazyMark,
-    bus: EventBus,
+    pub(super) inner: Arc<Controlled>,
+}
+
+/// What all handles of a handler share.
+pub(super) struct Controlled {
+    pub(super) handler: AnyHandler,
+    pub(super) supervisor: SupervisorHandle,
+    pub(super) stop: Stop,
+    pub(super) bus: EventBus,
+    /// Why no history is kept for the next start at all, although one was asked for.
+    pub(super) history_problem: Option<NotKept>,
+    /// Weak, because the runtime holds the handles of all its handlers.
+    pub(super) runtime: Weak<Inner>,
+}
+
+/// A handler by what its calls look like.
+pub(super) enum AnyHandler {
+    /// It takes HTTP requests or events.
+    Served(Arc<Handler<Served>>),
+    /// It takes the calls of a [`Plugin`](crate::Plugin).
+    Typed(Arc<dyn Erased>),
+}
+
+impl Deref for AnyHandler {
+    type Target = dyn Erased;
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Served(handler) => &**handler,
+            Self::Typed(handler) => &**handler,
+        }
+    }
+}
+
+/// What control needs of a handler, whatever its calls look like.
+pub(super) trait Erased: Send + Sync {
+    fn config(&self) -> &HandlerConfig;
+    fn settings(&self) -> Arc<Settings>;
+    fn serving(&self) -> Option<Serving>;
+    fn in_flight(&self) -> usize;
+    fn obstacle(&self) -> Option<Arc<Obstacle>>;
+    fn mend(&self);
+    fn obstruct(&self, why: Obstacle);
+    fn give_up_mending(&self);
+    fn begin_ending(&self);
+}
+
+impl<R: Send + Sync + 'static> Erased for Handler<R> {
+    fn config(&self) -> &HandlerConfig {
+        self.config()
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings()
+    }
+
+    fn serving(&self) -> Option<Serving> {
+        self.serving()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.active().in_flight()
+    }
+
+    fn obstacle(&self) -> Option<Arc<Obstacle>> {
+        self.active().obstacle()
+    }
+
+    fn mend(&self) {
+        self.active().mend();
+    }
+
+    fn obstruct(&self, why: Obstacle) {
+        self.active().obstruct(why);
+    }
+
+    fn give_up_mending(&self) {
+        self.active().give_up_mending();
+    }
+
+    fn begin_ending(&self) {
+        self.begin_ending();
+    }
 }
 
 impl HandlerHandle {
-    pub(super) fn new(
-        handler: Arc<Handler<Served>>,
-        supervisor: Arc<SupervisorHandle>,
-        is_lazy: LazyMark,
-        bus: EventBus,
-    ) -> Self {
-        Self { handler, supervisor, is_lazy, bus }
+    pub(super) fn new(controlled: Controlled) -> Self {
+        Self { inner: Arc::new(controlled) }
     }
 
     /// The handler's name.
     #[must_use]
     pub fn name(&self) -> &HandlerName {
-        self.handler.name()
+        &self.inner.handler.config().name
     }
 
     /// What answers calls now; `None` before the first generation.
     #[must_use]
     pub fn serving(&self) -> Option<Serving> {
-        self.handler.serving()
+        self.inner.handler.serving()
     }
 
     /// Calls inside the active generation, streamed responses included.
     #[must_use]
     pub fn in_flight(&self) -> usize {
-        self.handler.active().in_flight()
+        self.inner.handler.in_flight()
     }
 
     /// The first component, or any later one: [`HandlerHandle::swap`] with the cause "load".
@@ -57,6 +145,10 @@ impl HandlerHandle {
     /// over a restart, as long as `source` holds the same bytes.
     ///
     /// # Errors
+    ///
+    /// As [`HandlerHandle::swap`].
+    ///
+    /// # Cancel safety
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn load(&self, source: Source) -> Result<Swap, Rejected> {
@@ -72,8 +164,8 @@ impl HandlerHandle {
     ///
     /// # Errors
     ///
-    /// [`Rejected`] when the candidate cannot be read, compiled, linked or instantiated; what was
-    /// active still is.
+    /// [`Rejected`] when the candidate cannot be read, compiled, linked, instantiated or
+    /// initialised; what was active still is.
     ///
     /// # Cancel safety
     ///
@@ -82,16 +174,18 @@ impl HandlerHandle {
         self.request_swap(SwapRequest::new(source, cause)).await
     }
 
-    /// [`HandlerHandle::swap`] for a change that began earlier, such as a saved file.
+    /// [`HandlerHandle::swap`] with all that a [`SwapRequest`] can say, such as when the change began,
+    /// or that the state is left behind.
     ///
     /// # Errors
     ///
     /// As [`HandlerHandle::swap`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`HandlerHandle::swap`].
     pub async fn request_swap(&self, request: SwapRequest) -> Result<Swap, Rejected> {
-        if request.is_lazy {
-            self.is_lazy.set();
-        }
-        self.supervisor.swap(request).await
+        self.inner.supervisor.swap(request).await
     }
 
     /// Publishes what the generation before the active one ran, or what generation `to` ran, as a new
@@ -113,35 +207,35 @@ impl HandlerHandle {
     /// # Cancel safety
     ///
     /// As [`HandlerHandle::swap`].
-    pub async fn roll_back(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
+    pub async fn rollback(&self, to: Option<GenerationNumber>) -> Result<Swap, Rejected> {
         self.request_rollback(RollbackRequest::new(to)).await
     }
 
-    /// [`HandlerHandle::roll_back`] with a cause, or without the state.
+    /// [`HandlerHandle::rollback`] with a cause, or without the state.
     ///
     /// # Errors
     ///
-    /// As [`HandlerHandle::roll_back`].
+    /// As [`HandlerHandle::rollback`].
     ///
     /// # Cancel safety
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn request_rollback(&self, request: RollbackRequest) -> Result<Swap, Rejected> {
-        self.supervisor.roll_back(request).await
+        self.inner.supervisor.roll_back(request).await
     }
 
     /// What the version that serves runs with; what is configured where nothing serves yet. A change of
     /// settings is a swap: see [`SwapRequest::settings`].
     #[must_use]
     pub fn settings(&self) -> Settings {
-        (*self.handler.settings()).clone()
+        (*self.inner.handler.settings()).clone()
     }
 
     /// Whether a version that was confirmed is kept, so that a start has something to begin with whatever
     /// became of its file.
     #[must_use]
     pub fn has_confirmed(&self) -> bool {
-        self.supervisor.has_confirmed()
+        self.inner.supervisor.has_confirmed()
     }
 
     /// Publishes the version that was confirmed last before this start, unless something is active. A
@@ -156,98 +250,148 @@ impl HandlerHandle {
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn boot(&self) -> Result<Swap, Rejected> {
-        self.supervisor.boot().await
+        self.inner.supervisor.boot().await
     }
 
-    /// Ends the probation of the active generation, well: it is the one to boot from now on. `None`
-    /// when nothing is active, or the handler's supervisor has ended;
-    /// [`Runtime::confirm`](crate::Runtime::confirm) says which.
+    /// Ends the probation of the active generation, well: it is the one to boot from now on. Returns
+    /// that generation.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::NothingToConfirm`] when nothing is active, and [`ControlError::NotConfirmed`] when
+    /// the handler's supervisor has ended.
     ///
     /// # Cancel safety
     ///
     /// The confirmation may or may not happen.
-    pub async fn confirm(&self) -> Option<Serving> {
-        self.supervisor.confirm().await.ok()?
+    pub async fn confirm(&self) -> Result<Serving, ControlError> {
+        let handler = || self.name().clone();
+        match self.inner.supervisor.confirm().await {
+            Ok(Some(serving)) => Ok(serving),
+            Ok(None) => Err(ControlError::NothingToConfirm { handler: handler() }),
+            Err(source) => {
+                let serving = self.serving();
+                Err(ControlError::NotConfirmed { handler: handler(), serving, source })
+            }
+        }
+    }
+
+    /// Waits until what became of each version of the handler is on the disk. Ready at once where there
+    /// is no [`state_dir`](crate::RuntimeConfig::state_dir).
+    ///
+    /// # Errors
+    ///
+    /// [`NotKept`] when the disk has refused it or has not answered for 5 s, or the directory cannot be
+    /// used at all. What was asked of the handler is done all the same, and what the disk refused is tried
+    /// again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Everything is written all the same.
+    pub async fn history_kept(&self) -> Result<(), NotKept> {
+        if let Some(problem) = &self.inner.history_problem {
+            return Err(problem.clone());
+        }
+        match self.inner.supervisor.flush().await {
+            Some(problem) => Err(problem),
+            None => Ok(()),
+        }
     }
 
     /// Puts `request` off until the first call wants it, if nothing is loaded yet; otherwise it is a
     /// swap like any other. Its outcome is told by events. When it is refused, the call that wanted
     /// it fails, and the next one tries again.
     pub fn load_when_called(&self, request: SwapRequest) {
-        self.is_lazy.set();
-        self.supervisor.swap_aside(request.lazily());
+        self.inner.supervisor.swap_aside(request.lazily());
+    }
+
+    /// Compiles what waits for the first call of the handler into the cache directory, on a thread that
+    /// gives way to everything else. Does nothing when nothing waits, when its code is there, or when the
+    /// handler was removed or the runtime has ended. A component that cannot be compiled makes the handler
+    /// not ready, with that reason, until its file changes or a call loads it; what may pass by itself, such
+    /// as a compiler that is too busy, does not.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`] when what waits cannot be read or compiled.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun goes on.
+    pub async fn compile_ahead(&self) -> Result<(), Rejected> {
+        let Controlled { supervisor, stop, runtime, .. } = &*self.inner;
+        let Some(source) = supervisor.waits_for_a_call() else { return Ok(()) };
+        if stop.handler.is_cancelled() {
+            return Ok(());
+        }
+        // What is compiled does not keep the runtime alive.
+        let shared = runtime.upgrade().map(|runtime| runtime.shared.clone());
+        let Some(shared) = shared else { return Ok(()) };
+        let then = supervisor.stamp();
+        let Err(source) = precompile(&shared, source, true).await else { return Ok(()) };
+        supervisor.cannot_load(&source, then);
+        Err(Rejected { handler: self.name().clone(), serving: self.serving(), source })
     }
 
     /// The bus of the handler's runtime.
     #[cfg(feature = "dev")]
     pub(crate) fn bus(&self) -> &EventBus {
-        &self.bus
+        &self.inner.bus
     }
 
     /// [`HandlerHandle::request_swap`] for those who need no answer: its outcome is told by events.
     #[cfg(feature = "dev")]
     pub(crate) fn swap_aside(&self, request: SwapRequest) {
-        self.supervisor.swap_aside(request);
+        self.inner.supervisor.swap_aside(request);
     }
 
     /// [`HandlerHandle::boot`] for those who need no answer: its outcome is told by events.
     #[cfg(feature = "dev")]
     pub(crate) fn boot_aside(&self) {
-        self.supervisor.boot_aside();
+        self.inner.supervisor.boot_aside();
     }
 
     /// Tells the handler that its component is being built: requests that come before the first
     /// generation wait for it, whatever an earlier build or component failed by.
     pub fn build_began(&self) {
-        self.handler.active().mend();
+        self.inner.handler.mend();
     }
 
     /// Tells the handler that its component was not built. As long as nothing was ever active, its
     /// requests are answered at once, in `dev` with `why`, until a build or a swap begins.
     pub fn build_failed(&self, why: Obstacle) {
-        self.handler.active().obstruct(why);
+        self.inner.handler.obstruct(why);
     }
 
     /// Tells the handler that the build which began was given up: what its requests were answered
     /// with before stands.
     pub fn build_given_up(&self) {
-        self.handler.active().give_up_mending();
+        self.inner.handler.give_up_mending();
     }
 
-    /// Hands `event` to an event handler and returns its answer, if it gives one.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`] when the call was not let in, the handler takes HTTP requests instead, the
-    /// guest rejected the event, or the call failed; the guest's store is then gone.
+    /// Ends the handler's supervisor, because the handler was removed.
+    pub(super) fn stop(&self) {
+        self.inner.stop.remove();
+    }
+
+    /// Waits until the handler's supervisor has ended; returns how many calls were cut for that.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the call and its store; the call of a singleton goes on.
-    pub async fn call(&self, event: CloudEvent) -> Result<Option<CloudEvent>, CallError> {
-        event.validate().map_err(|source| CallError::InvalidEvent { source })?;
-        let entered = self.handler.enter().await.inspect_err(|error| error.report(&self.bus))?;
-        if matches!(entered.pass.kind, ServedKind::Http(_)) {
-            let problem = "takes HTTP requests, not events";
-            return Err(CallError::WrongKind { handler: self.name().clone(), problem });
-        }
-        let (serving, timeout) = (entered.pass.serving(), self.handler.timeout());
-        let begun = Begun::of(&entered);
-        let source = match handle_event(entered, timeout, event).await {
-            Ok(Ok(answer)) => {
-                begun.answered(None);
-                return Ok(answer.map(|event| *event));
-            }
-            Ok(Err(reason)) => {
-                begun.answered(None);
-                return Err(CallError::Declined { handler: self.name().clone(), reason });
-            }
-            Err(failure) => failure,
-        };
-        let report = begun.report(&self.bus, self.name(), None);
-        // In a box, as it is rare, and would be moved with every call otherwise.
-        Box::pin(report.failed_before_answer(&source)).await;
-        Err(CallError::Failed { handler: self.name().clone(), serving, source })
+    /// Nothing changes, dropped or not.
+    pub(super) async fn over(&self) -> usize {
+        self.inner.supervisor.over().await
+    }
+
+    /// Starts the clock of the handler's drain. Returns what stops its supervisor.
+    pub(super) fn begin_ending(&self) -> Stop {
+        self.inner.handler.begin_ending();
+        self.inner.stop.clone()
+    }
+
+    /// Time that the handler's calls get to end when the runtime ends.
+    pub(super) fn drain(&self) -> Duration {
+        self.inner.handler.config().policy.drain
     }
 }
 
@@ -257,17 +401,5 @@ impl std::fmt::Debug for HandlerHandle {
             .field("name", self.name())
             .field("serving", &self.serving())
             .finish_non_exhaustive()
-    }
-}
-
-impl From<EnterError> for CallError {
-    fn from(error: EnterError) -> Self {
-        match error {
-            EnterError::Saturated { ref handler, .. } => {
-                Self::Saturated { handler: handler.clone(), reason: error.to_string() }
-            }
-            EnterError::NothingActive { handler, .. } => Self::NothingActive { handler },
-            EnterError::NotLoaded { handler, source, .. } => Self::NotLoaded { handler, source },
-        }
     }
 }

@@ -46,6 +46,11 @@ impl Lazy {
         *self.lock() = Some(Waiting { source, refused: None, looked: None });
     }
 
+    /// Whether anything has ever waited for a call.
+    pub(super) fn was_used(&self) -> bool {
+        self.lock().is_some()
+    }
+
     /// What waits for a call.
     pub(super) fn source(&self) -> Option<Source> {
         self.lock().as_ref().map(|waiting| waiting.source.clone())

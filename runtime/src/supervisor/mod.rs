@@ -206,7 +206,8 @@ struct Told {
     lazy: Lazy,
 }
 
-/// Asks a handler's supervisor for swaps. Cheap to clone; the task ends when it is stopped.
+/// Asks a handler's supervisor for swaps. Dropping it does not end the supervisor, which ends when it is
+/// stopped.
 pub(crate) struct SupervisorHandle {
     name: HandlerName,
     mailbox: Arc<Mailbox<Operation>>,
@@ -359,14 +360,9 @@ impl SupervisorHandle {
         self.end.over().await
     }
 
-    /// What answers the handler's calls now.
-    pub(crate) fn serving(&self) -> Option<Serving> {
-        (self.serving)()
-    }
-
-    /// The handler's name.
-    pub(crate) fn name(&self) -> &HandlerName {
-        &self.name
+    /// Whether a component was ever put off until a first call.
+    pub(crate) fn is_lazy(&self) -> bool {
+        self.told.lazy.was_used()
     }
 
     /// What waits for a first call, if anything does.
@@ -407,11 +403,6 @@ impl SupervisorHandle {
     /// Whether a version is kept that a start begins with.
     pub(crate) fn has_confirmed(&self) -> bool {
         self.book.has_version_to_boot()
-    }
-
-    /// What became of each version.
-    pub(crate) fn history(&self) -> HandlerHistory {
-        self.book.look(HandlerHistory::clone)
     }
 
     /// Looks at what became of each version.

@@ -64,7 +64,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     if settings.watch {
         watched = Some(to_watch(&settings, &handlers, &lazy)?);
     } else {
-        let loaded = load::load(&settings, &handlers, &lazy, &runtime, &mut swaps).await?;
+        let loaded = load::load(&settings, &handlers, &lazy, &mut swaps)?;
         output.expect_no_retry(&loaded);
         loading = Some(loaded);
     }
@@ -76,7 +76,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
     // Only now, because its events come after what was said until here.
     let mut session = watched.map(|watched| {
         let build = settings.build.unwrap_or(BuildSettings { release: false, add_target: false });
-        load::compile_ahead(runtime.clone(), lazy);
+        load::compile_ahead(&handlers, &lazy);
         Session::start(watched, build.options())
     });
     let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use wrt::{HandlerHandle, HandlerName, Runtime, Source, SwapRequest, chain};
+use wrt::{HandlerHandle, HandlerName, Source, SwapRequest, chain};
 
 use super::artifacts;
 use super::host::Swaps;
@@ -43,11 +43,10 @@ pub(super) fn lazy(settings: &HostSettings) -> BTreeSet<HandlerName> {
 ///
 /// When there is nothing to load for any handler, neither on the disk nor from an earlier run, and no
 /// handler waits for a first call.
-pub(super) async fn load(
+pub(super) fn load(
     settings: &HostSettings,
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
     lazy: &BTreeSet<HandlerName>,
-    runtime: &Runtime,
     swaps: &mut Swaps,
 ) -> Result<Loaded, AtFault> {
     let entries = &settings.project.manifest.handlers;
@@ -58,8 +57,8 @@ pub(super) async fn load(
         });
         if let Some(problem) = problem {
             // What an earlier run has confirmed is kept, and can be served without the file.
-            let kept = runtime.history(&entry.config.name).await;
-            missing += usize::from(kept.is_none_or(|records| records.is_empty()));
+            let handler = handlers.get(&entry.config.name);
+            missing += usize::from(handler.is_none_or(|handler| handler.history().is_empty()));
             first_missing.get_or_insert(problem);
         }
         loads.push((entry, path));
@@ -78,7 +77,7 @@ pub(super) async fn load(
             swaps.spawn(async move { handler.request_swap(request).await });
         }
     }
-    compile_ahead(runtime.clone(), lazy.clone());
+    compile_ahead(handlers, lazy);
     Ok(Loaded { handlers: entries.len(), lazy: lazy.len() })
 }
 
@@ -98,13 +97,18 @@ fn find(
     }
 }
 
-/// Compiles what `handlers` wait with for a first call, one after the other, while nobody waits for it.
-pub(super) fn compile_ahead(runtime: Runtime, handlers: BTreeSet<HandlerName>) {
+/// Compiles what the `lazy` ones of `handlers` wait with for a first call, one after the other, while
+/// nobody waits for it.
+pub(super) fn compile_ahead(
+    handlers: &BTreeMap<HandlerName, HandlerHandle>,
+    lazy: &BTreeSet<HandlerName>,
+) {
+    let handlers: Vec<_> = lazy.iter().filter_map(|name| handlers.get(name).cloned()).collect();
     tokio::spawn(async move {
         tokio::time::sleep(AHEAD_AFTER).await;
         for handler in handlers {
             // Told when a call wants it; until then it may be mended, and probes see it.
-            if let Err(error) = runtime.compile_ahead(&handler).await {
+            if let Err(error) = handler.compile_ahead().await {
                 tracing::debug!(error = chain(&error), "compiled nothing ahead");
             }
         }
