@@ -141,7 +141,7 @@ impl Night {
     }
 
     /// The operator goes back. The host may have nothing to go back to, and says so.
-    fn roll_back(&mut self, host: &Signalled) {
+    fn rollback(&mut self, host: &Signalled) {
         let ended = run(&mut self.command(&["rollback", "h"]));
         match ended.code {
             Some(0) => self.confirmed(Self::serving(host), &ended),
@@ -165,7 +165,7 @@ impl Night {
         for _ in 0..CHANGES {
             // A rollback makes the file's bytes ones that are refused.
             if self.below(3) == 0 {
-                self.roll_back(&host)
+                self.rollback(&host)
             } else {
                 self.swap(&host)
             }

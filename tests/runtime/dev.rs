@@ -9,7 +9,7 @@ use wrt::{EventReceiver, RuntimeConfig};
 use wrt_test_support::files::WriteStyle;
 use wrt_test_support::guests;
 
-use crate::fixture::{Fixture, config, guest, limited, name, wait_until};
+use crate::fixture::{Fixture, config, guest, limited, wait_until};
 
 /// What is told until the next event `last`, that event included, in the form that all sinks have.
 async fn told_until(events: &mut EventReceiver, last: &str) -> Vec<Value> {

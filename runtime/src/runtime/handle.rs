@@ -221,7 +221,7 @@ impl HandlerHandle {
     ///
     /// As [`HandlerHandle::swap`].
     pub async fn request_rollback(&self, request: RollbackRequest) -> Result<Swap, Rejected> {
-        self.inner.supervisor.roll_back(request).await
+        self.inner.supervisor.rollback(request).await
     }
 
     /// What the version that serves runs with; what is configured where nothing serves yet. A change of

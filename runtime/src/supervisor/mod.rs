@@ -299,7 +299,7 @@ impl SupervisorHandle {
     /// # Cancel safety
     ///
     /// As [`swap`](Self::swap).
-    pub(crate) async fn roll_back(&self, request: RollbackRequest) -> Answer {
+    pub(crate) async fn rollback(&self, request: RollbackRequest) -> Answer {
         self.ask(Request::Rollback(request)).await
     }
 

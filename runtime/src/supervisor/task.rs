@@ -212,7 +212,7 @@ impl<G: Guest> Task<G> {
                     continue;
                 }
                 Request::Swap(request) => self.swap_now(request, &stop).await,
-                Request::Rollback(request) => self.roll_back(request, &stop).await,
+                Request::Rollback(request) => self.rollback(request, &stop).await,
                 Request::Boot => self.boot_alone().await,
             };
             // Before the answer, so that whoever hears of it finds it.

@@ -23,7 +23,7 @@ const HOLD_FOR_WAY_BACK: Duration = Duration::from_millis(100);
 
 impl<G: Guest> Task<G> {
     /// Goes back as `request` says.
-    pub(super) async fn roll_back(&mut self, request: RollbackRequest, stop: &Stop) -> Answer {
+    pub(super) async fn rollback(&mut self, request: RollbackRequest, stop: &Stop) -> Answer {
         self.go_back(request, Way::Back, stop, None).await
     }
 

@@ -44,7 +44,7 @@ async fn a_panic_at_the_end_of_instances_ends_no_drain_and_no_supervisor() {
 async fn without_supervisor(harness: &Harness) -> String {
     let refused = harness.swap("later").await.unwrap_err();
     assert_eq!(refused.serving, harness.handler.serving());
-    let back = harness.handle.roll_back(RollbackRequest::new(None)).await.unwrap_err();
+    let back = harness.handle.rollback(RollbackRequest::new(None)).await.unwrap_err();
     let unconfirmed = harness.handle.confirm().await.unwrap_err();
     let reasons = [refused.source, back.source, unconfirmed].map(|error| match error {
         StageError::NoSupervisor { reason } => reason,

@@ -50,7 +50,7 @@ async fn a_lazy_request_waits_on_while_others_publish_nothing() {
     let harness = harness(2);
     let loading = lazily(&harness, "one");
     tokio::task::yield_now().await;
-    assert!(harness.handle.roll_back(RollbackRequest::new(None)).await.is_err());
+    assert!(harness.handle.rollback(RollbackRequest::new(None)).await.is_err());
     assert!(harness.swap("bad").await.is_err());
     assert_eq!(harness.handle.confirm().await.unwrap(), None);
     assert!(!loading.is_finished());

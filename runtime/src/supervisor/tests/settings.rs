@@ -54,7 +54,7 @@ async fn rollback_brings_the_settings_of_that_version_back() {
     let _ = harness.swap("two").await.unwrap();
     let back = async |to: Option<u64>| {
         let request = RollbackRequest::new(to.map(GenerationNumber::new));
-        number(&harness.handle.roll_back(request).await)
+        number(&harness.handle.rollback(request).await)
     };
     assert_eq!(back(None).await, Some(4));
     assert_eq!(harness.serves().await, (4, "one".to_owned(), SHORT));
@@ -114,7 +114,7 @@ async fn start_boots_the_confirmed_version_with_its_settings() {
     assert_eq!(*second.handler.settings(), settings);
     // Generation 1 ran in another process, and was never confirmed.
     let request = RollbackRequest::new(Some(GenerationNumber::FIRST));
-    assert!(second.handle.roll_back(request).await.is_err());
+    assert!(second.handle.rollback(request).await.is_err());
 
     // Settings that cannot be read are not guessed: that version is not there any more.
     let damaged = dir.path().join("history/components").join(format!("{}.json", settings.digest()));

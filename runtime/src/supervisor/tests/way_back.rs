@@ -75,7 +75,7 @@ async fn component_whose_file_is_written_over_is_kept_and_can_be_gone_back_to() 
     assert_eq!(harness.handle.flush().await, None);
     let _ = swap().await.unwrap();
     assert_eq!(harness.answer().await, "two");
-    let back = harness.handle.roll_back(RollbackRequest::new(None)).await;
+    let back = harness.handle.rollback(RollbackRequest::new(None)).await;
     assert_eq!(number(&back), Some(3), "{back:?}");
     assert_eq!(harness.answer().await, "one");
 }

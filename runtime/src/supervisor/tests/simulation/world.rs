@@ -388,7 +388,7 @@ impl Operator {
                 0 => self.storm().await,
                 1 => {
                     let is_fresh = self.random.one_in(4);
-                    let answer = within("a roll-back", self.roll_back(is_fresh)).await;
+                    let answer = within("a roll-back", self.rollback(is_fresh)).await;
                     self.heed(answer);
                 }
                 2 => drop(within("a confirmation", self.shared.handle.confirm()).await),
@@ -424,9 +424,9 @@ impl Operator {
         self.heed(answer);
     }
 
-    async fn roll_back(&self, is_fresh: bool) -> Answer {
+    async fn rollback(&self, is_fresh: bool) -> Answer {
         let request = RollbackRequest::new(None).with_cause("asked");
-        self.shared.handle.roll_back(RollbackRequest { is_fresh, ..request }).await
+        self.shared.handle.rollback(RollbackRequest { is_fresh, ..request }).await
     }
 
     async fn swap(&mut self, request: SwapRequest) {
