@@ -14,7 +14,7 @@ use super::reply::{self, Refusal};
 use crate::cloudevent::CloudEvent;
 use crate::error::{CallFailure, chain};
 use crate::handler::{Begun, Entered, Handler};
-use crate::instance::{Served, handle_event};
+use crate::instance::{EventInstances, Served, handle_event};
 
 /// Bytes of data that the answers to one batch may have together: they are held until the last one is
 /// there. As many as an event or a batch may have.
@@ -45,7 +45,7 @@ impl Answers {
     }
 }
 
-/// Hands each of `events` to `handler`, the first one in the call that was `entered` for it.
+/// Hands each of `events` to `handler`, the `first` event in the call that was let in for it.
 ///
 /// # Errors
 ///
@@ -57,18 +57,21 @@ impl Answers {
 pub(super) async fn handle(
     plane: &DataPlane,
     handler: &Handler<Served>,
-    entered: Entered<Served>,
+    first: (Entered<Served>, EventInstances),
     events: Vec<CloudEvent>,
 ) -> Result<Response<Body>, CallFailure> {
-    let (mut answers, mut first, of) = (Answers::default(), Some(entered), events.len());
+    let (mut answers, mut first, of) = (Answers::default(), Some(first), events.len());
     for (n_handled, event) in events.into_iter().enumerate() {
         let stopped =
             |response, why: Option<&str>| Ok(reply::stopped(&response, why, n_handled, of));
         let is_first = first.is_some();
-        let entered = match first.take() {
-            Some(entered) => entered,
+        let (entered, instances) = match first.take() {
+            Some((entered, instances)) => (entered, Some(instances)),
             None => match handler.enter().await {
-                Ok(entered) => entered,
+                Ok(entered) => {
+                    let instances = entered.pass.kind.events().cloned();
+                    (entered, instances)
+                }
                 Err(error) => {
                     error.report(&plane.bus);
                     let why = error.to_string();
@@ -77,7 +80,18 @@ pub(super) async fn handle(
             },
         };
         let begun = Begun::of(&entered);
-        let handled = match handle_event(entered, handler.timeout(), event).await {
+        let handled = match instances {
+            Some(instances) => {
+                let timeout = handler.timeout();
+                handle_event(entered, instances, timeout, event).await
+            }
+            // A swap between two events of a batch may bring a handler of requests.
+            None => {
+                drop(entered);
+                Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() })
+            }
+        };
+        let handled = match handled {
             Ok(Ok(answer)) => answer.map_or(Ok(()), |answer| answers.add(*answer)),
             Ok(Err(reason)) => {
                 let why = reason.clone();

@@ -10,6 +10,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::accept::ConnectionCounts;
 use super::batch;
@@ -24,8 +25,8 @@ use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
 use crate::handler::{Begun, CallReport, EnterError, Entered, Handler, RequestIds};
-use crate::instance::http::{self as guest_http, Call, Witness};
-use crate::instance::{Served, ServedKind, handle_event};
+use crate::instance::http::{self as guest_http, Call, HttpInstances, Witness};
+use crate::instance::{EventInstances, Served, ServedKind, handle_event};
 
 /// Largest event accepted over HTTP, in bytes: it is held in memory whole. The CloudEvents
 /// documents ask for 64 KiB at least; brokers stop at a few MiB.
@@ -133,14 +134,25 @@ impl DataPlane {
         let report = Begun::of(&entered).report(&self.bus, handler.name(), request_id);
         let report = Arc::new(report);
         let outcome = match &entered.pass.kind {
-            ServedKind::Http(_) => {
-                let answer = http_call(entered, Arc::clone(&report), request).await;
+            ServedKind::Http(instances) => {
+                let call = Call::new(Arc::clone(&report) as Arc<dyn Witness>);
+                let is_head = request.method() == Method::HEAD;
+                let answer = http_call(instances, entered.pass.cut(), &call, request).await;
+                let marks_end = instances.marks_ends();
+                let answer = answer.and_then(|response| {
+                    passed_on(response, is_head, |body, length| {
+                        Body::guest(body, call, Arc::clone(&report), entered, marks_end, length)
+                    })
+                });
                 let is_single = handler.config().settings.instances == InstanceMode::Singleton;
                 let ahead =
                     |body: Body| body.ahead(|| handler.stay(true), is_single, &self.answers);
                 answer.map(|response| response.map(ahead))
             }
-            ServedKind::Event(_) => self.event_call(handler, entered, request).await,
+            ServedKind::Event(instances) => {
+                let instances = instances.clone();
+                self.event_call(handler, entered, instances, request).await
+            }
         };
         match &outcome {
             Ok(response) => report.answered(response.status().as_u16()),
@@ -154,6 +166,7 @@ impl DataPlane {
         &self,
         handler: &Handler<Served>,
         entered: Entered<Served>,
+        instances: EventInstances,
         request: Request<Upload<B>>,
     ) -> Result<Response<Body>, CallFailure>
     where
@@ -165,11 +178,13 @@ impl DataPlane {
             Ok(Sent::Event(event)) => *event,
             // In a box, as it is rare, and would be moved with every event otherwise.
             Ok(Sent::Batch(events)) => {
-                return Box::pin(batch::handle(self, handler, entered, events)).await;
+                let first = (entered, instances);
+                return Box::pin(batch::handle(self, handler, first, events)).await;
             }
             Err(refusal) => return Ok(reply::refused(&refusal)),
         };
-        let answer = match handle_event(entered, handler.timeout(), event).await? {
+        let timeout = handler.timeout();
+        let answer = match handle_event(entered, instances, timeout, event).await? {
             Ok(Some(answer)) => answer,
             Ok(None) => return Ok(reply::no_content()),
             Err(reason) => return Ok(reply::refused(&Refusal::RejectedEvent { reason })),
@@ -185,25 +200,22 @@ impl DataPlane {
     }
 }
 
+/// Sends `request` through one of `instances`, as long as the call is not `cut`; ready with the head of
+/// the guest's response.
 async fn http_call<B>(
-    entered: Entered<Served>,
-    report: Arc<CallReport>,
+    instances: &HttpInstances,
+    cut: &CancellationToken,
+    call: &Call,
     mut request: Request<Upload<B>>,
-) -> Result<Response<Body>, CallFailure>
+) -> Result<guest_http::Response, CallFailure>
 where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: std::fmt::Display,
 {
-    let ServedKind::Http(instances) = &entered.pass.kind else {
-        return Err(CallFailure::Guest { reason: "it takes events, not requests".to_owned() });
-    };
     keep_end_to_end(request.headers_mut());
-    let is_head = request.method() == Method::HEAD;
     // Told only with a failure, when the request is the guest's.
     let (method, path) = (request.method().clone(), request.uri().path_and_query().cloned());
-    let call = Call::new(Arc::clone(&report) as Arc<dyn Witness>);
-    let request = request.map(|body| guest_http::upload(body, &call, UploadError::is_late));
-    let cut = entered.pass.cut();
+    let request = request.map(|body| guest_http::upload(body, call, UploadError::is_late));
     let response = {
         // Pinned here, since `select!` would move it.
         let answering = pin!(instances.call(call.clone(), request));
@@ -214,20 +226,27 @@ where
             () = cut.cancelled() => return Err(CallFailure::Cut),
         }
     };
-    let response = response.map_err(|failure| match call.blamed(failure) {
+    response.map_err(|failure| match call.blamed(failure) {
         CallFailure::Handler { reason, .. } => {
             CallFailure::Handler { call: named(&method, path.as_ref()).into(), reason }
         }
         other => other,
-    })?;
-    let (mut parts, body) = response.into_parts();
+    })
+}
+
+/// The guest's `response` as it is sent on. `body` makes its body, of the length that the head states.
+fn passed_on<B>(
+    response: Response<B>,
+    is_head: bool,
+    body: impl FnOnce(B, Option<u64>) -> Result<Body, CallFailure>,
+) -> Result<Response<Body>, CallFailure> {
+    let (mut parts, inner) = response.into_parts();
     keep_end_to_end(&mut parts.headers);
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     // Where no body is sent, the length is that of another answer's.
     let length = length.filter(|_| !is_head && parts.status != StatusCode::NOT_MODIFIED);
-    let marks_end = instances.marks_ends();
-    let body = Body::guest(body, call, report, entered, marks_end, length)?;
+    let body = body(inner, length)?;
     if let Some(names) = body.trailers() {
         parts.headers.entry(header::TRAILER).or_insert(names);
     }

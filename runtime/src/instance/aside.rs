@@ -83,10 +83,7 @@ impl<T> Drop for Moved<T> {
 
 impl<T: Send + 'static> Movable<T> {
     /// `work` of a generation whose calls `computing` counts.
-    pub(crate) fn new(
-        work: Pin<Box<dyn Future<Output = T> + Send>>,
-        computing: &Computing,
-    ) -> Self {
+    pub(crate) fn new(work: Pin<Box<dyn Future<Output = T> + Send>>, computing: Computing) -> Self {
         let work = Work { future: work, begun: computing.begin() };
         Self { place: Place::Here(work), ticks: 0, has_yielded: false }
     }
@@ -204,7 +201,7 @@ mod tests {
     }
 
     fn movable<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Movable<T> {
-        Movable::new(Box::pin(work), &Computing::default())
+        Movable::new(Box::pin(work), Computing::default())
     }
 
     fn is_aside<T: Send + 'static>(movable: &Movable<T>) -> bool {
@@ -298,11 +295,10 @@ mod tests {
             std::thread::current().name().unwrap_or_default().to_owned()
         }
         let computing = Computing::default();
-        let all = || {
-            futures::future::join_all((0..100).map(|_| Movable::new(Box::pin(short()), &computing)))
-        };
+        let one = || Movable::new(Box::pin(short()), computing.clone());
+        let all = || futures::future::join_all((0..100).map(|_| one()));
         while !all().await.iter().any(|name| name == "wrt-aside") {}
         // Alone it holds nobody up.
-        assert_ne!(Movable::new(Box::pin(short()), &computing).await, "wrt-aside");
+        assert_ne!(one().await, "wrt-aside");
     }
 }

@@ -13,7 +13,8 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http::{StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use wasmtime_wasi_http::handler::{ProxyHandler, Request, Response};
+pub(crate) use wasmtime_wasi_http::handler::Response;
+use wasmtime_wasi_http::handler::{ProxyHandler, Request};
 
 use super::failure;
 use super::keeper::Keeper;

@@ -428,7 +428,7 @@ impl<C: Contract> Keeper<C> {
                 maker.shut_down(live).await;
             }
         };
-        self.ending.spawn(Movable::new(Box::pin(end), &self.computing));
+        self.ending.spawn(Movable::new(Box::pin(end), self.computing.clone()));
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf<C>> {

@@ -20,7 +20,7 @@ use crate::events::EventBus;
 use crate::host::{Budget, Grants, HostState, LogSink, Outgoing};
 use crate::id::{GenerationNumber, HandlerName};
 pub(crate) use outcome::{failure, failure_in};
-pub(crate) use served::{Served, ServedKind, handle_event};
+pub(crate) use served::{EventInstances, Served, ServedKind, handle_event};
 pub(crate) use typed::{Bounds, Instances, TypedFailure};
 
 /// Bytes that one call may copy between guest and host at once through lists and strings.

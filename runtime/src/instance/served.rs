@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use wasmtime::Store;
 
-use super::aside::{Computing, Movable};
+use super::aside::Movable;
 use super::bounded::Outlive;
 use super::http::HttpInstances;
 use super::typed::{Bounds, Instances, TypedFailure};
@@ -28,7 +28,20 @@ pub(crate) struct Served {
 /// What calls of it look like.
 pub(crate) enum ServedKind {
     Http(HttpInstances),
-    Event(Instances<Events>),
+    Event(EventInstances),
+}
+
+/// The instances of one generation of an event handler.
+pub(crate) type EventInstances = Instances<Events>;
+
+impl ServedKind {
+    /// The instances of an event handler.
+    pub(crate) fn events(&self) -> Option<&EventInstances> {
+        match self {
+            Self::Event(instances) => Some(instances),
+            Self::Http(_) => None,
+        }
+    }
 }
 
 impl Served {
@@ -44,7 +57,7 @@ impl Served {
 /// the event as the sender's fault.
 pub(crate) type EventAnswer = Result<Option<Box<CloudEvent>>, String>;
 
-/// Hands `event` to the guest of a call that was let in.
+/// Hands `event` to one of `instances`, which are those of the generation that the call has `entered`.
 ///
 /// # Errors
 ///
@@ -56,55 +69,50 @@ pub(crate) type EventAnswer = Result<Option<Box<CloudEvent>>, String>;
 /// caller's, so the call goes on to its end.
 pub(crate) async fn handle_event<E>(
     entered: E,
+    instances: EventInstances,
     timeout: Duration,
     event: CloudEvent,
 ) -> Result<EventAnswer, CallFailure>
 where
     E: AsRef<Pass<Served>> + Send + Sync + 'static,
 {
-    let outlives_caller = match &entered.as_ref().kind {
-        ServedKind::Event(events) => events.keeper().keeps() != Keeps::Nothing,
-        ServedKind::Http(_) => false,
-    };
+    let outlives_caller = instances.keeper().keeps() != Keeps::Nothing;
     let event = event::to_guest(event);
-    let computing = match &entered.as_ref().kind {
-        ServedKind::Event(events) => events.keeper().computing().clone(),
-        ServedKind::Http(_) => Computing::default(),
-    };
+    let computing = instances.keeper().computing().clone();
     if outlives_caller {
-        let work = Box::pin(answer_with(entered, timeout, event));
-        Outlive::new(Movable::new(work, &computing)).await
+        let work = Box::pin(answer_with(entered, instances, timeout, event));
+        Outlive::new(Movable::new(work, computing)).await
     } else {
         // In a box, as it is large, and would be moved with every future around it; and made there:
         // `Box::pin` would make it first, and copy all of it.
         let place = Box::new_uninit();
-        let work = Box::into_pin(Box::write(place, answer_with(entered, timeout, event)));
-        Movable::new(work, &computing).await
+        let work =
+            Box::into_pin(Box::write(place, answer_with(entered, instances, timeout, event)));
+        Movable::new(work, computing).await
     }
 }
 
 /// [`answer`] that owns what it needs, so that it may go on elsewhere.
 async fn answer_with<E>(
     entered: E,
+    instances: EventInstances,
     timeout: Duration,
     event: GuestEvent,
 ) -> Result<EventAnswer, CallFailure>
 where
     E: AsRef<Pass<Served>> + Send + Sync + 'static,
 {
-    answer(entered.as_ref(), timeout, &event).await
+    answer(entered.as_ref(), &instances, timeout, &event).await
 }
 
 /// In one piece, with the event by reference: each layer of futures moves what is in it twice, which
 /// is a tenth of a call that does nothing.
 async fn answer(
     pass: &Pass<Served>,
+    instances: &EventInstances,
     timeout: Duration,
     event: &GuestEvent,
 ) -> Result<EventAnswer, CallFailure> {
-    let ServedKind::Event(events) = &pass.kind else {
-        return Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() });
-    };
     let call = async |instance: &EventWorld, store: &mut Store<HostState>| {
         let answer = instance.wrt_plugin_handler().call_handle(store, event).await?;
         let answer = answer.map_err(|error| match error {
@@ -114,7 +122,7 @@ async fn answer(
         Ok(answer.map(|event| event.map(|event| Box::new(event::from_guest(event)))))
     };
     let (since, cut) = (pass.since(), pass.cut());
-    match events.call(Bounds { timeout, since, cut, has_own_errors: false }, call).await {
+    match instances.call(Bounds { timeout, since, cut, has_own_errors: false }, call).await {
         Ok(Ok(answer)) => Ok(Ok(answer)),
         Ok(Err(EventError::Rejected(reason))) => Ok(Err(reason)),
         Ok(Err(EventError::Failed(reason))) => {

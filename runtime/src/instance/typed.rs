@@ -42,9 +42,15 @@ impl From<CallFailure> for TypedFailure {
     }
 }
 
-/// The instances of one generation, for typed calls under contract `C`.
+/// The instances of one generation, for typed calls under contract `C`. All clones are one.
 pub(crate) struct Instances<C: Contract> {
     keeper: Arc<Keeper<C>>,
+}
+
+impl<C: Contract> Clone for Instances<C> {
+    fn clone(&self) -> Self {
+        Self { keeper: Arc::clone(&self.keeper) }
+    }
 }
 
 impl<C: Contract> Instances<C> {

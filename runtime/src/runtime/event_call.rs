@@ -4,7 +4,7 @@ use super::handle::{AnyHandler, HandlerHandle};
 use crate::cloudevent::CloudEvent;
 use crate::error::CallError;
 use crate::handler::{Begun, EnterError};
-use crate::instance::{ServedKind, handle_event};
+use crate::instance::handle_event;
 
 impl HandlerHandle {
     /// Hands `event` to an event handler and returns its answer, if it gives one.
@@ -25,13 +25,13 @@ impl HandlerHandle {
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         };
         let entered = handler.enter().await.inspect_err(|error| error.report(&self.inner.bus))?;
-        if matches!(entered.pass.kind, ServedKind::Http(_)) {
+        let Some(instances) = entered.pass.kind.events().cloned() else {
             let problem = "takes HTTP requests, not events";
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
-        }
+        };
         let (serving, timeout) = (entered.pass.serving(), handler.timeout());
         let begun = Begun::of(&entered);
-        let source = match handle_event(entered, timeout, event).await {
+        let source = match handle_event(entered, instances, timeout, event).await {
             Ok(Ok(answer)) => {
                 begun.answered(None);
                 return Ok(answer.map(|event| *event));

@@ -74,7 +74,7 @@ impl Direct {
         // Made in its box: it is large, and would be moved there otherwise.
         let run =
             Box::pin(run(Arc::clone(&self.keeper), request, call.clone(), answer, self.timeout));
-        let run = Movable::new(run, self.keeper.computing());
+        let run = Movable::new(run, self.keeper.computing().clone());
         let mut run = if outlives_caller {
             let (work, call) = (self.bounded(call, false, Run::Callers(run)), call.clone());
             Run::Outlives(Outlive::then(work, Box::new(move |end: End| call.end(end.map(drop)))))
