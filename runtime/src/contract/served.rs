@@ -1,14 +1,13 @@
-//! Which of the contracts that wrt serves a component fulfils: HTTP 0.2, HTTP 0.3 or events.
+//! The contracts that wrt serves: which of them a component's exports name, and those of HTTP handlers.
 
 use wasmtime::Store;
 use wasmtime::component::{ComponentExportIndex, Instance, InstancePre, Linker};
-use wasmtime_wasi_http::handler::Proxy;
-use wasmtime_wasi_http::p2::bindings::ProxyIndices as Http02Indices;
-use wasmtime_wasi_http::p3::bindings::ServiceIndices as Http03Indices;
+use wasmtime_wasi_http::p2::bindings::{Proxy, ProxyIndices};
+use wasmtime_wasi_http::p3::bindings::{Service, ServiceIndices};
 
 use super::check::{interface_of, is_compatible};
 use super::event::{self, Events};
-use super::{Contract, ContractError, export_names, whole};
+use super::{Contract, ContractError, whole};
 use crate::host::{HostState, WASI_02_VERSION, WASI_03_VERSION};
 
 /// A component's contract, by its exports.
@@ -23,8 +22,8 @@ impl Kind {
     /// The world it has to fit, for messages.
     pub(crate) fn world(self) -> &'static str {
         match self {
-            Self::Http02 => "wasi:http/proxy@0.2",
-            Self::Http03 => "wasi:http/service@0.3",
+            Self::Http02 => Http02::WORLD,
+            Self::Http03 => Http03::WORLD,
             Self::Event => Events::WORLD,
         }
     }
@@ -70,87 +69,77 @@ impl Kind {
     }
 }
 
-/// Where the exports of a component that wrt serves are.
-pub(crate) enum ServedIndices {
-    Http(HttpIndices),
-    Event(<Events as Contract>::Indices),
-}
+/// HTTP handlers of WASI 0.2.
+pub(crate) struct Http02;
 
-impl ServedIndices {
-    /// Finds the exports of `pre`.
-    ///
-    /// # Errors
-    ///
-    /// [`ContractError::WrongExport`] when one has another shape.
-    pub(crate) fn new(kind: Kind, pre: &InstancePre<HostState>) -> Result<Self, ContractError> {
-        match kind {
-            Kind::Http02 => HttpIndices::of_02(pre).map(Self::Http),
-            Kind::Http03 => Http03Indices::new(pre).map(|it| Self::Http(HttpIndices::P3(it))),
-            Kind::Event => Events::indices(pre).map(Self::Event),
-        }
-        .map_err(|source| ContractError::WrongExport {
-            world: kind.world(),
-            found: export_names(pre.component()),
-            source,
-        })
-    }
-}
-
-/// Where the export of an HTTP handler is.
-pub(crate) enum HttpIndices {
-    P2(Http02Indices),
-    P3(Http03Indices),
+/// Where a component has the function that is called.
+pub(crate) enum Http02Indices {
+    Proxy(ProxyIndices),
     Whole(ComponentExportIndex),
 }
 
-impl HttpIndices {
-    /// The shorter way of a handler of WASI 0.2, if it has that.
-    fn of_02(pre: &InstancePre<HostState>) -> wasmtime::Result<Self> {
-        // The export that is not called has to be right, too: other hosts call it.
-        let indices = Http02Indices::new(pre)?;
-        Ok(whole::index(pre)?.map_or(Self::P2(indices), Self::Whole))
-    }
-}
-
-/// What is called in an instance.
-pub(crate) enum HttpExports {
-    /// What WASI has for it.
+/// The function of an instance that is called.
+pub(crate) enum Http02Exports {
+    /// WASI's.
     Proxy(Proxy),
-    /// An answer comes back whole where it can.
+    /// That of `wrt:plugin/http`, which gives an answer back whole where it can.
     Whole(whole::Handle),
 }
 
-/// HTTP handlers of either WASI.
-pub(crate) struct Http;
-
-impl Contract for Http {
+impl Contract for Http02 {
     type Host = ();
-    type Indices = HttpIndices;
-    type Instance = HttpExports;
+    type Indices = Http02Indices;
+    type Instance = Http02Exports;
 
-    const WORLD: &'static str = "wasi:http/proxy";
+    const WORLD: &'static str = "wasi:http/proxy@0.2";
 
     fn link(_: &mut Linker<HostState>) -> wasmtime::Result<()> {
         Ok(())
     }
 
-    fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<HttpIndices> {
-        HttpIndices::of_02(pre)
+    fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<Http02Indices> {
+        // The export that is not called has to be right, too: other hosts call it.
+        let indices = ProxyIndices::new(pre)?;
+        Ok(whole::index(pre)?.map_or(Http02Indices::Proxy(indices), Http02Indices::Whole))
     }
 
     fn exports(
-        indices: &HttpIndices,
+        indices: &Http02Indices,
         store: &mut Store<HostState>,
         instance: &Instance,
-    ) -> wasmtime::Result<HttpExports> {
+    ) -> wasmtime::Result<Http02Exports> {
         Ok(match indices {
-            HttpIndices::P2(indices) => {
-                HttpExports::Proxy(Proxy::P2(indices.load(store, instance)?))
+            Http02Indices::Proxy(indices) => Http02Exports::Proxy(indices.load(store, instance)?),
+            Http02Indices::Whole(index) => {
+                Http02Exports::Whole(whole::load(store, instance, index)?)
             }
-            HttpIndices::P3(indices) => {
-                HttpExports::Proxy(Proxy::P3(indices.load(store, instance)?))
-            }
-            HttpIndices::Whole(index) => HttpExports::Whole(whole::load(store, instance, index)?),
         })
+    }
+}
+
+/// HTTP handlers of WASI 0.3.
+pub(crate) struct Http03;
+
+impl Contract for Http03 {
+    type Host = ();
+    type Indices = ServiceIndices;
+    type Instance = Service;
+
+    const WORLD: &'static str = "wasi:http/service@0.3";
+
+    fn link(_: &mut Linker<HostState>) -> wasmtime::Result<()> {
+        Ok(())
+    }
+
+    fn indices(pre: &InstancePre<HostState>) -> wasmtime::Result<ServiceIndices> {
+        ServiceIndices::new(pre)
+    }
+
+    fn exports(
+        indices: &ServiceIndices,
+        store: &mut Store<HostState>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Service> {
+        indices.load(store, instance)
     }
 }

@@ -62,15 +62,19 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// [`ContractError::WrongExport`] when one of the optional exports has another shape.
+    /// [`ContractError::WrongExport`] when an export has another shape.
     fn keeper<C: Contract>(
         &self,
         plan: Plan<'_>,
         pre: InstancePre<HostState<C::Host>>,
-        indices: C::Indices,
         make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
     ) -> Result<Arc<Keeper<C>>, ContractError> {
         let Plan { artifact, config, settings, outgoing, number } = plan;
+        let indices = C::indices(&pre).map_err(|source| ContractError::WrongExport {
+            world: C::WORLD,
+            found: export_names(pre.component()),
+            source,
+        })?;
         let (shared, stores) = ((&self.bus, &self.budget), &self.stores);
         let engine = artifact.engine();
         let own = (&config.name, settings, outgoing);

@@ -7,13 +7,13 @@ use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Obtained, Release, Source, Staged, Survey};
 use crate::config::{HandlerConfig, Settings};
 use crate::contract;
-use crate::contract::served::{Kind, ServedIndices};
+use crate::contract::served::Kind;
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::events::Serving;
 use crate::generation::Retirement;
 use crate::host::{HostState, Outgoing};
 use crate::id::GenerationNumber;
-use crate::instance::http::HttpInstances;
+use crate::instance::http::{Direct, HttpInstances, Workers};
 use crate::instance::{Instances, Served, ServedKind};
 use crate::snapshot::{Keeps, Restored, Snapshot};
 use crate::supervisor::Guest;
@@ -27,12 +27,16 @@ pub(crate) struct ServedGuest {
     pub(crate) linkers: Arc<Linkers<HostState>>,
 }
 
-/// Does the same with the keeper of either kind.
+/// Does the same with the keeper of each kind.
 macro_rules! with_keeper {
-    ($ready:expr, $keeper:ident => $do:expr) => {
-        match &$ready.kind {
-            ServedKind::Http(http) => {
-                let $keeper = http.keeper();
+    ($kind:expr, $keeper:ident => $do:expr) => {
+        match &$kind {
+            ServedKind::Http(HttpInstances::Direct(direct)) => {
+                let $keeper = direct.keeper();
+                $do
+            }
+            ServedKind::Http(HttpInstances::Workers(workers)) => {
+                let $keeper = workers.keeper();
                 $do
             }
             ServedKind::Event(events) => {
@@ -57,18 +61,20 @@ impl ServedGuest {
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
         let plan = Plan { artifact, config, settings, outgoing, number };
-        let served = match ServedIndices::new(kind, &pre)? {
-            ServedIndices::Http(indices) => {
-                let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
-                let (mode, timeout) = (settings.instances, settings.timeout);
-                let is_03 = kind == Kind::Http03;
-                let http = HttpInstances::new(keeper, is_03, mode, timeout, retirement.clone());
-                ServedKind::Http(http)
+        let (mode, timeout) = (settings.instances, settings.timeout);
+        let make_host = Arc::new(|| ());
+        let served = match kind {
+            Kind::Http02 => {
+                let keeper = shared.keeper(plan, pre, make_host)?;
+                let direct = Direct::new(keeper, timeout, retirement.cut.clone());
+                ServedKind::Http(HttpInstances::Direct(direct))
             }
-            ServedIndices::Event(indices) => {
-                let keeper = shared.keeper(plan, pre, indices, Arc::new(|| ()))?;
-                ServedKind::Event(Instances::new(keeper))
+            Kind::Http03 => {
+                let keeper = shared.keeper(plan, pre, make_host)?;
+                let workers = Workers::new(keeper, mode, timeout, retirement.clone());
+                ServedKind::Http(HttpInstances::Workers(workers))
             }
+            Kind::Event => ServedKind::Event(Instances::new(shared.keeper(plan, pre, make_host)?)),
         };
         Ok((served, kind))
     }
@@ -111,10 +117,7 @@ impl Guest for ServedGuest {
         };
         let obtained = self.shared.obtain(candidate, goal, world).await?;
         let (served, kind) = self.link(&obtained.artifact, settings, number, &retirement)?;
-        let stocked = match &served {
-            ServedKind::Http(http) => http.keeper().stock().await,
-            ServedKind::Event(events) => events.keeper().stock().await,
-        };
+        let stocked = with_keeper!(served, keeper => keeper.stock().await);
         let component = obtained.artifact.component();
         stocked.map_err(|error| first_instance_error(error, kind.world(), component))?;
         Ok(self.staged(obtained, candidate, number, served))
@@ -134,7 +137,7 @@ impl Guest for ServedGuest {
     }
 
     fn keeps(&self, ready: &Served) -> Keeps {
-        with_keeper!(ready, keeper => keeper.keeps())
+        with_keeper!(ready.kind, keeper => keeper.keeps())
     }
 
     fn kind(&self, ready: &Served) -> Option<&'static str> {
@@ -145,16 +148,16 @@ impl Guest for ServedGuest {
     }
 
     fn has_lost(&self, ready: &Served) -> bool {
-        with_keeper!(ready, keeper => keeper.has_lost())
+        with_keeper!(ready.kind, keeper => keeper.has_lost())
     }
 
     async fn start(&self, ready: &Served) -> Result<(), StageError> {
-        let started = with_keeper!(ready, keeper => keeper.start().await);
+        let started = with_keeper!(ready.kind, keeper => keeper.start().await);
         started.map_err(|source| StageError::Init { source })
     }
 
     async fn save(&self, ready: &Served) -> Result<Snapshot, HandOverError> {
-        with_keeper!(ready, keeper => keeper.save().await)
+        with_keeper!(ready.kind, keeper => keeper.save().await)
     }
 
     async fn restore(
@@ -162,14 +165,15 @@ impl Guest for ServedGuest {
         ready: &Served,
         snapshot: &Snapshot,
     ) -> Result<Restored, HandOverError> {
-        with_keeper!(ready, keeper => keeper.restore(snapshot).await)
+        with_keeper!(ready.kind, keeper => keeper.restore(snapshot).await)
     }
 
     async fn warm(&self, ready: &Served, n: usize) -> Result<(), StageError> {
-        let warmed = match &ready.kind {
-            ServedKind::Http(http) => http.keeper().warm(http.instances_for(n)).await,
-            ServedKind::Event(events) => events.keeper().warm(n).await,
+        let n_instances = match &ready.kind {
+            ServedKind::Http(http) => http.instances_for(n),
+            ServedKind::Event(_) => n,
         };
+        let warmed = with_keeper!(ready.kind, keeper => keeper.warm(n_instances).await);
         warmed.map_err(|error| StageError::Init { source: error.into() })
     }
 
@@ -183,11 +187,11 @@ impl Guest for ServedGuest {
     }
 
     fn retire(&self, ready: &Served) {
-        with_keeper!(ready, keeper => keeper.retire());
+        with_keeper!(ready.kind, keeper => keeper.retire());
     }
 
     async fn close(&self, ready: &Served) {
-        with_keeper!(ready, keeper => keeper.close().await);
+        with_keeper!(ready.kind, keeper => keeper.close().await);
     }
 
     fn tidy_every(&self, settings: &Settings) -> Option<Duration> {
@@ -196,6 +200,6 @@ impl Guest for ServedGuest {
 
     fn tidy(&self, ready: &Served) {
         // HTTP workers expire by themselves, and so do those that never had a worker.
-        with_keeper!(ready, keeper => keeper.expire_idle());
+        with_keeper!(ready.kind, keeper => keeper.expire_idle());
     }
 }

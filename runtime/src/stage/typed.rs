@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Release, Source, Staged};
 use crate::config::{HandlerConfig, Settings};
-use crate::contract::{self, Contract, ContractError, export_names};
+use crate::contract::{self, Contract};
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::generation::Retirement;
 use crate::host::{HostState, Outgoing};
@@ -34,13 +34,8 @@ impl<C: Contract> TypedGuest<C> {
         let Self { shared, config, outgoing, linkers, make_host } = self;
         let (component, wasi03) = (artifact.component(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, C::WORLD, wasi03)?;
-        let indices = C::indices(&pre).map_err(|source| ContractError::WrongExport {
-            world: C::WORLD,
-            found: export_names(component),
-            source,
-        })?;
         let plan = Plan { artifact, config, settings, outgoing, number };
-        Ok(Instances::new(shared.keeper(plan, pre, indices, Arc::clone(make_host))?))
+        Ok(Instances::new(shared.keeper(plan, pre, Arc::clone(make_host))?))
     }
 }
 

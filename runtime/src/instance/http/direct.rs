@@ -11,12 +11,12 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wasmtime_wasi_http::WasiHttpView as _;
-use wasmtime_wasi_http::handler::{Proxy, Request, Response};
+use wasmtime_wasi_http::handler::{Request, Response};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 
 use super::call::{Call, Clock};
 use super::{GRACE, handler_error};
-use crate::contract::served::{Http, HttpExports};
+use crate::contract::served::{Http02, Http02Exports};
 use crate::error::CallFailure;
 use crate::instance::aside::Movable;
 use crate::instance::bounded::{Outlive, within};
@@ -53,14 +53,27 @@ impl Future for Run {
 }
 
 /// The instances of one generation, each lent to one call at a time.
-pub(super) struct Direct {
-    pub(super) keeper: Arc<Keeper<Http>>,
-    pub(super) timeout: Duration,
+pub(crate) struct Direct {
+    keeper: Arc<Keeper<Http02>>,
+    timeout: Duration,
     /// Cancelled at the drain deadline.
-    pub(super) cut: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Direct {
+    /// `cut` is cancelled at the drain deadline.
+    pub(crate) fn new(
+        keeper: Arc<Keeper<Http02>>,
+        timeout: Duration,
+        cut: CancellationToken,
+    ) -> Self {
+        Self { keeper, timeout, cut }
+    }
+
+    pub(crate) fn keeper(&self) -> &Arc<Keeper<Http02>> {
+        &self.keeper
+    }
+
     /// See [`HttpInstances::call`](super::HttpInstances::call).
     pub(super) async fn call(
         &self,
@@ -178,7 +191,7 @@ impl Drop for LeaveOnDrop<'_> {
 
 /// Runs the guest for `request`. An instance whose call went well is given back.
 async fn run(
-    keeper: Arc<Keeper<Http>>,
+    keeper: Arc<Keeper<Http02>>,
     request: Request,
     call: Call,
     answer: oneshot::Sender<Answer>,
@@ -195,16 +208,15 @@ async fn run(
             let _ = answer.send(value);
         })?;
         match &live.exports {
-            HttpExports::Whole(handle) => {
+            Http02Exports::Whole(handle) => {
                 let (whole,) = handle.call_async(&mut live.store, (request, answer)).await?;
                 Ok(whole)
             }
-            HttpExports::Proxy(Proxy::P2(guest)) => {
+            Http02Exports::Proxy(guest) => {
                 let handler = guest.wasi_http_incoming_handler();
                 handler.call_handle(&mut live.store, request, answer).await?;
                 Ok(None)
             }
-            HttpExports::Proxy(Proxy::P3(_)) => wasmtime::bail!("it is a handler of WASI 0.3"),
         }
     };
     // Dropped at its end, since it borrows the instance.

@@ -1,4 +1,5 @@
-//! Workers: what wasmtime's `ProxyHandler` asks for stores, and when those must go.
+//! One worker of wasmtime's `ProxyHandler`: what makes its store, which calls it accepts, and when the
+//! store must go.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,13 +13,13 @@ use wasmtime::component::{GuestTaskId, Instance as Handle};
 use wasmtime::{Store, StoreContextMut};
 use wasmtime_wasi_http::WasiHttpView;
 use wasmtime_wasi_http::handler::{
-    HandlerState, Instance, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+    HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
 
 use super::GRACE;
 use super::call::{Call, Clock, Expired};
 use crate::config::InstanceMode;
-use crate::contract::served::{Http, HttpExports};
+use crate::contract::served::Http03;
 use crate::error::CallFailure;
 use crate::generation::Retirement;
 use crate::host::HostState;
@@ -27,15 +28,15 @@ use crate::instance::keeper::{Keeper, Lent, has_grown};
 use crate::instance::live::Age;
 
 /// Makes the workers of one generation.
-pub(super) struct Workers {
-    pub(super) keeper: Arc<Keeper<Http>>,
+pub(super) struct WorkerMaker {
+    pub(super) keeper: Arc<Keeper<Http03>>,
     pub(super) mode: InstanceMode,
     pub(super) concurrent: usize,
     pub(super) timeout: Duration,
     pub(super) retirement: Retirement,
 }
 
-impl HandlerState for Workers {
+impl HandlerState for WorkerMaker {
     type StoreData = HostState;
     type WorkerExpiration = Expiration;
     type WorkerState = Worker;
@@ -43,9 +44,6 @@ impl HandlerState for Workers {
     async fn instantiate(&self) -> wasmtime::Result<Instance<HostState, Expiration, Worker>> {
         let lent = self.keeper.take(Instant::now().into()).await;
         let (live, lent) = lent.map_err(wasmtime::Error::new)?;
-        let HttpExports::Proxy(proxy) = live.exports else {
-            wasmtime::bail!("it is a handler of WASI 0.2");
-        };
         // The memory of a singleton is not its client's, so it outlives a client that leaves. It
         // comes back after each call: whoever has it may save its state.
         let is_single = self.mode == InstanceMode::Singleton;
@@ -82,7 +80,7 @@ impl HandlerState for Workers {
                 latest: Mutex::new(None),
             },
             store: live.store,
-            proxy,
+            proxy: Proxy::P3(live.exports),
             view: WasiHttpView::http,
         })
     }
@@ -101,7 +99,7 @@ pub(super) struct Worker {
     clock: Arc<Clock>,
     is_single: bool,
     /// The right to the instance, and the instance, until the worker ends.
-    lent: Mutex<Option<(Lent<Http>, Handle, Age)>>,
+    lent: Mutex<Option<(Lent<Http03>, Handle, Age)>>,
     /// The call that was taken last, which is told of the worker's end.
     latest: Mutex<Option<Call>>,
 }
