@@ -99,7 +99,7 @@ fn not_final(status: StatusCode) -> CallFailure {
 }
 
 /// What a handler said in place of an answer.
-pub(super) fn handler_error(error: wasmtime_wasi_http::Error) -> CallFailure {
+fn handler_error(error: wasmtime_wasi_http::Error) -> CallFailure {
     let reason = match error {
         wasmtime_wasi_http::Error::InternalError(Some(text)) => text,
         other => other.to_string(),

@@ -264,13 +264,12 @@ impl<C: Contract> Maker<C> {
     async fn instantiate(&self) -> Result<Box<Live<C>>, MakeError> {
         let mut store = self.factory.store();
         let made = self.pre.instantiate_async(&mut store).await;
-        let instance =
-            made.map_err(|error| match failure_in(store.data(), error, self.allowance.start) {
-                CallFailure::Guest { reason } => {
-                    CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
-                }
-                other => other,
-            })?;
+        let instance = made.map_err(|error| match failure_in(store.data(), error) {
+            CallFailure::Guest { reason } => {
+                CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
+            }
+            other => other,
+        })?;
         let exports =
             C::exports(&self.indices, &mut store, &instance).map_err(MakeError::Exports)?;
         let now = Instant::now();
@@ -281,16 +280,15 @@ impl<C: Contract> Maker<C> {
     }
 
     async fn init(&self, live: &mut Live<C>) -> Result<(), CallFailure> {
-        let timeout = self.allowance.start;
         let Identity { handler, generation, .. } = &self.identity;
         let Live { store, instance, exports, .. } = live;
         let said = self.hooks.init(store, instance, handler, *generation).await;
-        match said.map_err(|error| failure_in(store.data(), error, timeout))? {
+        match said.map_err(|error| failure_in(store.data(), error))? {
             Ok(()) => {}
             Err(reason) => return Err(CallFailure::Init { reason: cut(reason) }),
         }
         let made = C::init(exports, store).await;
-        made.map_err(|error| failure_in(store.data(), error, timeout))
+        made.map_err(|error| failure_in(store.data(), error))
     }
 }
 
@@ -300,7 +298,7 @@ async fn bounded<T>(
     phase: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, CallFailure> {
     match within(timeout, phase).await {
-        Some(result) => result.map_err(|error| failure(error, timeout)),
+        Some(result) => result.map_err(failure),
         None => Err(CallFailure::Deadline { timeout }),
     }
 }

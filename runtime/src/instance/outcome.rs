@@ -1,8 +1,6 @@
 //! How a call went wrong, told from wasmtime's error.
 
 use wasmtime::Trap;
-use wasmtime_wasi_http::handler::{ExpirationError, InstantiationError, TrapOrPanicError};
-use wasmtime_wasi_http::p3::bindings::http::types as p3;
 
 use crate::error::CallFailure;
 use crate::events::{MAX_TEXT, cut};
@@ -18,52 +16,26 @@ pub(crate) fn is_of_guest(error: &wasmtime::Error) -> bool {
 }
 
 /// [`failure`] with what the guest said in its panic, if it trapped by one. `state` is that of its store.
-pub(crate) fn failure_in<H>(
-    state: &HostState<H>,
-    error: wasmtime::Error,
-    timeout: std::time::Duration,
-) -> CallFailure {
+pub(crate) fn failure_in<H>(state: &HostState<H>, error: wasmtime::Error) -> CallFailure {
     let panic = if error.is::<Trap>() { state.panic() } else { None };
     match panic {
-        Some(panic) => failure(error.context(panic), timeout),
-        None => failure(error, timeout),
+        Some(panic) => failure(error.context(panic)),
+        None => failure(error),
     }
 }
 
-/// Classifies what a guest's call ended with. `timeout` is the call's own, for the message.
-pub(crate) fn failure(error: wasmtime::Error, timeout: std::time::Duration) -> CallFailure {
+/// Classifies what a guest's call ended with.
+pub(crate) fn failure(error: wasmtime::Error) -> CallFailure {
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
         return CallFailure::Memory { wanted: exceeded.wanted, limit: exceeded.limit };
     }
     if let Some(exceeded) = error.downcast_ref::<GuestMemoryExceeded>() {
         return CallFailure::HostMemory { limit: exceeded.limit };
     }
-    if error.is::<ExpirationError>() {
-        return CallFailure::Deadline { timeout };
-    }
-    let error = match error.downcast::<p3::ErrorCode>() {
-        Ok(code) => return super::http::handler_error(code.into()),
-        Err(error) => error,
-    };
-    let error = match error.downcast::<InstantiationError<super::http::Call>>() {
-        // Shared with the other calls that waited for the same instance.
-        Ok(failed) => {
-            return match failed.error.downcast_ref::<CallFailure>() {
-                Some(failure) => failure.again(),
-                None => instantiate(format!("{:#}", failed.error)),
-            };
-        }
-        Err(error) => error,
-    };
-    if error.is::<Trap>() || error.is::<TrapOrPanicError>() || error.is::<wasmtime::WasmBacktrace>()
-    {
+    if error.is::<Trap>() || error.is::<wasmtime::WasmBacktrace>() {
         return CallFailure::Trap { source: shortened(error) };
     }
     CallFailure::Guest { reason: cut(format!("{error:#}")) }
-}
-
-fn instantiate(reason: String) -> CallFailure {
-    CallFailure::Instantiate { source: wasmtime::Error::msg(cut(reason)) }
 }
 
 /// `error` with a backtrace of a length that people read: the names of functions are the guest's,
@@ -81,8 +53,6 @@ fn shortened(error: wasmtime::Error) -> wasmtime::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::error::chain;
 
@@ -90,20 +60,20 @@ mod tests {
     fn a_backtrace_with_very_long_names_is_cut_and_the_trap_is_known_still() {
         let names = "n".repeat(100_000);
         let error = wasmtime::Error::from(Trap::UnreachableCodeReached).context(names);
-        let failed = failure(error, Duration::ZERO);
+        let failed = failure(error);
         let text = chain(&failed);
         let CallFailure::Trap { source } = failed else { panic!("it is a trap") };
         assert_eq!(source.downcast_ref::<Trap>(), Some(&Trap::UnreachableCodeReached));
         assert!(format!("{source:#}").len() < 2 * MAX_TEXT && text.len() < 2 * MAX_TEXT);
         let short = wasmtime::Error::from(Trap::StackOverflow).context("error in `f`");
-        let text = chain(&failure(short, Duration::ZERO));
+        let text = chain(&failure(short));
         assert!(text.contains("error in `f`: "), "{text}");
     }
 
     #[test]
     fn an_error_of_a_guest_is_cut() {
         let error = wasmtime::Error::msg("e".repeat(30_000_000));
-        let CallFailure::Guest { reason } = failure(error, Duration::ZERO) else { panic!() };
+        let CallFailure::Guest { reason } = failure(error) else { panic!() };
         assert!(reason.len() < MAX_TEXT + 100 && reason.ends_with("30000000 bytes in all)"));
     }
 }

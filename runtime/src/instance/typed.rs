@@ -83,7 +83,7 @@ impl<C: Contract> Instances<C> {
             let result = call(exports, store).await;
             let result = match result {
                 Err(error) if !has_own_errors || is_of_guest(&error) => {
-                    return Err(failure_in(store.data(), error, timeout).into());
+                    return Err(failure_in(store.data(), error).into());
                 }
                 result => result.map_err(TypedFailure::Caller),
             };

@@ -85,8 +85,7 @@ impl Direct {
         // and goes on by itself from wherever that leaves it.
         let outlives_caller = self.keeper.keeps() != Keeps::Nothing;
         // Made in its box: it is large, and would be moved there otherwise.
-        let run =
-            Box::pin(run(Arc::clone(&self.keeper), request, call.clone(), answer, self.timeout));
+        let run = Box::pin(run(Arc::clone(&self.keeper), request, call.clone(), answer));
         let run = Movable::new(run, self.keeper.computing().clone());
         let mut run = if outlives_caller {
             let (work, call) = (self.bounded(call, false, Run::Callers(run)), call.clone());
@@ -195,7 +194,6 @@ async fn run(
     request: Request,
     call: Call,
     answer: oneshot::Sender<Answer>,
-    timeout: Duration,
 ) -> End {
     let (mut live, lent) = keeper.take(Instant::now()).await?;
     let called = async {
@@ -228,7 +226,7 @@ async fn run(
         })
         .await
     };
-    let whole = whole.map_err(|error| failure_in(live.store.data(), error, timeout))?;
+    let whole = whole.map_err(|error| failure_in(live.store.data(), error))?;
     if whole.is_none() && !call.has_answered() {
         // Whatever made it forget its answer may be with the instance for good, so that goes.
         return Err(unanswered());

@@ -114,7 +114,7 @@ impl Worker {
     ) -> Option<CallFailure> {
         let timeout = self.timeout;
         match self.clock.expired_by() {
-            None => Some(failure_in(state, error, timeout)),
+            None => Some(failure_in(state, error)),
             Some(Expired::Deadline) if latest.is_some_and(Call::client_is_late) => {
                 let reason = "nothing moved for it".to_owned();
                 Some(CallFailure::Client { late: true, reason })

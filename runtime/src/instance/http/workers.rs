@@ -7,13 +7,18 @@ use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use wasmtime_wasi_http::handler::{ProxyHandler, Request, Response};
+use wasmtime_wasi_http::handler::{
+    ExpirationError, InstantiationError, ProxyHandler, Request, Response, TrapOrPanicError,
+};
+use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 
 use super::call::Call;
+use super::handler_error;
 use super::worker::WorkerMaker;
 use crate::config::InstanceMode;
 use crate::contract::served::Http03;
 use crate::error::CallFailure;
+use crate::events::cut;
 use crate::generation::Retirement;
 use crate::instance::failure;
 use crate::instance::keeper::Keeper;
@@ -49,7 +54,7 @@ impl Workers {
     /// See [`HttpInstances::call`](super::HttpInstances::call).
     pub(super) async fn call(&self, call: Call, request: Request) -> Result<Response, CallFailure> {
         let timeout = self.0.state().timeout;
-        let unanswered = AbandonOnDrop(Some(&call));
+        let caller = AbandonOnDrop(Some(&call));
         let mut handled = pin!(self.0.handle(call.clone(), with_address(request)));
         let mut answer = tokio::time::timeout(timeout, &mut handled).await;
         if answer.is_err() && call.give_up_on_upload() {
@@ -57,13 +62,13 @@ impl Workers {
             call.progress();
             answer = tokio::time::timeout(timeout, handled).await;
         }
-        unanswered.disarm();
+        caller.disarm();
         match answer {
             Ok(Ok(response)) => {
                 call.progress();
                 Ok(response)
             }
-            Ok(Err(error)) => Err(match failure(error, timeout) {
+            Ok(Err(error)) => Err(match unanswered(error, timeout) {
                 // A trap reaches the worker alone; the call hears only that its answer is lost.
                 lost @ (CallFailure::Guest { .. } | CallFailure::Trap { .. }) => {
                     call.worker_failure().await.unwrap_or(lost)
@@ -75,6 +80,31 @@ impl Workers {
                 Err(CallFailure::Deadline { timeout })
             }
         }
+    }
+}
+
+/// Classifies what wasmtime's `ProxyHandler` says of a call with this `timeout` in place of an answer.
+fn unanswered(error: wasmtime::Error, timeout: Duration) -> CallFailure {
+    if error.is::<ExpirationError>() {
+        return CallFailure::Deadline { timeout };
+    }
+    if error.is::<TrapOrPanicError>() {
+        return CallFailure::Trap { source: error };
+    }
+    let error = match error.downcast::<ErrorCode>() {
+        Ok(code) => return handler_error(code.into()),
+        Err(error) => error,
+    };
+    match error.downcast::<InstantiationError<Call>>() {
+        // Shared with the other calls that waited for the same instance.
+        Ok(failed) => match failed.error.downcast_ref::<CallFailure>() {
+            Some(failure) => failure.again(),
+            None => {
+                let reason = cut(format!("{:#}", failed.error));
+                CallFailure::Instantiate { source: wasmtime::Error::msg(reason) }
+            }
+        },
+        Err(error) => failure(error),
     }
 }
 
@@ -108,6 +138,39 @@ impl Drop for AbandonOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(call) = self.0 {
             call.abandon();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_comes_in_place_of_an_answer_is_told_apart() {
+        let not_made = |error: wasmtime::Error| {
+            let body = http_body_util::Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let (request_data, request) = (Call::default(), Mutex::new(Request::new(body)));
+            let error = Arc::new(error);
+            wasmtime::Error::new(InstantiationError { request_data, request, error })
+        };
+        let said = ErrorCode::InternalError(Some("no".to_owned()));
+        for (error, expected) in [
+            (wasmtime::Error::new(ExpirationError), "the guest did not answer within 1s"),
+            (wasmtime::Error::new(TrapOrPanicError), "the guest trapped"),
+            (wasmtime::Error::new(said), "a call ended with the handler's own error: no"),
+            (
+                not_made(wasmtime::Error::new(CallFailure::Init { reason: "no".to_owned() })),
+                "the guest's `init` refused to start: no",
+            ),
+            (not_made(wasmtime::Error::msg("no")), "failed to make an instance"),
+            (wasmtime::Error::msg("no"), "the guest did not answer: no"),
+        ] {
+            assert_eq!(unanswered(error, Duration::from_secs(1)).to_string(), expected);
         }
     }
 }
