@@ -205,6 +205,11 @@ impl HandlerConfig {
     }
 }
 
+/// The keys that are marked as changed.
+fn keys<const N: usize>(changed: [(&'static str, bool); N]) -> Vec<&'static str> {
+    changed.into_iter().filter_map(|(key, is_changed)| is_changed.then_some(key)).collect()
+}
+
 /// Refuses a timeout of nothing, which would fail each call before it starts.
 pub(crate) fn check_timeout(field: &'static str, value: Duration) -> Result<(), ConfigError> {
     if value.is_zero() { Err(ConfigError::ZeroDuration { field }) } else { Ok(()) }

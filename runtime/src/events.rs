@@ -12,6 +12,7 @@ mod rings;
 pub(crate) mod tests;
 mod text;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -60,6 +61,20 @@ pub enum EventKind {
         /// The files, relative to the watched directory where possible.
         #[serde(serialize_with = "lossy")]
         paths: Vec<PathBuf>,
+    },
+    /// A plan was applied, or refused as a whole.
+    Plan {
+        /// What became of the plan.
+        outcome: PlanOutcome,
+        /// What became of each handler that is not as it was.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        changes: BTreeMap<HandlerName, PlanChange>,
+        /// Why the plan was refused, outermost error first, joined by `: `.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+        /// What the reader can do about a plan that was refused.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<String>,
     },
     /// A build started.
     Building,
@@ -244,8 +259,8 @@ pub enum EventKind {
         /// The text, with control characters escaped.
         message: String,
         /// Structured fields: `context` of `wasi:logging`, or `stream` for standard output.
-        #[serde(skip_serializing_if = "std::collections::BTreeMap::is_empty")]
-        fields: std::collections::BTreeMap<&'static str, String>,
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        fields: BTreeMap<&'static str, String>,
         /// The generation that wrote it.
         generation: GenerationNumber,
     },
@@ -341,6 +356,41 @@ pub enum Stage {
     Restore,
 }
 
+/// What became of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PlanOutcome {
+    /// The handlers are those of the plan, as far as each of them was not refused.
+    Applied,
+    /// The handlers were those of the plan already.
+    Unchanged,
+    /// Nothing has changed.
+    Refused,
+}
+
+/// What a plan meant for one handler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PlanChange {
+    /// The handler is new.
+    Added,
+    /// The handler was taken away, and its calls drain.
+    Removed,
+    /// The handler goes by the plan now.
+    Changed {
+        /// What differs from before, by its keys in the manifest; empty where only the component does.
+        keys: Vec<&'static str>,
+    },
+    /// The handler's component was refused, or does not run with its settings. The version that served
+    /// before goes on.
+    Refused {
+        /// Why, outermost error first, joined by `: `.
+        error: String,
+    },
+}
+
 /// Severity of a guest's log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -394,6 +444,15 @@ impl Event {
                 warnings.iter().map(|warning| warning.text.len()).sum::<usize>()
             }
             EventKind::Note { message } => message.len(),
+            EventKind::Plan { changes, error, hints, .. } => {
+                let refusals = changes.values().map(|change| match change {
+                    PlanChange::Refused { error } => error.len(),
+                    // A name and some keys.
+                    _ => 128,
+                });
+                let error = error.as_ref().map_or(0, String::len);
+                error + hints.iter().map(String::len).sum::<usize>() + refusals.sum::<usize>()
+            }
             EventKind::Rejected { error, hints, .. } => {
                 error.len() + hints.iter().map(String::len).sum::<usize>()
             }

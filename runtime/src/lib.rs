@@ -71,6 +71,7 @@ pub mod history;
 mod host;
 mod ingress;
 mod instance;
+mod limit;
 mod runtime;
 mod snapshot;
 mod stage;
@@ -92,8 +93,8 @@ pub use handler::table::TableError;
 pub use id::{Digest, GenerationNumber, HandlerName};
 pub use ingress::{Body, BodyError, HttpService};
 pub use runtime::{
-    AddError, BuildError, ControlError, GenerationStatus, HandlerHandle, HandlerStatus, Plugin,
-    Removal, Removed, RolledBack, Runtime, Verdict,
+    AddError, Applied, BuildError, Change, ControlError, GenerationStatus, HandlerHandle,
+    HandlerStatus, Plan, Planned, Plugin, Removal, Removed, RolledBack, Runtime, Verdict,
 };
 pub use supervisor::{RollbackRequest, Swap, SwapRequest};
 /// The exact wasmtime that wrt is built with, for an embedder's own `bindgen!` (with

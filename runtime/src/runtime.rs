@@ -1,10 +1,12 @@
 //! The facade: `Runtime` wires the parts together and is where an embedder begins.
 
+mod apply;
 mod control;
 mod ending;
 mod event_call;
 mod handle;
 mod lookup;
+mod plan;
 mod plugin;
 mod precompile;
 mod removal;
@@ -29,15 +31,15 @@ use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Everywhere, Handler, RequestIds};
 use crate::history::{FLUSH_PATIENCE, HistoryStore, HistoryUnavailable, NotKept, Usage};
-use crate::host::{self, Budget, HostState, Outgoing};
+use crate::host::{self, Budget, HostState};
 use crate::id::HandlerName;
 #[cfg(feature = "admin")]
 use crate::ingress::ConnectionCounts;
 use crate::ingress::{self, DataPlane, HttpService};
-use crate::instance::StoreCount;
+use crate::instance::{Served, StoreCount};
 use crate::stage::served::ServedGuest;
 use crate::stage::typed::TypedGuest;
-use crate::stage::{Linkers, Shared};
+use crate::stage::{Linkers, Own, Shared};
 use crate::supervisor::book::Book;
 use crate::supervisor::{Guest, Mismatch, Orders, Stop, SupervisorHandle};
 
@@ -45,6 +47,7 @@ pub use control::ControlError;
 use ending::Ending;
 pub use handle::HandlerHandle;
 use handle::{AnyHandler, Controlled};
+pub use plan::{Applied, Change, Plan, Planned};
 pub use plugin::Plugin;
 pub use removal::{Removal, Removed};
 pub use status::{GenerationStatus, HandlerStatus, RolledBack, Verdict};
@@ -245,13 +248,8 @@ impl Runtime {
         configs: impl IntoIterator<Item = HandlerConfig>,
     ) -> Result<Vec<HandlerHandle>, AddError> {
         let inner = &self.inner;
-        let guests = configs.into_iter().map(|config| {
-            let (shared, linkers) = (inner.shared.clone(), Arc::clone(&inner.linkers));
-            let outgoing = Outgoing::new(&shared.budget, &config.policy);
-            let guest = ServedGuest { shared, config: config.clone(), outgoing, linkers };
-            (config, guest)
-        });
-        let registered = self.register(guests, AnyHandler::Served, |handlers| {
+        let guest = |handler: &Handler<_>| self.served_guest(handler);
+        let registered = self.register(configs, guest, AnyHandler::Served, |handlers| {
             inner.plane.routes.store(Arc::new(inner.plane.routes.load().with(handlers)?));
             Ok(())
         })?;
@@ -274,17 +272,15 @@ impl Runtime {
             |linker: &mut _| host::link(linker, &shared.config).and_then(|()| C::link(linker));
         let linkers = Linkers::new(&shared.engines, fill)
             .map_err(|source| AddError::Link { world: C::WORLD, source })?;
-        let outgoing = Outgoing::new(&shared.budget, &config.policy);
-        let guest = TypedGuest::<C> {
-            shared,
-            config: config.clone(),
-            outgoing,
-            linkers,
-            make_host: Arc::new(make_host),
+        let (linkers, make_host) = (Arc::new(linkers), Arc::new(make_host));
+        let guest = |handler: &Handler<_>| TypedGuest::<C> {
+            shared: shared.clone(),
+            own: Own::of(handler, &shared.budget),
+            linkers: Arc::clone(&linkers),
+            make_host: Arc::clone(&make_host) as _,
         };
-        let registered = self
-            .register([(config, guest)], |handler| AnyHandler::Typed(handler), |_| Ok(()))?
-            .pop();
+        let registered =
+            self.register([config], guest, |handler| AnyHandler::Typed(handler), |_| Ok(()))?.pop();
         // One for each configuration.
         let (handler, handle) = registered.ok_or(AddError::Defect)?;
         Ok(Plugin::new(handler, handle))
@@ -438,65 +434,94 @@ impl Runtime {
         }
     }
 
-    /// Starts the supervisors of new handlers once `announce` has accepted all of them. `erase` forgets
-    /// what their calls look like.
-    fn register<G: Guest>(
-        &self,
-        guests: impl IntoIterator<Item = (HandlerConfig, G)>,
-        erase: impl Fn(Arc<Handler<G::Ready>>) -> AnyHandler,
-        announce: impl FnOnce(&[Arc<Handler<G::Ready>>]) -> Result<(), TableError>,
-    ) -> Result<Vec<Registered<G::Ready>>, AddError> {
+    /// What stages the components of `handler`, which wrt serves.
+    fn served_guest(&self, handler: &Handler<Served>) -> ServedGuest {
         let inner = &self.inner;
-        if inner.stop.is_cancelled() || inner.ending.has_begun() {
+        let (shared, linkers) = (inner.shared.clone(), Arc::clone(&inner.linkers));
+        ServedGuest { own: Own::of(handler, &shared.budget), shared, linkers }
+    }
+
+    /// Why no handler can be added now, if none can.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError::ShuttingDown`] and [`AddError::NoTokio`].
+    fn takes_handlers(&self) -> Result<(), AddError> {
+        if self.inner.stop.is_cancelled() || self.inner.ending.has_begun() {
             return Err(AddError::ShuttingDown);
         }
         // Supervisors are tasks of the tokio runtime that this is called in.
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(AddError::NoTokio);
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(AddError::NoTokio),
         }
+    }
+
+    /// A handler with `config` that nobody knows yet.
+    fn new_handler<R>(&self, config: HandlerConfig) -> Arc<Handler<R>> {
+        let first_timeout = self.inner.shared.config.first_generation_timeout;
+        Arc::new(Handler::new(config, self.inner.everywhere.clone(), first_timeout))
+    }
+
+    /// Starts the supervisors of new handlers once `announce` has accepted all of them. `guest` makes what
+    /// stages the components of each, and `erase` forgets what its calls look like.
+    fn register<G: Guest>(
+        &self,
+        configs: impl IntoIterator<Item = HandlerConfig>,
+        guest: impl Fn(&Handler<G::Ready>) -> G,
+        erase: impl Fn(Arc<Handler<G::Ready>>) -> AnyHandler,
+        announce: impl FnOnce(&[Arc<Handler<G::Ready>>]) -> Result<(), TableError>,
+    ) -> Result<Vec<Registered<G::Ready>>, AddError> {
+        self.takes_handlers()?;
         // Held over the announcement, so that two registrations do not overwrite each other's
         // routes.
         let mut known = self.known();
-        let first_timeout = inner.shared.config.first_generation_timeout;
-        let (mut names, mut handlers, mut waiting) = (BTreeSet::new(), Vec::new(), Vec::new());
-        for (config, guest) in guests {
+        let (mut names, mut handlers) = (BTreeSet::new(), Vec::new());
+        for config in configs {
             let name = config.name.clone();
             config.check().map_err(|source| AddError::Config { handler: name.clone(), source })?;
             if known.contains_key(&name) || !names.insert(name.clone()) {
                 return Err(TableError::SameName { name }.into());
             }
-            let everywhere = inner.everywhere.clone();
-            handlers.push(Arc::new(Handler::new(config, everywhere, first_timeout)));
-            waiting.push(guest);
+            handlers.push(self.new_handler(config));
         }
         announce(&handlers)?;
-        let start = |(handler, guest): (Arc<Handler<G::Ready>>, G)| {
-            let stop = Stop::of(&inner.stop);
-            let config = &inner.shared.config;
-            let orders = Orders {
-                bus: inner.shared.bus.clone(),
-                max_draining: config.max_draining,
-                mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
-                book: Book::open(handler.name().clone(), inner.history.clone()),
-                usage: inner.history_usage.clone(),
-                stop: stop.clone(),
-            };
-            let same = Arc::clone(&handler);
-            let supervisor = SupervisorHandle::start(guest, same, orders, &inner.tasks);
-            let name = handler.name().clone();
-            let problem = self.history_problem();
-            let handle = HandlerHandle::new(Controlled {
-                handler: erase(Arc::clone(&handler)),
-                supervisor,
-                stop,
-                bus: inner.shared.bus.clone(),
-                history_problem: problem.map(|problem| NotKept::new(&name, problem)),
-                runtime: Arc::downgrade(inner),
-            });
-            known.insert(name, handle.clone());
+        let start = |handler: Arc<Handler<G::Ready>>| {
+            let handle = self.start(guest(&handler), &handler, erase(Arc::clone(&handler)));
+            known.insert(handler.name().clone(), handle.clone());
             (handler, handle)
         };
-        Ok(handlers.into_iter().zip(waiting).map(start).collect())
+        Ok(handlers.into_iter().map(start).collect())
+    }
+
+    /// Starts the supervisor of `handler`, which is `erased` for those who control it.
+    fn start<G: Guest>(
+        &self,
+        guest: G,
+        handler: &Arc<Handler<G::Ready>>,
+        erased: AnyHandler,
+    ) -> HandlerHandle {
+        let inner = &self.inner;
+        let stop = Stop::of(&inner.stop);
+        let config = &inner.shared.config;
+        let orders = Orders {
+            bus: inner.shared.bus.clone(),
+            max_draining: config.max_draining,
+            mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
+            book: Book::open(handler.name().clone(), inner.history.clone()),
+            usage: inner.history_usage.clone(),
+            stop: stop.clone(),
+        };
+        let supervisor = SupervisorHandle::start(guest, Arc::clone(handler), orders, &inner.tasks);
+        let problem = self.history_problem();
+        HandlerHandle::new(Controlled {
+            handler: erased,
+            supervisor,
+            stop,
+            bus: inner.shared.bus.clone(),
+            history_problem: problem.map(|problem| NotKept::new(handler.name(), problem)),
+            runtime: Arc::downgrade(inner),
+        })
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, BTreeMap<HandlerName, HandlerHandle>> {

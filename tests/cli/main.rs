@@ -14,6 +14,7 @@ mod help;
 mod logs;
 mod messages;
 mod output;
+mod plan;
 mod project;
 mod ready;
 mod serve;

@@ -184,7 +184,7 @@ fn hang_up_asks_a_host_with_a_manifest_to_read_it_again() {
     let project = project();
     let (mut server, _) = start_controlled(&project, &[]);
     server.signal(Signal::HUP);
-    server.wait_for_line("SIGHUP");
+    server.wait_for_line("the plan changes nothing (SIGHUP)");
     // Comes with a write beyond the size that files may have, and ends whoever does not expect it.
     server.signal(Signal::XFSZ);
     let mut client = begin(&server, "/short?chunks=2&ms=10");

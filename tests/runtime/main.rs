@@ -20,6 +20,7 @@ mod history;
 mod host;
 mod leaks;
 mod places;
+mod plan;
 mod pool;
 #[path = "../protocol/mod.rs"]
 mod protocol;

@@ -11,10 +11,11 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
     ("snapshot", &[]),
     ("files", &[]),
     ("cloudevent", &[]),
+    ("limit", &[]),
     ("config", &["id"]),
     ("events", &["id"]),
     ("engine", &["config", "events"]),
-    ("host", &["config", "events", "id"]),
+    ("host", &["config", "events", "id", "limit"]),
     // These two know each other: a refused component is one of the reasons to refuse a candidate.
     ("error", &["cloudevent", "config", "contract", "events", "id"]),
     ("contract", &["cloudevent", "error", "host", "id", "snapshot"]),
@@ -38,7 +39,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "snapshot",
         ],
     ),
-    ("handler", &["config", "error", "events", "generation", "id"]),
+    ("handler", &["config", "error", "events", "generation", "id", "limit"]),
     (
         "supervisor",
         &[
@@ -63,6 +64,7 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "error",
             "events",
             "generation",
+            "handler",
             "host",
             "id",
             "instance",

@@ -14,6 +14,7 @@ mod limits;
 pub(crate) mod load;
 mod manifest;
 mod ps;
+mod replan;
 mod rollback;
 mod signals;
 mod state;
@@ -35,8 +36,8 @@ pub(crate) fn run(
     env: Env<'_>,
 ) -> anyhow::Result<ExitStatus> {
     match command {
-        Command::Dev(args) => block_on(host::run(settings::dev(&args, env)?, output)),
-        Command::Serve(args) => block_on(host::run(settings::serve(&args, env)?, output)),
+        Command::Dev(args) => block_on(host::run(settings::dev(&args, env)?, env, output)),
+        Command::Serve(args) => block_on(host::run(settings::serve(&args, env)?, env, output)),
         Command::Build(args) => {
             let (project, build, runtime) = settings::build(&args, env)?;
             block_on(build::run(project, build, runtime, output))

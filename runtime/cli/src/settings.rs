@@ -117,6 +117,18 @@ fn without_file(path: &Path, env: Env<'_>, error: ProjectError) -> Result<Projec
     if is_known { Ok(project) } else { Err(error) }
 }
 
+/// The project of a running host as it is on the disk now.
+pub(crate) fn open_again(settings: &HostSettings, env: Env<'_>) -> Result<Project, ProjectError> {
+    let project = Project::open(&settings.project.root, env)?;
+    // A directory without a manifest may be a package, which is another project.
+    if let (Some(path), None) = (&settings.project.manifest_path, &project.manifest_path) {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(ProjectError::Read { path: path.clone(), source });
+    }
+    project.check_sources()?;
+    Ok(project)
+}
+
 /// Settings of `wrt build`; the runtime is the one that `serve` would have, so that it finds what
 /// is compiled.
 pub(crate) fn build(

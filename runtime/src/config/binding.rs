@@ -1,6 +1,6 @@
 //! How calls reach a handler.
 
-use super::{EventTypePattern, Route};
+use super::{EventTypePattern, Route, keys};
 
 /// How calls reach a handler. A change of it is a change of the runtime's table, and no version of the
 /// handler is replaced for it.
@@ -15,6 +15,13 @@ pub struct Binding {
 }
 
 impl Binding {
+    /// What differs from `before`, by its keys in the manifest.
+    pub(crate) fn changed_from(&self, before: &Self) -> Vec<&'static str> {
+        let Self { route, types } = self;
+        let changed = [("route", *route != before.route), ("types", *types != before.types)];
+        keys(changed)
+    }
+
     /// Whether an event of type `event_type` is meant for the handler.
     #[must_use]
     pub fn accepts_type(&self, event_type: &str) -> bool {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{ConfigError, Slowdown, StatusSet};
-use super::{check_count, check_places, check_timeout};
+use super::{check_count, check_places, check_timeout, keys};
 
 /// What holds over all versions of a handler: how many calls it takes, how it is swapped, and how a new
 /// version is judged.
@@ -65,6 +65,25 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// What differs from `before`, by its keys in the manifest.
+    pub(crate) fn changed_from(&self, before: &Self) -> Vec<&'static str> {
+        let Self { concurrency, outgoing, queue, queue_timeout, hand_over, drain, .. } = self;
+        let Self { probation, max_failures, probation_status, max_slowdown, preload, .. } = self;
+        keys([
+            ("concurrency", *concurrency != before.concurrency),
+            ("outgoing", *outgoing != before.outgoing),
+            ("queue", *queue != before.queue),
+            ("queue_timeout", *queue_timeout != before.queue_timeout),
+            ("hand_over", *hand_over != before.hand_over),
+            ("drain", *drain != before.drain),
+            ("probation", *probation != before.probation),
+            ("max_failures", *max_failures != before.max_failures),
+            ("probation_status", *probation_status != before.probation_status),
+            ("max_slowdown", *max_slowdown != before.max_slowdown),
+            ("preload", *preload != before.preload),
+        ])
+    }
+
     /// Refuses values with which no call could ever succeed.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Allow, ConfigError, ConfigValue, HttpOrigin, InstanceMode};
-use super::{MIB, check_count, check_memory, check_probe, check_state, check_timeout};
+use super::{MIB, check_count, check_memory, check_probe, check_state, check_timeout, keys};
 use crate::id::Digest;
 
 /// What a version of a handler runs with: all that decides how a call is answered, besides the component
@@ -104,7 +104,7 @@ impl Settings {
             ("config", *config != before.config),
             ("allow", *allow != before.allow),
         ];
-        changed.into_iter().filter(|(_, is_changed)| *is_changed).map(|(name, _)| name).collect()
+        keys(changed)
     }
 
     /// The settings as they are kept on the disk. The values of secrets are left out.

@@ -52,6 +52,12 @@ pub(super) struct Job {
     pub(super) inputs: Vec<Input>,
 }
 
+/// Builds in a row that only start each other, beyond which the last one is not followed by another: each
+/// of `n_handlers` may start each other one, and be started by that.
+fn max_depth(n_handlers: usize) -> u32 {
+    u32::try_from(2 * n_handlers).unwrap_or(u32::MAX)
+}
+
 impl Workshop {
     /// A workshop for the sources of `n_handlers`.
     pub(super) fn new(options: Options, n_handlers: usize) -> Self {
@@ -62,10 +68,15 @@ impl Workshop {
         let target_dir = options.target_dir.map(|dir| std::path::absolute(&dir).unwrap_or(dir));
         let options = Options { target_dir, ..options };
         let (tools, toolchains) = (Tools::default(), Arc::default());
-        let max_depth = u32::try_from(2 * n_handlers).unwrap_or(u32::MAX);
+        let max_depth = max_depth(n_handlers);
         let (options, lineage) = (Arc::new(options), Arc::default());
         let (records, claims) = (Arc::default(), Arc::default());
         Self { options, tools, permits, lineage, max_depth, records, claims, toolchains }
+    }
+
+    /// Has those that are cloned from now on be for the sources of `n_handlers`.
+    pub(super) fn serve(&mut self, n_handlers: usize) {
+        self.max_depth = max_depth(n_handlers);
     }
 
     /// Does `job`; `tell` hears what is done besides. The result may come while the tool that built

@@ -111,6 +111,12 @@ impl WatchedSource {
         Self { handler, source, is_lazy: false }
     }
 
+    /// Whether it is the same source for the same handler.
+    fn is_same(&self, other: &Self) -> bool {
+        self.handler.is_same(&other.handler)
+            && (&self.source, self.is_lazy) == (&other.source, other.is_lazy)
+    }
+
     /// The same for a handler that waits with its first component for its first call.
     #[must_use]
     pub fn lazily(mut self) -> Self {

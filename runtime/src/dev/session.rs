@@ -1,10 +1,11 @@
 //! A running dev session: one task per handler, all ended by dropping it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::build::Workshop;
 use super::drive::Driver;
@@ -13,6 +14,7 @@ use super::hub::Hub;
 use super::notice::Post;
 use super::rebuild::Rebuild;
 use super::{Options, Source, WatchedSource};
+use crate::id::HandlerName;
 
 /// How often files are looked at where the system tells nothing: soon enough to be taken for
 /// immediate beside a build, and below 1 % of a processor for a hundred files.
@@ -51,6 +53,20 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(300);
 pub struct Session {
     /// Aborted when dropped, which drops the builds and the watches that the tasks own.
     tasks: JoinSet<()>,
+    /// What drives handlers.
+    watched: BTreeMap<HandlerName, Watched>,
+    /// The files that commands write, as the tasks that run were told.
+    written: BTreeSet<PathBuf>,
+    is_watching: bool,
+    hub: Arc<Hub>,
+    workshop: Workshop,
+}
+
+/// A handler that is driven.
+#[derive(Debug)]
+struct Watched {
+    what: WatchedSource,
+    task: AbortHandle,
 }
 
 impl Session {
@@ -76,35 +92,83 @@ impl Session {
     /// Outside a tokio runtime.
     #[must_use = "a session ends when it is dropped"]
     pub fn start(sources: Vec<WatchedSource>, options: Options) -> Self {
-        let sources = sources.into_iter().map(|watched| {
-            let driver = Driver::new(&watched);
-            let handler = watched.handler.name().clone();
-            (watched.source, Post::new(handler, move |notice| driver.act(notice)))
-        });
-        launch(sources.collect(), options, true)
+        let mut session = Self::new(options, sources.len(), true);
+        session.watch(sources);
+        session
+    }
+
+    /// Watches and builds `sources` in place of those of before. What is the same goes on undisturbed; what
+    /// is not there any more ends, with its build; what is new begins as in [`start`](Self::start).
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn watch(&mut self, sources: Vec<WatchedSource>) {
+        let sources = sources
+            .into_iter()
+            .map(|watched| WatchedSource { source: absolute(watched.source), ..watched });
+        let sources: Vec<_> = sources.collect();
+        let written: BTreeSet<_> = sources.iter().filter_map(|it| it.source.output()).collect();
+        self.workshop.serve(sources.len());
+        // Each task knows what other handlers' commands write, so all begin anew when that changes.
+        let is_as_before = written == self.written;
+        self.written = written;
+        let mut before = std::mem::take(&mut self.watched);
+        for what in sources {
+            let name = what.handler.name().clone();
+            let same = before.remove(&name).filter(|_| is_as_before);
+            let watched = match same {
+                Some(same) if same.what.is_same(&what) => same,
+                other => {
+                    other.into_iter().for_each(|other| other.task.abort());
+                    let driver = Driver::new(&what);
+                    let post = Post::new(name.clone(), move |notice| driver.act(notice));
+                    Watched { task: self.spawn(what.source.clone(), post), what }
+                }
+            };
+            self.watched.insert(name, watched);
+        }
+        before.into_values().for_each(|gone| gone.task.abort());
+        // What has ended is of no use to anybody.
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn new(options: Options, n_sources: usize, is_watching: bool) -> Self {
+        Self {
+            tasks: JoinSet::new(),
+            watched: BTreeMap::new(),
+            written: BTreeSet::new(),
+            is_watching,
+            hub: Arc::new(Hub::new(options.poll || !is_watching)),
+            workshop: Workshop::new(options, n_sources),
+        }
+    }
+
+    /// Starts the task of `source`, which has absolute paths.
+    fn spawn(&mut self, source: Source, post: Post) -> AbortHandle {
+        let (hub, workshop) = (self.hub.clone(), self.workshop.clone());
+        let Self { tasks, written, is_watching, .. } = self;
+        match source {
+            Source::Wasm { path } => tasks.spawn(Follow::new(path, hub, post).run(*is_watching)),
+            source => {
+                let rebuild = Rebuild::new(source, written, hub, workshop, *is_watching, post);
+                tasks.spawn(rebuild.run())
+            }
+        }
     }
 }
 
 /// Starts one task for each of `sources`, which tells its post what happens; the tasks of a session that
 /// is not `is_watching` end with the first outcome.
 pub(super) fn launch(sources: Vec<(Source, Post)>, options: Options, is_watching: bool) -> Session {
-    let hub = Arc::new(Hub::new(options.poll || !is_watching));
-    let workshop = Workshop::new(options, sources.len());
-    let mut tasks = JoinSet::new();
+    let mut session = Session::new(options, sources.len(), is_watching);
     let sources = sources.into_iter().map(|(source, post)| (absolute(source), post));
     let sources: Vec<_> = sources.collect();
-    let written = sources.iter().filter_map(|(source, _)| source.output()).collect();
+    session.written = sources.iter().filter_map(|(source, _)| source.output()).collect();
     for (source, post) in sources {
-        let (hub, workshop) = (hub.clone(), workshop.clone());
-        match source {
-            Source::Wasm { path } => tasks.spawn(Follow::new(path, hub, post).run(is_watching)),
-            source => {
-                let rebuild = Rebuild::new(source, &written, hub, workshop, is_watching, post);
-                tasks.spawn(rebuild.run())
-            }
-        };
+        session.spawn(source, post);
     }
-    Session { tasks }
+    session
 }
 
 impl Source {

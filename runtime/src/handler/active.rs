@@ -77,6 +77,12 @@ impl<R> ActiveCell<R> {
         last
     }
 
+    /// Whether no generation will be published any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        // Ordering: see `close`.
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     /// Waits until a call comes while there is nothing active.
     ///
     /// # Cancel safety

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use arc_swap::ArcSwap;
+use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::stays::{Staying, Stays};
-use crate::config::{HandlerConfig, InstanceMode};
+use crate::config::{HandlerConfig, InstanceMode, Policy};
 use crate::id::HandlerName;
+use crate::limit::{Held, Limit};
 
 /// Longest time that a call keeps its place from those that wait while its guest waits for its client; and
 /// that a singleton streams one answer while other calls wait. Long enough for a client that reads a page
@@ -35,18 +37,29 @@ pub(crate) struct Admission {
     /// Whether the only place is that of the only instance.
     is_single: bool,
     waiting: AtomicUsize,
-    queue: usize,
-    patience: Duration,
+    waits: ArcSwap<Waits>,
     /// Taken by the call that is next of those that let all others go first.
     last: Mutex<()>,
     name: HandlerName,
 }
 
+/// How many calls may wait, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Waits {
+    queue: usize,
+    patience: Duration,
+}
+
+impl Waits {
+    fn of(policy: &Policy) -> Self {
+        Self { queue: policy.queue, patience: policy.queue_timeout }
+    }
+}
+
 /// Places of one kind, those of a handler or those of the host, and the calls that wait for them.
 #[derive(Debug)]
 struct Line {
-    places: Arc<Semaphore>,
-    n_places: usize,
+    places: Arc<Limit>,
     /// Taken by the call that waits for longest, which looks for others that have to give way.
     first: Mutex<()>,
     /// Calls that have places, and that may have to give way.
@@ -56,8 +69,8 @@ struct Line {
 /// The right to run one call; held until its store is no longer needed.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    _running: OwnedSemaphorePermit,
-    _everywhere: OwnedSemaphorePermit,
+    _running: Held,
+    _everywhere: Held,
 }
 
 /// The limit that kept a call out, in the words of the configuration.
@@ -94,17 +107,17 @@ impl Everywhere {
 
 impl Line {
     fn new(n_places: usize) -> Self {
-        let places = Arc::new(Semaphore::new(n_places));
-        Self { places, n_places, first: Mutex::default(), stays: Arc::default() }
+        let places = Arc::new(Limit::new(n_places));
+        Self { places, first: Mutex::default(), stays: Arc::default() }
     }
 
-    fn try_take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.places).try_acquire_owned().ok()
+    fn try_take(&self) -> Option<Held> {
+        self.places.try_take()
     }
 
     /// A place, when it is this call's turn. Meanwhile the call at the head calls `make_room`, which says
     /// whether another one gives way.
-    async fn take(&self, make_room: impl Fn() -> bool) -> Option<OwnedSemaphorePermit> {
+    async fn take(&self, make_room: impl Fn() -> bool) -> Option<Held> {
         let looks = async {
             let _first = self.first.lock().await;
             loop {
@@ -115,7 +128,7 @@ impl Line {
         // Cancel-safe: a call that does not get the place leaves the line.
         tokio::select! {
             biased;
-            place = Arc::clone(&self.places).acquire_owned() => place.ok(),
+            place = self.places.take() => Some(place),
             () = looks => None,
         }
     }
@@ -128,11 +141,23 @@ impl Admission {
             everywhere,
             is_single: config.settings.instances == InstanceMode::Singleton,
             waiting: AtomicUsize::new(0),
-            queue: config.policy.queue,
-            patience: config.policy.queue_timeout,
+            waits: ArcSwap::from_pointee(Waits::of(&config.policy)),
             last: Mutex::default(),
             name: config.name.clone(),
         }
+    }
+
+    /// Goes by `policy` from now on. Calls that are admitted stay so, and calls that wait do so for as long
+    /// as they began with.
+    pub(crate) fn set(&self, policy: &Policy) {
+        self.waits.store(Arc::new(Waits::of(policy)));
+        if !self.is_single {
+            self.own.places.set(policy.concurrency);
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        self.waits.load().patience
     }
 
     /// Admits a call now, if there is a place that no other one waits for.
@@ -165,7 +190,7 @@ impl Admission {
             let everywhere = self.everywhere.0.take(|| self.make_room(true, Some(since)));
             Some(Admitted { _running: running, _everywhere: everywhere.await? })
         };
-        match tokio::time::timeout(self.patience, turn).await {
+        match tokio::time::timeout(self.patience(), turn).await {
             Ok(Some(admitted)) => Ok(admitted),
             // The semaphores are never closed, so it is the time that is over.
             Ok(None) | Err(_) => Err(self.refused(has_own.load(Ordering::Relaxed))),
@@ -184,7 +209,7 @@ impl Admission {
             if let Some(admitted) = self.try_admit() {
                 return admitted;
             }
-            let has_own = self.own.places.available_permits() > 0;
+            let has_own = self.own.places.free() > 0;
             let pause = if self.make_room(has_own, None) { LEAVE } else { LOOK_EVERY };
             tokio::time::sleep(pause).await;
         }
@@ -200,7 +225,7 @@ impl Admission {
     /// then or goes last. Returns whether there was one.
     fn make_room(&self, has_own: bool, since: Option<Instant>) -> bool {
         let now = Instant::now();
-        let limit = stay(self.patience, since.map_or(Duration::ZERO, |since| now - since));
+        let limit = stay(self.patience(), since.map_or(Duration::ZERO, |since| now - since));
         // A call that goes last has no more right to the place than another that goes last.
         let here = if since.is_some() { Duration::ZERO } else { limit };
         let stays = if has_own { &self.everywhere.0.stays } else { &self.own.stays };
@@ -226,19 +251,20 @@ impl Admission {
 
     /// The limit at which a call waited in vain, which had a place of its handler or not.
     fn refused(&self, has_own: bool) -> Refused {
-        let patience = self.patience;
+        let patience = self.patience();
         match has_own {
-            true => Refused::Host { places: self.everywhere.0.n_places, patience },
+            true => Refused::Host { places: self.everywhere.0.places.get(), patience },
             false if self.is_single => Refused::Singleton { patience },
-            false => Refused::Handler { places: self.own.n_places, patience },
+            false => Refused::Handler { places: self.own.places.get(), patience },
         }
     }
 
     fn queue_up(&self) -> Result<Place<'_>, Refused> {
-        // Ordering: the count guards no other data.
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.queue {
+        // Ordering, of the count: it guards no other data.
+        let Waits { queue, .. } = **self.waits.load();
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= queue {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Refused::QueueFull { queue: self.queue });
+            return Err(Refused::QueueFull { queue });
         }
         Ok(Place(&self.waiting))
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use crate::config::{HandlerConfig, Settings};
+use crate::config::{Binding, HandlerConfig, Policy, Settings};
 use crate::error::StageError;
 use crate::events::Serving;
 use crate::generation::{Pass, Place};
 use crate::id::{HandlerName, RequestId};
+use crate::limit::Limit;
 pub(crate) use active::{ActiveCell, Hold};
 use admission::Admission;
 pub(crate) use admission::{Admitted, Everywhere, Refused};
@@ -29,7 +30,13 @@ pub(crate) use stays::Staying;
 /// supervisor, which publishes generations.
 #[derive(Debug)]
 pub(crate) struct Handler<R> {
-    config: HandlerConfig,
+    name: HandlerName,
+    binding: ArcSwap<Binding>,
+    policy: Arc<ArcSwap<Policy>>,
+    /// What a version runs with where nobody says otherwise.
+    configured: ArcSwap<Settings>,
+    /// The outgoing requests of all its versions.
+    outgoing: Arc<Limit>,
     active: ActiveCell<R>,
     admission: Admission,
     /// What the version that serves runs with; what is configured before there is one.
@@ -82,17 +89,71 @@ impl<R> Handler<R> {
         first_timeout: Duration,
     ) -> Self {
         let admission = Admission::new(&config, everywhere);
-        let settings = ArcSwap::from_pointee(config.settings.clone());
-        let (active, ending_since) = (ActiveCell::new(), OnceLock::new());
-        Self { active, admission, settings, config, first_timeout, ending_since }
+        let HandlerConfig { name, binding, settings, policy } = config;
+        let configured = Arc::new(settings);
+        Self {
+            name,
+            binding: ArcSwap::from_pointee(binding),
+            outgoing: Arc::new(Limit::new(policy.outgoing)),
+            policy: Arc::new(ArcSwap::from_pointee(policy)),
+            settings: ArcSwap::new(Arc::clone(&configured)),
+            configured: ArcSwap::new(configured),
+            active: ActiveCell::new(),
+            admission,
+            first_timeout,
+            ending_since: OnceLock::new(),
+        }
     }
 
     pub(crate) fn name(&self) -> &HandlerName {
-        &self.config.name
+        &self.name
     }
 
-    pub(crate) fn config(&self) -> &HandlerConfig {
-        &self.config
+    /// Which calls reach the handler.
+    pub(crate) fn binding(&self) -> Arc<Binding> {
+        self.binding.load_full()
+    }
+
+    /// Has these calls reach the handler, for whoever replaces the table.
+    pub(crate) fn bind(&self, binding: &Binding) {
+        self.binding.store(Arc::new(binding.clone()));
+    }
+
+    /// Whether an event of type `event_type` is meant for the handler.
+    pub(crate) fn accepts_type(&self, event_type: &str) -> bool {
+        self.binding.load().accepts_type(event_type)
+    }
+
+    /// What holds over all versions of the handler.
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+
+    /// The same as it is whenever it is looked at.
+    pub(crate) fn live_policy(&self) -> Arc<ArcSwap<Policy>> {
+        Arc::clone(&self.policy)
+    }
+
+    /// Has `policy` hold from now on. What has begun goes on with what it began with.
+    pub(crate) fn set_policy(&self, policy: &Policy) {
+        self.policy.store(Arc::new(policy.clone()));
+        self.admission.set(policy);
+        self.outgoing.set(policy.outgoing);
+    }
+
+    /// The limit of the outgoing requests of all versions of the handler.
+    pub(crate) fn outgoing(&self) -> Arc<Limit> {
+        Arc::clone(&self.outgoing)
+    }
+
+    /// What a version runs with where nobody says otherwise.
+    pub(crate) fn configured(&self) -> Arc<Settings> {
+        self.configured.load_full()
+    }
+
+    /// Has versions run with `settings` where nobody says otherwise. What serves goes on as it is.
+    pub(crate) fn configure(&self, settings: &Settings) {
+        self.configured.store(Arc::new(settings.clone()));
     }
 
     /// What the version that serves runs with; what is configured before there is one.
@@ -117,7 +178,7 @@ impl<R> Handler<R> {
 
     /// Time that calls of a generation that is closed now get to end.
     pub(crate) fn drain(&self) -> Duration {
-        self.config.policy.drain.saturating_sub(self.ending_for())
+        self.policy.load().drain.saturating_sub(self.ending_for())
     }
 
     /// Time since the clock of the handler's drain was started; zero as long as it was not.

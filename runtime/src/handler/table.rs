@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::Handler;
-use crate::config::Route;
+use crate::config::{Binding, Route};
 use crate::id::HandlerName;
 
 /// Handlers by route. A lookup costs a step for each segment of the path, however many there are.
@@ -45,6 +45,24 @@ impl<R> RouteTable<R> {
         Self { exact: HashMap::new(), below: HashMap::new(), longest: 0 }
     }
 
+    /// The table of `handlers`, each with what it is bound to.
+    ///
+    /// # Errors
+    ///
+    /// [`TableError::SameRoute`] when two want one route.
+    pub(crate) fn of<'a>(
+        handlers: impl IntoIterator<Item = (&'a Arc<Handler<R>>, &'a Binding)>,
+    ) -> Result<Self, TableError>
+    where
+        R: 'a,
+    {
+        let mut table = Self::empty();
+        for (handler, binding) in handlers {
+            table.add(handler, binding)?;
+        }
+        Ok(table)
+    }
+
     /// This table with `handlers` added. A handler without a route is called by name only.
     ///
     /// # Errors
@@ -60,22 +78,27 @@ impl<R> RouteTable<R> {
         let (exact, below) = (self.exact.clone(), self.below.clone());
         let mut table = Self { exact, below, longest: self.longest };
         for handler in handlers {
-            let Some(route) = &handler.config().binding.route else { continue };
-            let (path, is_below) = route.parts();
-            let routes = if is_below { &mut table.below } else { &mut table.exact };
-            match routes.entry(path.into()) {
-                Entry::Vacant(place) => drop(place.insert(Arc::clone(handler))),
-                Entry::Occupied(taken) => {
-                    return Err(TableError::SameRoute {
-                        first: taken.get().name().clone(),
-                        second: handler.name().clone(),
-                        route: route.clone(),
-                    });
-                }
-            }
-            table.longest = table.longest.max(path.len());
+            table.add(handler, &handler.binding())?;
         }
         Ok(table)
+    }
+
+    fn add(&mut self, handler: &Arc<Handler<R>>, binding: &Binding) -> Result<(), TableError> {
+        let Some(route) = &binding.route else { return Ok(()) };
+        let (path, is_below) = route.parts();
+        let routes = if is_below { &mut self.below } else { &mut self.exact };
+        match routes.entry(path.into()) {
+            Entry::Vacant(place) => drop(place.insert(Arc::clone(handler))),
+            Entry::Occupied(taken) => {
+                return Err(TableError::SameRoute {
+                    first: taken.get().name().clone(),
+                    second: handler.name().clone(),
+                    route: route.clone(),
+                });
+            }
+        }
+        self.longest = self.longest.max(path.len());
+        Ok(())
     }
 
     /// This table without the handler called `name`.

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{Policy, RuntimeConfig};
+use crate::config::RuntimeConfig;
+use crate::limit::{Held, Limit};
 
 /// What all guests of a runtime share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -65,13 +66,12 @@ impl GuestMemory {
 #[derive(Debug, Clone)]
 pub(crate) struct Outgoing {
     everywhere: Arc<Semaphore>,
-    handler: Arc<Semaphore>,
+    handler: Arc<Limit>,
 }
 
 impl Outgoing {
-    /// Those of a handler with `policy`. There is one for each handler: a swap does not double the places.
-    pub(crate) fn new(budget: &Budget, policy: &Policy) -> Self {
-        let handler = Arc::new(Semaphore::new(policy.outgoing));
+    /// Those of a handler that may have as many as `handler` says, over all of its versions.
+    pub(crate) fn new(budget: &Budget, handler: Arc<Limit>) -> Self {
         Self { everywhere: Arc::clone(&budget.outgoing), handler }
     }
 
@@ -100,7 +100,8 @@ pub(super) struct Places {
 pub(super) struct UnderWay {
     places: Places,
     bytes: usize,
-    permits: Option<[OwnedSemaphorePermit; 3]>,
+    /// Of the store and of all, and of the handler.
+    permits: Option<([OwnedSemaphorePermit; 2], Held)>,
 }
 
 impl Places {
@@ -127,11 +128,11 @@ impl UnderWay {
         let Places { shared, store, .. } = &self.places;
         // From the narrow to the wide: who waits here holds nothing that others wait for.
         let store = Arc::clone(store).acquire_owned().await;
-        let handler = Arc::clone(&shared.handler).acquire_owned().await;
+        let handler = shared.handler.take().await;
         let everywhere = Arc::clone(&shared.everywhere).acquire_owned().await;
         // The semaphores are never closed, so all are here.
-        if let (Ok(store), Ok(handler), Ok(everywhere)) = (store, handler, everywhere) {
-            self.permits = Some([everywhere, handler, store]);
+        if let (Ok(store), Ok(everywhere)) = (store, everywhere) {
+            self.permits = Some(([everywhere, store], handler));
         }
     }
 }
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
 
     fn outgoing(budget: &Budget, places: usize) -> Outgoing {
-        Outgoing::new(budget, &Policy { outgoing: places, ..Policy::default() })
+        Outgoing::new(budget, Arc::new(Limit::new(places)))
     }
 
     #[test]

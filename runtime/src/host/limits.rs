@@ -131,12 +131,13 @@ impl ResourceLimiter for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Policy, RuntimeConfig};
+    use crate::config::RuntimeConfig;
     use crate::host::budget::{Budget, Outgoing};
+    use crate::limit::Limit;
 
     fn limits(limit: u64) -> Limits {
         let budget = Budget::new(&RuntimeConfig::default());
-        let places = Outgoing::new(&budget, &Policy::default()).of_store();
+        let places = Outgoing::new(&budget, Arc::new(Limit::new(1))).of_store();
         Limits::new(limit, places, Arc::clone(budget.memory()))
     }
 

@@ -76,7 +76,7 @@ impl DataPlane {
         B::Error: std::fmt::Display,
     {
         let routes = self.routes.load();
-        let Some(handler) = routes.find(request.uri().path()).map(Arc::clone) else {
+        let Some(mut handler) = routes.find(request.uri().path()).map(Arc::clone) else {
             return reply::refused(&Refusal::NoRoute { path: request.uri().path() });
         };
         // Not held across the call: a handler that is added or removed would wait for it.
@@ -94,7 +94,16 @@ impl DataPlane {
                 Err(refusal) => return reply::refused(&refusal),
             }
         }
-        let entered = match handler.enter_with(admitted).await {
+        let mut entered = handler.enter_with(admitted).await;
+        if entered.is_err() && handler.active().is_closed() {
+            // In a box, as it is rare, and would be moved with every call otherwise.
+            let again = Box::pin(self.enter_again(&mut handler, request.uri().path())).await;
+            entered = match again {
+                Some(entered) => entered,
+                None => return reply::refused(&Refusal::NoRoute { path: request.uri().path() }),
+            };
+        }
+        let entered = match entered {
             Ok(entered) => entered,
             Err(error) => {
                 error.report(&self.bus);
@@ -118,6 +127,25 @@ impl DataPlane {
             response.headers_mut().insert(GENERATION, label);
         }
         response
+    }
+
+    /// Enters the handler that has the route of `path` now, as `handler` was taken away after it was found.
+    /// `None` when no handler has it any more.
+    async fn enter_again(
+        &self,
+        handler: &mut Arc<Handler<Served>>,
+        path: &str,
+    ) -> Option<Result<Entered<Served>, EnterError>> {
+        loop {
+            let other = self.routes.load().find(path).map(Arc::clone)?;
+            // The one that was found before is there still when the runtime ends.
+            let is_last = Arc::ptr_eq(&other, handler);
+            *handler = other;
+            let entered = handler.enter().await;
+            if entered.is_ok() || is_last || !handler.active().is_closed() {
+                return Some(entered);
+            }
+        }
     }
 
     async fn call<B>(
@@ -144,7 +172,7 @@ impl DataPlane {
                         Body::guest(body, call, Arc::clone(&report), entered, marks_end, length)
                     })
                 });
-                let is_single = handler.config().settings.instances == InstanceMode::Singleton;
+                let is_single = handler.settings().instances == InstanceMode::Singleton;
                 let ahead =
                     |body: Body| body.ahead(|| handler.stay(true), is_single, &self.answers);
                 answer.map(|response| response.map(ahead))
@@ -307,7 +335,7 @@ where
         Sent::Event(event) => (std::slice::from_ref(&**event), false),
         Sent::Batch(events) => (&events[..], true),
     };
-    let is_wrong = |event: &CloudEvent| !handler.config().binding.accepts_type(&event.event_type);
+    let is_wrong = |event: &CloudEvent| !handler.accepts_type(&event.event_type);
     match events.iter().position(is_wrong) {
         Some(at) => Err(Refusal::WrongType {
             event_type: events[at].event_type.clone(),

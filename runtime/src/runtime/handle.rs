@@ -8,7 +8,7 @@ use super::Inner;
 use super::control::ControlError;
 use super::precompile::precompile;
 use crate::artifact::Source;
-use crate::config::{HandlerConfig, Settings};
+use crate::config::{Binding, Policy, Settings};
 use crate::error::Rejected;
 use crate::events::{EventBus, Serving};
 use crate::handler::{Handler, Obstacle};
@@ -66,7 +66,9 @@ impl Deref for AnyHandler {
 
 /// What control needs of a handler, whatever its calls look like.
 pub(super) trait Erased: Send + Sync {
-    fn config(&self) -> &HandlerConfig;
+    fn name(&self) -> &HandlerName;
+    fn binding(&self) -> Arc<Binding>;
+    fn policy(&self) -> Arc<Policy>;
     fn settings(&self) -> Arc<Settings>;
     fn serving(&self) -> Option<Serving>;
     fn in_flight(&self) -> usize;
@@ -78,8 +80,16 @@ pub(super) trait Erased: Send + Sync {
 }
 
 impl<R: Send + Sync + 'static> Erased for Handler<R> {
-    fn config(&self) -> &HandlerConfig {
-        self.config()
+    fn name(&self) -> &HandlerName {
+        self.name()
+    }
+
+    fn binding(&self) -> Arc<Binding> {
+        self.binding()
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.policy()
     }
 
     fn settings(&self) -> Arc<Settings> {
@@ -123,7 +133,7 @@ impl HandlerHandle {
     /// The handler's name.
     #[must_use]
     pub fn name(&self) -> &HandlerName {
-        &self.inner.handler.config().name
+        self.inner.handler.name()
     }
 
     /// What answers calls now; `None` before the first generation.
@@ -333,6 +343,12 @@ impl HandlerHandle {
         Err(Rejected { handler: self.name().clone(), serving: self.serving(), source })
     }
 
+    /// Whether both are handles of one handler, and not of two that had the same name one after the other.
+    #[cfg(feature = "dev")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The bus of the handler's runtime.
     #[cfg(feature = "dev")]
     pub(crate) fn bus(&self) -> &EventBus {
@@ -391,7 +407,7 @@ impl HandlerHandle {
 
     /// Time that the handler's calls get to end when the runtime ends.
     pub(super) fn drain(&self) -> Duration {
-        self.inner.handler.config().policy.drain
+        self.inner.handler.policy().drain
     }
 }
 

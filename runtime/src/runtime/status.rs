@@ -104,7 +104,7 @@ impl HandlerHandle {
     #[must_use]
     pub fn status(&self) -> HandlerStatus {
         let (handler, supervisor) = (&self.inner.handler, &self.inner.supervisor);
-        let (config, serving) = (handler.config(), handler.serving());
+        let serving = handler.serving();
         let is_lazy = supervisor.is_lazy();
         let problem = match serving {
             None if is_lazy => supervisor.problem(),
@@ -117,8 +117,8 @@ impl HandlerHandle {
             None => (None, None),
         };
         HandlerStatus {
-            name: config.name.clone(),
-            route: config.binding.route.clone(),
+            name: handler.name().clone(),
+            route: handler.binding().route.clone(),
             instances: handler.settings().instances,
             serving,
             in_flight: handler.in_flight(),

@@ -9,16 +9,18 @@ pub(crate) mod typed;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use wasmtime::component::{Component, InstancePre, Linker};
 
 use crate::artifact::{Artifact, Artifacts, Candidate, Goal, Obtained, Survey};
-use crate::config::{HandlerConfig, InstanceMode, RuntimeConfig, Settings};
+use crate::config::{InstanceMode, Policy, RuntimeConfig, Settings};
 use crate::contract::{self, Contract, ContractError, export_names};
 use crate::engine::{Engine, Engines};
 use crate::error::StageError;
 use crate::events::{EventBus, Tier};
+use crate::handler::Handler;
 use crate::host::{Budget, HostState, Outgoing};
-use crate::id::GenerationNumber;
+use crate::id::{GenerationNumber, HandlerName};
 use crate::instance::keeper::Keeper;
 use crate::instance::live::{Allowance, Identity, MakeError, Maker};
 use crate::instance::{StoreCount, StoreFactory};
@@ -69,7 +71,7 @@ impl Shared {
         pre: InstancePre<HostState<C::Host>>,
         make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
     ) -> Result<Arc<Keeper<C>>, ContractError> {
-        let Plan { artifact, config, settings, outgoing, number } = plan;
+        let Plan { artifact, own, settings, number } = plan;
         let indices = C::indices(&pre).map_err(|source| ContractError::WrongExport {
             world: C::WORLD,
             found: export_names(pre.component()),
@@ -77,13 +79,13 @@ impl Shared {
         })?;
         let (shared, stores) = ((&self.bus, &self.budget), &self.stores);
         let engine = artifact.engine();
-        let own = (&config.name, settings, outgoing);
-        let factory = StoreFactory::new(engine, own, shared, number, make_host, stores);
+        let of = (&own.name, settings, &own.outgoing);
+        let factory = StoreFactory::new(engine, of, shared, number, make_host, stores);
         let identity =
-            Identity { handler: config.name.clone(), generation: number, bus: self.bus.clone() };
+            Identity { handler: own.name.clone(), generation: number, bus: self.bus.clone() };
         let allowance = Allowance {
             start: settings.timeout,
-            hand_over: config.policy.hand_over,
+            hand_over: own.policy.load().hand_over,
             state: settings.max_state,
         };
         let maker = Maker::new(pre, indices, factory, identity, allowance)?;
@@ -91,13 +93,29 @@ impl Shared {
     }
 }
 
+/// What is one handler's own, over all of its versions.
+pub(crate) struct Own {
+    name: HandlerName,
+    policy: Arc<ArcSwap<Policy>>,
+    outgoing: Outgoing,
+}
+
+impl Own {
+    pub(crate) fn of<R>(handler: &Handler<R>, budget: &Budget) -> Self {
+        Self {
+            name: handler.name().clone(),
+            policy: handler.live_policy(),
+            outgoing: Outgoing::new(budget, handler.outgoing()),
+        }
+    }
+}
+
 /// What is to become of compiled code.
 #[derive(Clone, Copy)]
 struct Plan<'a> {
     artifact: &'a Artifact,
-    config: &'a HandlerConfig,
+    own: &'a Own,
     settings: &'a Settings,
-    outgoing: &'a Outgoing,
     number: GenerationNumber,
 }
 

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
+use super::{Linkers, Own, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Obtained, Release, Source, Staged, Survey};
-use crate::config::{HandlerConfig, Settings};
+use crate::config::Settings;
 use crate::contract;
 use crate::contract::served::Kind;
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::events::Serving;
 use crate::generation::Retirement;
-use crate::host::{HostState, Outgoing};
+use crate::host::HostState;
 use crate::id::GenerationNumber;
 use crate::instance::http::{Direct, HttpInstances, Workers};
 use crate::instance::{Instances, Served, ServedKind};
@@ -21,8 +21,7 @@ use crate::supervisor::Guest;
 /// See the [module](self).
 pub(crate) struct ServedGuest {
     pub(crate) shared: Shared,
-    pub(crate) config: HandlerConfig,
-    pub(crate) outgoing: Outgoing,
+    pub(crate) own: Own,
     /// Made once for all handlers: they take longer to fill than a small component to link.
     pub(crate) linkers: Arc<Linkers<HostState>>,
 }
@@ -55,12 +54,12 @@ impl ServedGuest {
         number: GenerationNumber,
         retirement: &Retirement,
     ) -> Result<(ServedKind, Kind), StageError> {
-        let Self { shared, config, outgoing, linkers } = self;
+        let Self { shared, own, linkers } = self;
         let component = artifact.component();
         let kind = Kind::of(&contract::export_names(component))?;
         let (world, wasi03) = (kind.world(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, world, wasi03)?;
-        let plan = Plan { artifact, config, settings, outgoing, number };
+        let plan = Plan { artifact, own, settings, number };
         let (mode, timeout) = (settings.instances, settings.timeout);
         let make_host = Arc::new(|| ());
         let served = match kind {
@@ -87,7 +86,7 @@ impl ServedGuest {
         kind: ServedKind,
     ) -> Staged<Served> {
         let serving = Serving { generation: number, digest: candidate.digest };
-        obtained.staged(candidate, Served::new(&self.config.name, serving, kind))
+        obtained.staged(candidate, Served::new(&self.own.name, serving, kind))
     }
 }
 

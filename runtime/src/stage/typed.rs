@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Linkers, Plan, Shared, first_instance_error, goal_of, tidy_every};
+use super::{Linkers, Own, Plan, Shared, first_instance_error, goal_of, tidy_every};
 use crate::artifact::{Artifact, Candidate, Goal, Release, Source, Staged};
-use crate::config::{HandlerConfig, Settings};
+use crate::config::Settings;
 use crate::contract::{self, Contract};
 use crate::error::{HandOverError, ProbeError, StageError};
 use crate::generation::Retirement;
-use crate::host::{HostState, Outgoing};
+use crate::host::HostState;
 use crate::id::GenerationNumber;
 use crate::instance::Instances;
 use crate::snapshot::{Keeps, Restored, Snapshot};
@@ -18,9 +18,8 @@ use crate::supervisor::Guest;
 /// See the [module](self).
 pub(crate) struct TypedGuest<C: Contract> {
     pub(crate) shared: Shared,
-    pub(crate) config: HandlerConfig,
-    pub(crate) outgoing: Outgoing,
-    pub(crate) linkers: Linkers<HostState<C::Host>>,
+    pub(crate) own: Own,
+    pub(crate) linkers: Arc<Linkers<HostState<C::Host>>>,
     pub(crate) make_host: Arc<dyn Fn() -> C::Host + Send + Sync>,
 }
 
@@ -31,10 +30,10 @@ impl<C: Contract> TypedGuest<C> {
         settings: &Settings,
         number: GenerationNumber,
     ) -> Result<Instances<C>, StageError> {
-        let Self { shared, config, outgoing, linkers, make_host } = self;
+        let Self { shared, own, linkers, make_host } = self;
         let (component, wasi03) = (artifact.component(), shared.config.wasi03);
         let pre = contract::link(linkers.of(artifact.tier()), component, C::WORLD, wasi03)?;
-        let plan = Plan { artifact, config, settings, outgoing, number };
+        let plan = Plan { artifact, own, settings, number };
         Ok(Instances::new(shared.keeper(plan, pre, Arc::clone(make_host))?))
     }
 }

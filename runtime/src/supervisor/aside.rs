@@ -36,7 +36,7 @@ pub(super) async fn drain<G: Guest>(
     );
     if let Some(loaded) = generation.peek() {
         // Bounded also where many instances each take their time; one of them always has its own.
-        let bound = deadline.max(handler.config().policy.hand_over);
+        let bound = deadline.max(handler.policy().hand_over);
         let _ = tokio::time::timeout(bound, guest.close(loaded.ready())).await;
     }
     drained.cut

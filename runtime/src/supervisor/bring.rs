@@ -171,9 +171,9 @@ impl<G: Guest> Task<G> {
         let generation = Generation::new(number, digest, loaded, retirement.clone(), reload);
         // Before the publication: its first calls may fail. Also where it is not tried itself, for the
         // generation after it.
-        let config = self.handler.config();
-        if !config.policy.probation.is_zero() {
-            generation.tally().observe(config.policy.probation_status.ranges());
+        let policy = self.handler.policy();
+        if !policy.probation.is_zero() {
+            generation.tally().observe(policy.probation_status.ranges());
         }
         let judge = self.tries(is_proved).then(|| generation.tally().judge());
         // What is on trial keeps its bytes until the verdict, as its file may change meanwhile.
@@ -231,7 +231,7 @@ impl<G: Guest> Task<G> {
             return Err(StageError::Defect { what: "a candidate lost its code" });
         };
         let ready = loaded.ready();
-        let limit = handler.config().policy.hand_over;
+        let limit = handler.policy().hand_over;
         let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
         // The generation whose earlier state the candidate has.
         let mut reverted_to = None;
@@ -340,7 +340,7 @@ impl<G: Guest> Task<G> {
     ) {
         let Some(loaded) = hold.and_then(|hold| hold.generation().peek()) else { return };
         let Some(serving) = self.handler.serving() else { return };
-        let limit = self.handler.config().policy.hand_over;
+        let limit = self.handler.policy().hand_over;
         let reverted_to =
             hand_over::restore_any(&*self.guest, loaded.ready(), earlier, limit).await;
         if reverted_to.is_none() {
@@ -429,7 +429,7 @@ impl<G: Guest> Task<G> {
 
     /// Whether a generation has to prove itself that `is_proved` or not by an earlier trial.
     fn tries(&self, is_proved: bool) -> bool {
-        !is_proved && !self.handler.config().policy.probation.is_zero()
+        !is_proved && !self.handler.policy().probation.is_zero()
     }
 
     /// The generation that was just published has to prove itself, if it has a judge and there is
@@ -446,16 +446,16 @@ impl<G: Guest> Task<G> {
             self.book.confirmed(number, to_keep);
             return;
         };
-        let config = self.handler.config();
+        let policy = self.handler.policy();
         let can_go_back = self.handler.serving().is_some_and(|_| self.has_past());
         let before = before.map_or_else(Sample::default, |before| before.tally().sample());
         self.baseline = baseline(before, &self.baseline);
         let rules = Rules {
-            max_failures: config.policy.max_failures,
-            max_slowdown: config.policy.max_slowdown.get(),
+            max_failures: policy.max_failures,
+            max_slowdown: policy.max_slowdown.get(),
             before: self.baseline.clone(),
         };
-        self.trial = Some(Trial::new(number, config.policy.probation, rules, can_go_back, judge));
+        self.trial = Some(Trial::new(number, policy.probation, rules, can_go_back, judge));
     }
 
     /// How the code of a generation is made again, by a call that finds it gone.

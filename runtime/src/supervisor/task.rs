@@ -57,8 +57,6 @@ pub(super) struct Task<G: Guest> {
     pub(super) states: States,
     /// The candidate that the running operation has staged, or is about to.
     pub(super) candidate: Option<(GenerationNumber, Release)>,
-    /// What a version runs with where nobody says otherwise.
-    pub(super) configured: Arc<Settings>,
     /// The release that the handler's standing source was when the supervisor heard of it last.
     pub(super) standing: Option<Digest>,
     /// The release that it was when the active generation was published.
@@ -124,8 +122,7 @@ impl<G: Guest> Task<G> {
         end: End,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, usage, stop } = orders;
-        let configured = Arc::new(handler.config().settings.clone());
-        let states = States::new(configured.max_state);
+        let states = States::new(handler.configured().max_state);
         Self {
             guest: Arc::new(guest),
             handler,
@@ -142,7 +139,6 @@ impl<G: Guest> Task<G> {
             past: Past::default(),
             states,
             candidate: None,
-            configured,
             standing: None,
             published_over: None,
             trial: None,
@@ -321,18 +317,19 @@ impl<G: Guest> Task<G> {
         settings: Option<Settings>,
         is_standing: bool,
     ) -> Result<Arc<Settings>, StageError> {
-        let Some(settings) = settings else {
-            let of_active = self.active.as_ref().filter(|_| !is_standing);
-            let settings = of_active.map_or(&self.configured, |version| &version.release.settings);
-            return Ok(Arc::clone(settings));
+        let of_active = self.active.as_ref().filter(|_| !is_standing);
+        let settings = match (settings, of_active) {
+            (Some(settings), _) => Arc::new(settings),
+            (None, Some(version)) => Arc::clone(&version.release.settings),
+            (None, None) => self.handler.configured(),
         };
         settings.check()?;
         let is_single = |settings: &Settings| settings.instances == InstanceMode::Singleton;
         // The places of calls are the handler's, and a singleton has one.
-        if is_single(&settings) != is_single(&self.configured) {
+        if is_single(&settings) != is_single(&self.handler.settings()) {
             return Err(StageError::Singleton);
         }
-        Ok(Arc::new(settings))
+        Ok(settings)
     }
 
     /// The component that serves, for a change of settings alone.
@@ -349,7 +346,7 @@ impl<G: Guest> Task<G> {
     /// Publishes the last version that proved itself before this start, unless that is what is to
     /// come anyway: a candidate that fails then finds something serving.
     async fn boot(&mut self, next: Option<Digest>) {
-        let Some(boot) = self.book.to_boot(&self.configured) else { return };
+        let Some(boot) = self.book.to_boot(&self.handler.configured()) else { return };
         let Boot { digest, source, settings, standing } = boot;
         if next == Some(Release::name(digest, &settings)) {
             return;

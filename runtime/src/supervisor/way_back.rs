@@ -153,7 +153,8 @@ impl<G: Guest> Task<G> {
         }
         let digest = earlier.component;
         let Some(source) = self.book.component(digest) else { return Ok(None) };
-        let Some(settings) = self.book.settings(earlier.settings, &self.configured) else {
+        let Some(settings) = self.book.settings(earlier.settings, &self.handler.configured())
+        else {
             return Ok(None);
         };
         let candidate = self.guest.open(source).await?;

@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use wrt::dev::{self, Session, WatchedSource};
 use wrt::events::{RecvError, TryRecvError};
+use wrt::manifest::Project;
 use wrt::{
     Event, EventKind, EventReceiver, HandlerHandle, HandlerName, Hint as _, Rejected, Runtime,
     Swap, chain,
@@ -17,11 +18,12 @@ use super::bind::bind;
 use super::control::Control;
 use super::load;
 use super::manifest::ManifestFile;
+use super::replan::Replanner;
 use super::signals::{Asked, Heard, Signals};
 use super::{artifacts, limits};
 use crate::exit::{AtFault, ExitStatus};
 use crate::output::Output;
-use crate::settings::{BuildSettings, HostSettings};
+use crate::settings::{BuildSettings, Env, HostSettings};
 
 pub(super) type Swaps = JoinSet<Result<Swap, Rejected>>;
 
@@ -32,11 +34,17 @@ enum Happened {
     Signal(Heard),
     /// Somebody wrote to the manifest.
     ManifestWritten,
+    /// A plan was applied, the one of this project, or refused.
+    Planned(Option<Project>),
     /// Serving has ended, after so many connections were cut.
     Ended(Result<usize, JoinError>),
 }
 
-pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::Result<ExitStatus> {
+pub(crate) async fn run(
+    settings: HostSettings,
+    env: Env<'_>,
+    output: &mut Output,
+) -> anyhow::Result<ExitStatus> {
     let mut signals = Signals::listen(settings.has_manifest, ExitStatus::Success)?;
     limits::raise();
     let mut config = settings.runtime.clone();
@@ -79,6 +87,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
         load::compile_ahead(&handlers, &lazy);
         Session::start(watched, build.options())
     });
+    let mut replanner = Replanner::new(settings.clone(), runtime.clone());
     let mut serving = serve(&runtime, listener, &signals, settings.pre_stop);
     let mut stopping: Option<Instant> = None;
     // Who wants changes to be applied expects it of the manifest, too.
@@ -97,6 +106,7 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
             }
             ended = &mut serving => Happened::Ended(ended),
             () = manifest.written() => Happened::ManifestWritten,
+            project = replanner.applied() => Happened::Planned(project),
         };
         match happened {
             Happened::Event(Ok(event)) => output.event(&event)?,
@@ -130,14 +140,11 @@ pub(crate) async fn run(settings: HostSettings, output: &mut Output) -> anyhow::
                 // Nobody waits for what is being built, and it would outlive a host that is killed.
                 end_session(session.take()).await;
             }
-            Happened::ManifestWritten => output.say(
-                "`wrt.toml` was written: this version of wrt does not read it again; a restart applies \
-                 what was changed",
-            ),
-            Happened::Signal(Heard::Reload) => output.say(
-                "SIGHUP: this version of wrt does not read the manifest again; everything goes on \
-                 as it is, and a restart applies what was changed",
-            ),
+            // Nothing is changed any more in a host that ends.
+            Happened::ManifestWritten | Happened::Signal(Heard::Reload) if stopping.is_some() => {}
+            Happened::ManifestWritten => replanner.begin("`wrt.toml` was written", env, output),
+            Happened::Signal(Heard::Reload) => replanner.begin("SIGHUP", env, output),
+            Happened::Planned(project) => replanner.settle(project, &mut session, env, output),
         }
     }
 }
@@ -196,8 +203,12 @@ fn add_handlers(
     runtime: &Runtime,
 ) -> anyhow::Result<BTreeMap<HandlerName, HandlerHandle>> {
     let configs = settings.project.manifest.handlers.iter().map(|entry| entry.config.clone());
-    let handles = runtime.add_handlers(configs)?;
-    Ok(handles.into_iter().map(|handle| (handle.name().clone(), handle)).collect())
+    Ok(by_name(runtime.add_handlers(configs)?))
+}
+
+/// `handlers` by their names.
+pub(super) fn by_name(handlers: Vec<HandlerHandle>) -> BTreeMap<HandlerName, HandlerHandle> {
+    handlers.into_iter().map(|handle| (handle.name().clone(), handle)).collect()
 }
 
 /// What is watched, and in `dev` built; the handlers that are `lazy` wait for their first calls.
@@ -210,6 +221,21 @@ fn to_watch(
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
     lazy: &BTreeSet<HandlerName>,
 ) -> Result<Vec<WatchedSource>, AtFault> {
+    let (watched, problems) = watched(settings, handlers, lazy);
+    // One that is missing costs the others nothing, and is served as soon as it is there.
+    let is_in_vain = problems.len() == settings.project.manifest.handlers.len();
+    match problems.into_iter().next().filter(|_| is_in_vain) {
+        Some(problem) => Err(problem),
+        None => Ok(watched),
+    }
+}
+
+/// The same with why handlers have nothing to serve.
+pub(super) fn watched(
+    settings: &HostSettings,
+    handlers: &BTreeMap<HandlerName, HandlerHandle>,
+    lazy: &BTreeSet<HandlerName>,
+) -> (Vec<WatchedSource>, Vec<AtFault>) {
     let (root, entries) = (&settings.project.root, &settings.project.manifest.handlers);
     let mut problems = Vec::new();
     let watched = entries.iter().filter_map(|entry| {
@@ -231,12 +257,7 @@ fn to_watch(
         Some(if lazy.contains(handler.name()) { watched.lazily() } else { watched })
     });
     let watched: Vec<_> = watched.collect();
-    // One that is missing costs the others nothing, and is served as soon as it is there.
-    let is_in_vain = problems.len() == entries.len();
-    match problems.into_iter().next().filter(|_| is_in_vain) {
-        Some(problem) => Err(problem),
-        None => Ok(watched),
-    }
+    (watched, problems)
 }
 
 /// Ends what is built and watched, and waits for the end, which is a matter of killing processes.

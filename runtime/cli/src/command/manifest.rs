@@ -1,74 +1,149 @@
-//! Looks whether the manifest was written to while the host runs, which applies none of that.
+//! Looks whether the manifest was written to while the host runs.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-/// Pause between two looks: nobody saves a file and expects to be told of it sooner.
-const EVERY: Duration = Duration::from_secs(1);
+/// Pause between two looks at a manifest that no event tells of: in a directory that is mounted over the
+/// network, or behind a symbolic link that leads elsewhere now.
+const EVERY: Duration = Duration::from_millis(100);
 
 /// The manifest of a host that watches what it serves.
 pub(super) struct ManifestFile {
     path: Option<PathBuf>,
     seen: Option<Stamp>,
+    /// What was there at the last look, and is another version than the one that was told of.
+    newer: Option<Stamp>,
     looks: Interval,
+    /// Told when somebody has replaced the file, or closed it after writing to it.
+    whole: Arc<Notify>,
+    /// `None` where the system tells nothing.
+    _watcher: Option<RecommendedWatcher>,
 }
 
-/// What tells one version of a file from another, as far as this needs to.
-type Stamp = (SystemTime, u64);
+/// What tells one version of a file from another, as far as this needs to: time, size and inode.
+type Stamp = (SystemTime, u64, u64);
 
 impl ManifestFile {
     /// Looks from now on at the file at `path`, if there is one.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        let seen = path.as_ref().and_then(stamp);
+        let seen = path.as_deref().and_then(stamp);
         let mut looks = interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { path, seen, looks }
+        let whole = Arc::default();
+        let watcher = path.as_deref().and_then(|path| watch(path, &whole));
+        Self { path, seen, newer: None, looks, whole, _watcher: watcher }
     }
 
-    /// Ready when the file was written since it was looked at last; for ever without one.
+    /// Ready when the file was written since this was ready last, and whoever wrote it has closed it. Where
+    /// the system does not tell that, when it is the same at two looks. For ever without a file.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost when this is dropped.
     pub(super) async fn written(&mut self) {
+        let Some(path) = &self.path else { return std::future::pending().await };
         loop {
-            self.looks.tick().await;
-            let Some(path) = &self.path else { return std::future::pending().await };
+            // Cancel-safe: a permit that is not taken stays, and a tick that is lost is followed by another.
+            let is_whole = tokio::select! {
+                () = self.whole.notified() => true,
+                _ = self.looks.tick() => false,
+            };
             // One that is missing is being replaced, or is missed at the next start.
             let Some(now) = stamp(path) else { continue };
-            if self.seen.replace(now) != Some(now) {
+            if Some(now) == self.seen {
+                self.newer = None;
+            } else if is_whole || self.newer == Some(now) {
+                (self.seen, self.newer) = (Some(now), None);
                 return;
+            } else {
+                self.newer = Some(now);
             }
         }
     }
 }
 
-fn stamp(path: &PathBuf) -> Option<Stamp> {
+/// Has `whole` told of the file at `path`; `None` where the system cannot.
+fn watch(path: &Path, whole: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let path = std::path::absolute(path).ok()?;
+    let (dir, name) = (path.parent()?, path.file_name()?.to_owned());
+    let whole = Arc::clone(whole);
+    // The directory, as the file itself is another one after it was replaced.
+    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        if event.is_ok_and(|event| is_whole(&event, &name)) {
+            whole.notify_one();
+        }
+    });
+    let mut watcher = watcher.ok()?;
+    watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
+    Some(watcher)
+}
+
+/// Whether `event` says that the file called `name` is there, and nobody writes to it any more.
+fn is_whole(event: &Event, name: &OsStr) -> bool {
+    let ends_writing = matches!(
+        event.kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+    );
+    ends_writing && event.paths.iter().any(|path| path.file_name() == Some(name))
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
     let metadata = fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    async fn is_told(file: &mut ManifestFile) -> bool {
+        tokio::time::timeout(10 * EVERY, file.written()).await.is_ok()
+    }
+
+    #[tokio::test]
     async fn each_writing_is_told_once() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("wrt.toml");
         fs::write(&path, "one").unwrap();
         let mut file = ManifestFile::new(Some(path.clone()));
-        let looks = 10 * EVERY;
-        assert!(tokio::time::timeout(looks, file.written()).await.is_err());
+        assert!(!is_told(&mut file).await);
         fs::remove_file(&path).unwrap();
-        assert!(tokio::time::timeout(looks, file.written()).await.is_err());
+        assert!(!is_told(&mut file).await);
         fs::write(&path, "another").unwrap();
         file.written().await;
-        assert!(tokio::time::timeout(looks, file.written()).await.is_err());
-        let mut nothing = ManifestFile::new(None);
-        assert!(tokio::time::timeout(looks, nothing.written()).await.is_err());
+        assert!(!is_told(&mut file).await);
+        // As editors do: the same size, and perhaps the same time.
+        let new = temp.path().join("new");
+        fs::write(&new, "replace").unwrap();
+        fs::rename(&new, &path).unwrap();
+        file.written().await;
+        assert!(!is_told(&mut file).await);
+        assert!(!is_told(&mut ManifestFile::new(None)).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_events_a_file_is_told_when_it_stays_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("wrt.toml");
+        fs::write(&path, "one").unwrap();
+        let mut file = ManifestFile::new(Some(path.clone()));
+        (file.whole, file._watcher) = (Arc::default(), None);
+        assert!(!is_told(&mut file).await);
+        let mut writer = fs::File::create(&path).unwrap();
+        writer.write_all(b"a longer one").unwrap();
+        file.written().await;
+        assert!(!is_told(&mut file).await);
     }
 }

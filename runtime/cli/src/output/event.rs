@@ -1,5 +1,7 @@
 //! Renders events for people; pure but for what it remembers of a swap's earlier steps.
 
+mod plan;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -110,6 +112,9 @@ impl EventRenderer {
                     compiler(warnings) + &self.line(event, &format!("built with {n}"))
                 }
             },
+            EventKind::Plan { outcome, changes, error, hints } => {
+                plan::render(&cause(event), *outcome, changes, error.as_deref(), hints, self.style)
+            }
             EventKind::Staged { build_ms, compile_ms, .. } => {
                 if let Some(name) = &event.handler {
                     let times = StageTimes { build_ms: *build_ms, compile_ms: *compile_ms };

@@ -90,7 +90,7 @@ async fn file_with_too_many_records_is_cut_to_the_bound() {
     fs::write(dir.join("handlers/a.json"), serde_json::to_vec(&records).unwrap()).unwrap();
     assert_eq!(store.load(&name("a")).unwrap().records(), &records[..MAX_RECORDS]);
     // As many as fit a file, none of which is better than another.
-    let records: Vec<_> = (1..=50_000).rev().map(|i| record(i, rejected())).collect();
+    let records: Vec<_> = (1..=25_000).rev().map(|i| record(i, rejected())).collect();
     fs::write(dir.join("handlers/a.json"), serde_json::to_vec(&records).unwrap()).unwrap();
     assert_eq!(store.load(&name("a")).unwrap().records(), &records[..MAX_RECORDS]);
 }

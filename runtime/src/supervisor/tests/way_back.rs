@@ -9,7 +9,7 @@ async fn condemned(harness: &Harness) {
     let _ = harness.swap("slow one").await.unwrap();
     let _ = harness.swap("two").await.unwrap();
     let active = harness.handler.active().current().unwrap();
-    for _ in 0..harness.handler.config().policy.max_failures {
+    for _ in 0..harness.handler.policy().max_failures {
         assert_eq!(harness.answer().await, "two");
         active.tally().failed();
     }
@@ -19,7 +19,7 @@ async fn condemned(harness: &Harness) {
 /// Has what serves fail its trial, and calls what takes its place.
 pub(super) async fn fails(harness: &Harness) -> String {
     let active = harness.handler.active().current().unwrap();
-    for _ in 0..harness.handler.config().policy.max_failures {
+    for _ in 0..harness.handler.policy().max_failures {
         harness.answer().await;
         active.tally().failed();
     }
@@ -86,7 +86,7 @@ async fn whoever_hears_of_the_last_failure_does_not_meet_that_generation_again()
     let _ = harness.swap("one").await.unwrap();
     let _ = harness.swap("two").await.unwrap();
     let tally = Arc::clone(harness.handler.active().current().unwrap().tally());
-    for _ in 0..harness.handler.config().policy.max_failures {
+    for _ in 0..harness.handler.policy().max_failures {
         let place = harness.handler.active().try_enter().unwrap();
         assert_eq!(place.serving().generation, GenerationNumber::new(2));
         drop(place);

@@ -1,0 +1,48 @@
+//! The lines that say what became of a plan.
+
+use std::collections::BTreeMap;
+
+use wrt::HandlerName;
+use wrt::events::{PlanChange, PlanOutcome};
+
+use crate::diagnostics::Report;
+use crate::output::style::{Style, escape};
+
+/// The lines for a plan whose `cause` is given.
+pub(super) fn render(
+    cause: &str,
+    outcome: PlanOutcome,
+    changes: &BTreeMap<HandlerName, PlanChange>,
+    error: Option<&str>,
+    hints: &[String],
+    style: Style,
+) -> String {
+    match outcome {
+        PlanOutcome::Refused => {
+            let report = Report {
+                message: format!("refused the plan{cause}"),
+                causes: error.map(ToOwned::to_owned).into_iter().collect(),
+                notes: vec!["nothing has changed: every handler goes on as it was".to_owned()],
+                hints: hints.to_vec(),
+            };
+            report.render(style)
+        }
+        PlanOutcome::Unchanged => format!("the plan changes nothing{cause}\n"),
+        _ => {
+            let changes: Vec<_> = changes.iter().map(|(name, it)| words(name, it)).collect();
+            format!("applied the plan{cause}: {}\n", changes.join(", "))
+        }
+    }
+}
+
+fn words(name: &HandlerName, change: &PlanChange) -> String {
+    match change {
+        PlanChange::Added => format!("`{name}` added"),
+        PlanChange::Removed => format!("`{name}` removed"),
+        PlanChange::Changed { keys } if keys.is_empty() => format!("`{name}` swapped"),
+        PlanChange::Changed { keys } => format!("`{name}` changed ({})", escape(&keys.join(", "))),
+        // Why is told by the handler's own event.
+        PlanChange::Refused { .. } => format!("`{name}` refused"),
+        _ => format!("`{name}` changed"),
+    }
+}

@@ -1,0 +1,221 @@
+//! Makes a runtime's handlers what a plan says: the one place that changes the set of handlers as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::handle::{AnyHandler, HandlerHandle};
+use super::plan::{Applied, Change, Plan, Planned};
+use super::{AddError, Runtime};
+use crate::config::HandlerConfig;
+use crate::error::{Rejected, chain};
+use crate::events::{EventKind, PlanChange, PlanOutcome};
+use crate::handler::Handler;
+use crate::handler::table::{RouteTable, TableError};
+use crate::id::HandlerName;
+use crate::instance::Served;
+use crate::supervisor::{Swap, SwapRequest};
+
+/// A handler of a plan after its part of the table, and what is left to do for it.
+struct Placed {
+    handle: HandlerHandle,
+    planned: Planned,
+    is_new: bool,
+    /// The settings that differ from those of before.
+    settings_changed: Vec<&'static str>,
+    /// Everything else that differs.
+    others_changed: Vec<&'static str>,
+}
+
+impl Runtime {
+    /// Makes the handlers of this runtime those of `plan`: adds, changes and removes as needed. Routes
+    /// change all at once. What holds over all versions of a handler changes at once as well, and calls that
+    /// are under way go on with what they began with. Other settings are swapped in, as
+    /// [`SwapRequest::settings`] does. Handlers that are removed drain. No request fails for any of that.
+    ///
+    /// Handlers of [`Runtime::add_plugin`] are the embedder's, and no part of a plan.
+    ///
+    /// Ready when every component is loaded or refused. Of two plans that are applied at once, the later
+    /// one holds.
+    ///
+    /// ```no_run
+    /// # async fn example(runtime: wrt::Runtime) -> Result<(), Box<dyn std::error::Error>> {
+    /// use wrt::{HandlerConfig, HandlerName, Plan, Planned, Route, Source};
+    ///
+    /// let config = HandlerConfig::new(HandlerName::new("hello")?).with_route(Route::parse("/hello/*")?);
+    /// let hello = Planned::new(config).with_source(Source::file("hello.wasm"));
+    /// let applied = runtime.apply(Plan::new([hello]), "the manifest was written").await?;
+    /// for refused in applied.refused() {
+    ///     eprintln!("{refused}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] when a setting cannot work, or two handlers want one name or one route. Nothing has
+    /// changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future cancels nothing that has begun: the set of handlers and their routes are those of
+    /// the plan once this was polled, and each swap that was asked for stands.
+    pub async fn apply(&self, plan: Plan, cause: impl Into<String>) -> Result<Applied, AddError> {
+        let cause = cause.into();
+        let placed = self.place(plan).inspect_err(|error| {
+            let (changes, error) = (BTreeMap::new(), Some(chain(error)));
+            let outcome = PlanOutcome::Refused;
+            let kind = EventKind::Plan { outcome, changes, error, hints: Vec::new() };
+            self.inner.shared.bus.emit(None, Some(&cause), kind);
+        });
+        let (placed, removed) = placed?;
+        // Tasks, so that each goes on when nobody awaits this any more.
+        let bring = |placed: Placed| {
+            let name = placed.planned.config.name.clone();
+            (name, tokio::spawn(bring(placed, cause.clone())))
+        };
+        let bringing: Vec<_> = placed.into_iter().map(bring).collect();
+        let mut handlers: BTreeMap<_, _> =
+            removed.into_iter().map(|name| (name, Change::Removed)).collect();
+        for (name, change) in bringing {
+            // Only the end of the tokio runtime ends such a task before its time, and this one with it.
+            if let Ok(change) = change.await {
+                handlers.insert(name, change);
+            }
+        }
+        let applied = Applied { handlers };
+        self.inner.shared.bus.emit(None, Some(&cause), event(&applied));
+        Ok(applied)
+    }
+
+    /// Everything of `plan` that needs no component: the set of handlers, routes and policies. Returns the
+    /// handlers of the plan, and the names of those that were removed.
+    ///
+    /// # Errors
+    ///
+    /// Why the plan cannot be; nothing has changed then.
+    fn place(&self, plan: Plan) -> Result<(Vec<Placed>, Vec<HandlerName>), AddError> {
+        self.takes_handlers()?;
+        // Held to the end, so that two plans do not mix.
+        let mut known = self.known();
+        let mut wanted = Vec::new();
+        let mut names = BTreeSet::new();
+        for planned in plan.handlers {
+            let name = planned.config.name.clone();
+            let check = planned.config.check();
+            check.map_err(|source| AddError::Config { handler: name.clone(), source })?;
+            let taken = || TableError::SameName { name: name.clone() };
+            if !names.insert(name.clone()) {
+                return Err(taken().into());
+            }
+            let (handler, handle) = match known.get(&name) {
+                None => (self.new_handler(planned.config.clone()), None),
+                Some(handle) => {
+                    let served = served(handle).ok_or_else(taken)?;
+                    (Arc::clone(served), Some(handle.clone()))
+                }
+            };
+            wanted.push((handler, handle, planned));
+        }
+        let bindings =
+            wanted.iter().map(|(handler, _, planned)| (handler, &planned.config.binding));
+        let table = RouteTable::of(bindings)?;
+
+        // Nothing fails from here on.
+        let placed = wanted.into_iter().map(|(handler, handle, planned)| {
+            let is_new = handle.is_none();
+            let (settings_changed, others_changed) =
+                if is_new { (Vec::new(), Vec::new()) } else { change(&handler, &planned.config) };
+            let handle = handle.unwrap_or_else(|| {
+                let guest = self.served_guest(&handler);
+                self.start(guest, &handler, AnyHandler::Served(Arc::clone(&handler)))
+            });
+            Placed { handle, planned, is_new, settings_changed, others_changed }
+        });
+        let placed: Vec<_> = placed.collect();
+        self.inner.plane.routes.store(Arc::new(table));
+        let goes = |(name, handle): (&HandlerName, &HandlerHandle)| {
+            (!names.contains(name) && served(handle).is_some()).then(|| name.clone())
+        };
+        let removed: Vec<_> = known.iter().filter_map(goes).collect();
+        for name in &removed {
+            // After the table: a request that found the handler in the one before looks again.
+            known.remove(name).into_iter().for_each(|handle| handle.stop());
+        }
+        for placed in &placed {
+            known.insert(placed.planned.config.name.clone(), placed.handle.clone());
+        }
+        Ok((placed, removed))
+    }
+}
+
+/// The handler behind `handle`, if wrt serves its components.
+fn served(handle: &HandlerHandle) -> Option<&Arc<Handler<Served>>> {
+    match &handle.inner.handler {
+        AnyHandler::Served(handler) => Some(handler),
+        AnyHandler::Typed(_) => None,
+    }
+}
+
+/// Has `handler` go by `config`, as far as no component is needed for that. Returns the settings that differ
+/// from those of before, and what else differs.
+fn change(
+    handler: &Handler<Served>,
+    config: &HandlerConfig,
+) -> (Vec<&'static str>, Vec<&'static str>) {
+    let HandlerConfig { binding, settings, policy, .. } = config;
+    let settings_changed = settings.changed_from(&handler.configured());
+    let mut others_changed = binding.changed_from(&handler.binding());
+    others_changed.extend(policy.changed_from(&handler.policy()));
+    handler.bind(binding);
+    handler.set_policy(policy);
+    handler.configure(settings);
+    (settings_changed, others_changed)
+}
+
+/// Has the handler's component run as the plan says.
+async fn bring(placed: Placed, cause: String) -> Change {
+    let Placed { handle, planned, is_new, settings_changed, mut others_changed } = placed;
+    let Planned { config, source, is_lazy } = planned;
+    let request = match source {
+        Some(source) => Some(SwapRequest::new(source, cause).standing()),
+        None if settings_changed.is_empty() || handle.serving().is_none() => None,
+        None => Some(SwapRequest::settings(config.settings, cause)),
+    };
+    let outcome = match request {
+        None => Ok(None),
+        Some(request) if is_lazy && handle.serving().is_none() => {
+            handle.load_when_called(request);
+            Ok(None)
+        }
+        Some(request) => handle.request_swap(request).await.map(Some),
+    };
+    let is_swapped = matches!(outcome, Ok(Some(Swap::Swapped { .. })));
+    others_changed.extend(settings_changed);
+    match outcome {
+        Err(rejected) => Change::Refused(rejected),
+        Ok(_) if is_new => Change::Added,
+        Ok(_) if is_swapped || !others_changed.is_empty() => {
+            Change::Changed { keys: others_changed }
+        }
+        Ok(_) => Change::Unchanged,
+    }
+}
+
+/// The event that tells of `applied`.
+fn event(applied: &Applied) -> EventKind {
+    let outcome =
+        if applied.is_unchanged() { PlanOutcome::Unchanged } else { PlanOutcome::Applied };
+    let change = |change: &Change| match change {
+        Change::Unchanged => None,
+        Change::Added => Some(PlanChange::Added),
+        Change::Removed => Some(PlanChange::Removed),
+        Change::Changed { keys } => Some(PlanChange::Changed { keys: keys.clone() }),
+        Change::Refused(Rejected { source, .. }) => {
+            Some(PlanChange::Refused { error: chain(source) })
+        }
+    };
+    let changes =
+        applied.handlers.iter().filter_map(|(name, it)| Some((name.clone(), change(it)?)));
+    EventKind::Plan { outcome, changes: changes.collect(), error: None, hints: Vec::new() }
+}

@@ -1,0 +1,103 @@
+//! What handlers a runtime is to have, and what became of that.
+
+use std::collections::BTreeMap;
+
+use crate::artifact::Source;
+use crate::config::HandlerConfig;
+use crate::error::Rejected;
+use crate::id::HandlerName;
+
+/// The handlers that a runtime is to have, for [`Runtime::apply`](crate::Runtime::apply): all of those whose
+/// components wrt serves. A handler that is not named here is taken away.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The handlers, in any order.
+    pub handlers: Vec<Planned>,
+}
+
+/// One handler of a [`Plan`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Planned {
+    /// Everything that is chosen about the handler.
+    pub config: HandlerConfig,
+    /// The component that the handler is to run. `None` where somebody else loads it, such as a
+    /// `dev::Session`; only settings are then swapped.
+    pub source: Option<Source>,
+    /// Whether a handler that runs nothing yet waits for its first call with its component.
+    pub is_lazy: bool,
+}
+
+impl Plan {
+    /// A plan of these handlers.
+    pub fn new(handlers: impl IntoIterator<Item = Planned>) -> Self {
+        Self { handlers: handlers.into_iter().collect() }
+    }
+}
+
+impl Planned {
+    /// A handler whose component somebody else loads.
+    #[must_use]
+    pub fn new(config: HandlerConfig) -> Self {
+        Self { config, source: None, is_lazy: false }
+    }
+
+    /// The same with the component of `source`.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The same, put off until the first call wants it, if the handler runs nothing yet.
+    #[must_use]
+    pub fn lazily(mut self) -> Self {
+        self.is_lazy = true;
+        self
+    }
+}
+
+/// What became of a plan.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Applied {
+    /// What became of each handler that the plan names, and of each that it does not.
+    pub handlers: BTreeMap<HandlerName, Change>,
+}
+
+/// What a plan meant for one handler.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Change {
+    /// The handler is new.
+    Added,
+    /// The handler is what it was.
+    Unchanged,
+    /// The handler goes by the plan now.
+    Changed {
+        /// What differs from before, by its keys in the manifest; empty where only the component does.
+        keys: Vec<&'static str>,
+    },
+    /// The handler was taken away, and its calls drain.
+    Removed,
+    /// The handler's component does not run with these settings, or cannot be loaded. Its routes, and what
+    /// holds over all of its versions, are those of the plan; the version that served before goes on.
+    Refused(Rejected),
+}
+
+impl Applied {
+    /// Whether every handler is what it was.
+    #[must_use]
+    pub fn is_unchanged(&self) -> bool {
+        self.handlers.values().all(|change| matches!(change, Change::Unchanged))
+    }
+
+    /// The handlers that do not go by the plan, each with the reason.
+    pub fn refused(&self) -> impl Iterator<Item = &Rejected> {
+        self.handlers.values().filter_map(|change| match change {
+            Change::Refused(rejected) => Some(rejected),
+            _ => None,
+        })
+    }
+}
