@@ -63,19 +63,7 @@ pub enum EventKind {
         paths: Vec<PathBuf>,
     },
     /// A plan was applied, or refused as a whole.
-    Plan {
-        /// What became of the plan.
-        outcome: PlanOutcome,
-        /// What became of each handler that is not as it was.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        changes: BTreeMap<HandlerName, PlanChange>,
-        /// Why the plan was refused, outermost error first, joined by `: `.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        error: Option<String>,
-        /// What the reader can do about a plan that was refused.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        hints: Vec<String>,
-    },
+    Plan(PlanReport),
     /// A build started.
     Building,
     /// A build ended without an artifact.
@@ -356,6 +344,39 @@ pub enum Stage {
     Restore,
 }
 
+/// What became of a plan, or would become of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PlanReport {
+    /// What became of the plan.
+    pub outcome: PlanOutcome,
+    /// What became of each handler that is not as it was.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub changes: BTreeMap<HandlerName, PlanChange>,
+    /// Why the plan was refused, outermost error first, joined by `: `.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What the reader can do about a plan that was refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+}
+
+impl PlanReport {
+    /// A plan that means these changes.
+    pub(crate) fn of(changes: BTreeMap<HandlerName, PlanChange>) -> Self {
+        let is_unchanged = changes.is_empty();
+        let outcome = if is_unchanged { PlanOutcome::Unchanged } else { PlanOutcome::Applied };
+        Self { outcome, changes, error: None, hints: Vec::new() }
+    }
+
+    /// A plan that was refused as a whole, by an `error` in words: outermost first, joined by `: `.
+    #[must_use]
+    pub fn refused(error: String, hints: Vec<String>) -> Self {
+        let (outcome, changes) = (PlanOutcome::Refused, BTreeMap::new());
+        Self { outcome, changes, error: Some(error), hints }
+    }
+}
+
 /// What became of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -444,7 +465,7 @@ impl Event {
                 warnings.iter().map(|warning| warning.text.len()).sum::<usize>()
             }
             EventKind::Note { message } => message.len(),
-            EventKind::Plan { changes, error, hints, .. } => {
+            EventKind::Plan(PlanReport { changes, error, hints, .. }) => {
                 let refusals = changes.values().map(|change| match change {
                     PlanChange::Refused { error } => error.len(),
                     // A name and some keys.

@@ -82,6 +82,48 @@ fn project() -> Project {
 }
 
 #[test]
+fn manifest_is_applied_when_a_command_asks_for_it() {
+    let (user, project) = (User::new(), project());
+    let (server, _) = user.serve(&project);
+    let mut client = Client::connect(server.address());
+    let manifest = fs::read_to_string(project.path("wrt.toml")).unwrap();
+    let more = "timeout = '7s'\n[handler.more]\nsource = 'b.wasm'\nroute = '/more'\n";
+    project.write("wrt.toml", &(manifest.clone() + more));
+    let dry = user.run(&["apply", "--dry-run"]);
+    assert_eq!(dry.code, Some(0), "{}", dry.stderr);
+    assert_eq!(dry.stdout, "would change:\nh  changed: timeout\nmore  added\n");
+    assert_eq!(client.get("/more").status, 404, "nothing is done");
+    let applied = user.run(&["apply"]);
+    assert_eq!((applied.code, &*applied.stdout), (Some(0), "h  changed: timeout\nmore  added\n"));
+    assert_eq!(client.get("/more").status, 200);
+    assert_eq!(user.run(&["apply"]).stdout, "the manifest changes nothing\n");
+    let answer = &user.json(&["apply", "--dry-run"])[0];
+    assert_eq!(answer["outcome"], "unchanged");
+
+    // A part that is refused, and a whole manifest.
+    project.write("wrt.toml", &manifest.replace("a.wasm", "bad.wasm"));
+    let refused = user.run(&["apply"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(
+        refused.stdout.starts_with("h  refused, and goes on as it was: "),
+        "{}",
+        refused.stdout
+    );
+    assert!(refused.stdout.ends_with("more  removed\n"), "{}", refused.stdout);
+    assert_eq!(client.get("/h/").status, 200);
+    project.write("wrt.toml", "[handler.h]\nsource = 'a.wasm'\nrout = '/'\n");
+    let refused = user.run(&["apply"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(
+        refused.stderr.contains("rout") && refused.stderr.contains("`route`"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(client.get("/h/").status, 200);
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
 fn handlers_are_listed_and_swapped_while_they_serve() {
     let (user, project) = (User::new(), project());
     let (server, _) = user.serve(&project);

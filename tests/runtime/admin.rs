@@ -119,6 +119,34 @@ async fn handlers_are_shown_as_they_stand() {
 }
 
 #[tokio::test]
+async fn plan_shows_what_each_handler_is_to_be_and_no_secrets() {
+    let secret = wrt::config::ConfigValue::secret("hunter2");
+    let (fixture, _) = Fixture::serving_as(
+        config().with_config("token", secret).with_config("greeting", "hello".into()),
+        &guest("config_reader"),
+    )
+    .await;
+    let admin = Admin::start(&fixture.runtime).await;
+    let answer = admin.get("/v1/plan").await;
+    assert!(!answer.text().contains("hunter2"), "{}", answer.text());
+    let handler = &json(&answer)["handlers"][0];
+    assert_eq!(
+        handler["settings"]["config"],
+        serde_json::json!({ "greeting": "hello", "token": null })
+    );
+    assert_eq!(handler["settings"]["timeout_ms"], 30_000);
+    assert_eq!(
+        (&handler["policy"]["concurrency"], &handler["is_other"]),
+        (&100.into(), &false.into())
+    );
+    assert_eq!(handler["serving"]["generation"], 1);
+    // Nobody reads a manifest here.
+    problem(&admin.ask(admin.authorized(Request::put("/v1/plan")), "").await, 404, "no-plan");
+    let wrong = admin.ask(admin.authorized(Request::put("/v1/plan?dry-run=maybe")), "").await;
+    problem(&wrong, 400, "bad-query");
+}
+
+#[tokio::test]
 async fn swap_answers_what_became_of_it() {
     let (fixture, admin, component) = serving().await;
     let second = guests::variant(&component, 2);
@@ -202,8 +230,16 @@ async fn nothing_but_the_probes_is_shown_without_the_token() {
     for path in ["/healthz", "/readyz"] {
         assert_eq!(admin.ask(Request::get(path), "").await.status, 200, "{path}");
     }
-    for path in ["/", "/metrics", "/v1/handlers", "/v1/handlers/h", "/v1/events", "/v1/cache", "/x"]
-    {
+    for path in [
+        "/",
+        "/metrics",
+        "/v1/handlers",
+        "/v1/handlers/h",
+        "/v1/plan",
+        "/v1/events",
+        "/v1/cache",
+        "/x",
+    ] {
         let answer = admin.ask(Request::get(path), "").await;
         problem(&answer, 401, "no-token");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer"));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wrt::events::{PlanChange, PlanOutcome};
+use wrt::events::{PlanChange, PlanOutcome, PlanReport};
 use wrt::{
     AddError, Applied, Change, EventKind, HandlerConfig, Plan, Planned, Route, RuntimeConfig,
     TableError,
@@ -55,10 +55,17 @@ async fn plan_adds_changes_and_removes() {
     assert_eq!(fixture.get("/reads/?key=greeting").await.text(), "hello");
 
     let mut events = fixture.runtime.events();
+    let compared = fixture.runtime.compare(&Plan::new([reads("hi")])).unwrap();
+    let keys = PlanChange::Changed { keys: vec!["config"] };
+    let expected = [(name("counts"), PlanChange::Removed), (name("reads"), keys)];
+    assert_eq!(compared.changes, expected.into());
+    assert_eq!(fixture.get("/reads/?key=greeting").await.text(), "hello", "nothing is done");
     let second = apply(&fixture, [reads("hi"), counts.clone()]).await;
     assert_eq!(changes(&second), [("counts", "unchanged"), ("reads", "changed")]);
     let told = next_event(&mut events, "an event of the plan", |event| match event {
-        EventKind::Plan { outcome, changes, error: None, .. } => Some((outcome, changes)),
+        EventKind::Plan(PlanReport { outcome, changes, error: None, .. }) => {
+            Some((outcome, changes))
+        }
         _ => None,
     });
     let (outcome, told) = told.await;
@@ -90,7 +97,7 @@ async fn plan_that_cannot_be_changes_nothing() {
     let route = fixture.runtime.apply(Plan::new([two.clone(), same]), "a test asked").await;
     assert!(matches!(route, Err(AddError::Taken(TableError::SameRoute { .. }))), "{route:?}");
     let error = next_event(&mut events, "an event of the plan", |event| match event {
-        EventKind::Plan { outcome: PlanOutcome::Refused, error, .. } => error,
+        EventKind::Plan(PlanReport { outcome: PlanOutcome::Refused, error, .. }) => error,
         _ => None,
     });
     assert_eq!(error.await, "handlers `two` and `three` both have the route `/two`");

@@ -48,6 +48,7 @@ impl Cli {
             Command::Serve(args) => args.project.json,
             Command::Build(args) => args.project.json,
             Command::Cache(args) => args.json,
+            Command::Apply(args) => args.client.json,
             Command::Ps(args) => args.client.json,
             Command::Swap(args) => args.client.json,
             Command::Rollback(args) => args.client.json,
@@ -89,6 +90,11 @@ pub(crate) enum Command {
     ///
     /// Prints what became of it. A component that is refused changes nothing.
     Swap(SwapArgs),
+    /// Have a running host do what its manifest says now.
+    ///
+    /// `wrt dev` and `wrt serve --watch` do that by themselves when the manifest is saved, and `wrt serve`
+    /// does at SIGHUP. The command exits with 1 where a handler was refused, or the manifest as a whole.
+    Apply(ApplyArgs),
     /// Go back to an earlier version of a handler of a running host.
     Rollback(RollbackArgs),
     /// Make what a handler of a running host runs the version that a restart begins with.
@@ -255,6 +261,16 @@ pub(crate) struct RollbackArgs {
 pub(crate) struct ConfirmArgs {
     /// The handler.
     pub(crate) handler: HandlerName,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// `wrt apply`.
+#[derive(Debug, Args)]
+pub(crate) struct ApplyArgs {
+    /// Only say what would change, as far as no component has to be loaded to tell.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

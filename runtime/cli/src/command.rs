@@ -1,5 +1,6 @@
 //! The commands, one file each, and the async runtime they run on.
 
+mod apply;
 mod artifacts;
 pub(crate) mod bind;
 mod build;
@@ -41,6 +42,9 @@ pub(crate) fn run(
         Command::Build(args) => {
             let (project, build, runtime) = settings::build(&args, env)?;
             block_on(build::run(project, build, runtime, output))
+        }
+        Command::Apply(args) => {
+            block_on(apply::run(settings::client(&args.client, env)?, &args, output))
         }
         Command::Ps(args) => block_on(ps::run(settings::client(&args.client, env)?, output)),
         Command::Swap(args) => {

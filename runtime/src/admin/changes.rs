@@ -128,7 +128,7 @@ async fn read(headers: &HeaderMap, body: &mut Body, limit: usize) -> Result<Byte
 }
 
 /// Refuses a body that is not empty: what it asks for would be passed over.
-async fn expect_nothing(mut body: Body, max_component: usize) -> Result<(), Problem> {
+pub(super) async fn expect_nothing(mut body: Body, max_component: usize) -> Result<(), Problem> {
     let is_empty = async {
         while let Some(frame) = body.frame().await {
             // A body that breaks off may have had more to say.

@@ -12,6 +12,8 @@
 //!                                      ?as-other-kind=true
 //! POST /v1/handlers/{name}/rollback    ?to=N, ?fresh=true
 //! POST /v1/handlers/{name}/confirm
+//! GET  /v1/plan                        what each handler is to be, and what serves
+//! PUT  /v1/plan                        the host reads its manifest again, and applies it; ?dry-run=true
 //! GET  /v1/events                      server-sent events, resumable with `Last-Event-ID`
 //! GET  /v1/cache                       what the cache of compiled code holds and did
 //! ```
@@ -32,6 +34,7 @@ mod guard;
 mod health;
 mod metrics;
 mod overview;
+mod plan;
 mod problem;
 mod query;
 mod token;
@@ -51,6 +54,7 @@ use crate::runtime::Runtime;
 use backlog::Feed;
 use problem::Problem;
 
+pub use plan::{Planner, Planning};
 pub use token::{Token, TokenError};
 
 /// Bytes that a component in a request may have: twice the largest debug build that was seen.
@@ -71,19 +75,28 @@ pub struct AdminConfig {
     pub bound: Option<SocketAddr>,
     /// Bytes that a component in a request may have. Default 64 MiB.
     pub max_component: usize,
+    /// Who applies a plan when `PUT /v1/plan` asks for that. Default `None`: such a request is refused.
+    pub planner: Option<Arc<dyn Planner>>,
 }
 
 impl AdminConfig {
     /// The defaults, with the `token` that clients have to show.
     #[must_use]
     pub fn new(token: Token) -> Self {
-        Self { token, bound: None, max_component: MAX_COMPONENT }
+        Self { token, bound: None, max_component: MAX_COMPONENT, planner: None }
     }
 
     /// Says where it is bound.
     #[must_use]
     pub fn bound_to(mut self, address: SocketAddr) -> Self {
         self.bound = Some(address);
+        self
+    }
+
+    /// Has `planner` apply a plan when `PUT /v1/plan` asks for that.
+    #[must_use]
+    pub fn with_planner(mut self, planner: Arc<dyn Planner>) -> Self {
+        self.planner = Some(planner);
         self
     }
 
@@ -152,6 +165,7 @@ pub fn router_until(
         .route("/metrics", get(metrics::show))
         .route("/v1/handlers", get(overview::handlers))
         .nest("/v1/handlers/{name}", handler)
+        .route("/v1/plan", get(plan::show).put(plan::apply))
         .route("/v1/events", get(events::stream))
         .route("/v1/cache", get(overview::cache))
         .method_not_allowed_fallback(async || Problem::method_not_allowed())

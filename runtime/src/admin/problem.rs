@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use serde::Serialize;
 
 use crate::error::{Hint as _, StageError, chain};
-use crate::events::{Serving, Stage};
+use crate::events::{PlanReport, Serving, Stage};
 use crate::runtime::ControlError;
 
 /// What the types of problems begin with; their last words are fixed, for programs.
@@ -68,6 +68,19 @@ impl Problem {
         let detail =
             format!("expected the number of a generation, found `{}`", number.escape_debug());
         Self::new(StatusCode::NOT_FOUND, "unknown-generation", "Unknown generation", detail)
+    }
+
+    pub(super) fn no_planner() -> Self {
+        let detail = "this host has no plan that it could read again";
+        Self::new(StatusCode::NOT_FOUND, "no-plan", "No plan", detail)
+    }
+
+    /// A plan that changed nothing, as it cannot be.
+    pub(super) fn refused_plan(report: PlanReport) -> Self {
+        let PlanReport { error, hints, .. } = report;
+        let (status, detail) = (StatusCode::UNPROCESSABLE_ENTITY, error.unwrap_or_default());
+        let problem = Self::new(status, "refused-plan", "Refused plan", detail);
+        hints.into_iter().fold(problem, Self::hint)
     }
 
     pub(super) fn method_not_allowed() -> Self {

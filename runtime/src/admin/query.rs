@@ -73,6 +73,20 @@ impl RollbackQuery {
     }
 }
 
+/// Whether a plan is only compared with what there is.
+///
+/// # Errors
+///
+/// A [`Problem`] that names the parameter.
+pub(super) fn dry_run(query: &str) -> Result<bool, Problem> {
+    let mut is_dry = false;
+    each(query, |name, value| match name {
+        "dry-run" => flag(name, value, &mut is_dry),
+        _ => Ok(false),
+    })?;
+    Ok(is_dry)
+}
+
 /// Refuses every parameter, for what takes none.
 ///
 /// # Errors

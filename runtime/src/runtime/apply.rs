@@ -7,8 +7,8 @@ use super::handle::{AnyHandler, HandlerHandle};
 use super::plan::{Applied, Change, Plan, Planned};
 use super::{AddError, Runtime};
 use crate::config::HandlerConfig;
-use crate::error::{Rejected, chain};
-use crate::events::{EventKind, PlanChange, PlanOutcome};
+use crate::error::chain;
+use crate::events::{EventKind, PlanChange, PlanReport};
 use crate::handler::Handler;
 use crate::handler::table::{RouteTable, TableError};
 use crate::id::HandlerName;
@@ -63,9 +63,7 @@ impl Runtime {
     pub async fn apply(&self, plan: Plan, cause: impl Into<String>) -> Result<Applied, AddError> {
         let cause = cause.into();
         let placed = self.place(plan).inspect_err(|error| {
-            let (changes, error) = (BTreeMap::new(), Some(chain(error)));
-            let outcome = PlanOutcome::Refused;
-            let kind = EventKind::Plan { outcome, changes, error, hints: Vec::new() };
+            let kind = EventKind::Plan(PlanReport::refused(chain(error), Vec::new()));
             self.inner.shared.bus.emit(None, Some(&cause), kind);
         });
         let (placed, removed) = placed?;
@@ -84,8 +82,70 @@ impl Runtime {
             }
         }
         let applied = Applied { handlers };
-        self.inner.shared.bus.emit(None, Some(&cause), event(&applied));
+        self.inner.shared.bus.emit(None, Some(&cause), EventKind::Plan(applied.report()));
         Ok(applied)
+    }
+
+    /// What [`apply`](Self::apply) would change, as far as no component is needed to tell; nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// As [`apply`](Self::apply).
+    pub fn compare(&self, plan: &Plan) -> Result<PlanReport, AddError> {
+        let known = self.known();
+        let (wanted, _) = self.look(&known, plan.handlers.iter())?;
+        let removed = unnamed(&known, plan.handlers.iter());
+        let mut changes: BTreeMap<_, _> =
+            removed.into_iter().map(|name| (name, PlanChange::Removed)).collect();
+        for Wanted { handler, handle, planned } in wanted {
+            let change = match handle {
+                None => PlanChange::Added,
+                Some(_) => {
+                    let (mut keys, settings) = difference(&handler, &planned.config);
+                    keys.extend(settings);
+                    if keys.is_empty() {
+                        continue;
+                    }
+                    PlanChange::Changed { keys }
+                }
+            };
+            changes.insert(planned.config.name.clone(), change);
+        }
+        Ok(PlanReport::of(changes))
+    }
+
+    /// The handlers of a plan, each as it is or as it will be, and the table of their routes.
+    ///
+    /// # Errors
+    ///
+    /// Why the plan cannot be.
+    fn look<'a>(
+        &self,
+        known: &BTreeMap<HandlerName, HandlerHandle>,
+        handlers: impl Iterator<Item = &'a Planned>,
+    ) -> Result<(Vec<Wanted<'a>>, RouteTable<Served>), AddError> {
+        self.takes_handlers()?;
+        let (mut names, mut wanted) = (BTreeSet::new(), Vec::new());
+        for planned in handlers {
+            let name = &planned.config.name;
+            let check = planned.config.check();
+            check.map_err(|source| AddError::Config { handler: name.clone(), source })?;
+            let taken = || TableError::SameName { name: name.clone() };
+            if !names.insert(name) {
+                return Err(taken().into());
+            }
+            let (handler, handle) = match known.get(name) {
+                None => (self.new_handler(planned.config.clone()), None),
+                Some(handle) => {
+                    let served = served(handle).ok_or_else(taken)?;
+                    (Arc::clone(served), Some(handle.clone()))
+                }
+            };
+            wanted.push(Wanted { handler, handle, planned });
+        }
+        let bindings = wanted.iter().map(|it| (&it.handler, &it.planned.config.binding));
+        let table = RouteTable::of(bindings)?;
+        Ok((wanted, table))
     }
 
     /// Everything of `plan` that needs no component: the set of handlers, routes and policies. Returns the
@@ -95,49 +155,26 @@ impl Runtime {
     ///
     /// Why the plan cannot be; nothing has changed then.
     fn place(&self, plan: Plan) -> Result<(Vec<Placed>, Vec<HandlerName>), AddError> {
-        self.takes_handlers()?;
         // Held to the end, so that two plans do not mix.
         let mut known = self.known();
-        let mut wanted = Vec::new();
-        let mut names = BTreeSet::new();
-        for planned in plan.handlers {
-            let name = planned.config.name.clone();
-            let check = planned.config.check();
-            check.map_err(|source| AddError::Config { handler: name.clone(), source })?;
-            let taken = || TableError::SameName { name: name.clone() };
-            if !names.insert(name.clone()) {
-                return Err(taken().into());
-            }
-            let (handler, handle) = match known.get(&name) {
-                None => (self.new_handler(planned.config.clone()), None),
-                Some(handle) => {
-                    let served = served(handle).ok_or_else(taken)?;
-                    (Arc::clone(served), Some(handle.clone()))
-                }
-            };
-            wanted.push((handler, handle, planned));
-        }
-        let bindings =
-            wanted.iter().map(|(handler, _, planned)| (handler, &planned.config.binding));
-        let table = RouteTable::of(bindings)?;
-
+        let (wanted, table) = self.look(&known, plan.handlers.iter())?;
         // Nothing fails from here on.
-        let placed = wanted.into_iter().map(|(handler, handle, planned)| {
+        let removed = unnamed(&known, plan.handlers.iter());
+        let placed = wanted.into_iter().map(|Wanted { handler, handle, planned }| {
             let is_new = handle.is_none();
-            let (settings_changed, others_changed) =
-                if is_new { (Vec::new(), Vec::new()) } else { change(&handler, &planned.config) };
+            let (others_changed, settings_changed) = difference(&handler, &planned.config);
             let handle = handle.unwrap_or_else(|| {
                 let guest = self.served_guest(&handler);
                 self.start(guest, &handler, AnyHandler::Served(Arc::clone(&handler)))
             });
-            Placed { handle, planned, is_new, settings_changed, others_changed }
+            let HandlerConfig { binding, settings, policy, .. } = &planned.config;
+            handler.bind(binding);
+            handler.set_policy(policy);
+            handler.configure(settings);
+            Placed { handle, planned: planned.clone(), is_new, settings_changed, others_changed }
         });
         let placed: Vec<_> = placed.collect();
         self.inner.plane.routes.store(Arc::new(table));
-        let goes = |(name, handle): (&HandlerName, &HandlerHandle)| {
-            (!names.contains(name) && served(handle).is_some()).then(|| name.clone())
-        };
-        let removed: Vec<_> = known.iter().filter_map(goes).collect();
         for name in &removed {
             // After the table: a request that found the handler in the one before looks again.
             known.remove(name).into_iter().for_each(|handle| handle.stop());
@@ -149,6 +186,26 @@ impl Runtime {
     }
 }
 
+/// A handler of a plan: the one that is there, or a new one.
+struct Wanted<'a> {
+    handler: Arc<Handler<Served>>,
+    /// `None` for a new one.
+    handle: Option<HandlerHandle>,
+    planned: &'a Planned,
+}
+
+/// The handlers whose components wrt serves, and that a plan does not name.
+fn unnamed<'a>(
+    known: &BTreeMap<HandlerName, HandlerHandle>,
+    handlers: impl Iterator<Item = &'a Planned>,
+) -> Vec<HandlerName> {
+    let named: BTreeSet<_> = handlers.map(|planned| &planned.config.name).collect();
+    let goes = |(name, handle): (&HandlerName, &HandlerHandle)| {
+        (!named.contains(name) && served(handle).is_some()).then(|| name.clone())
+    };
+    known.iter().filter_map(goes).collect()
+}
+
 /// The handler behind `handle`, if wrt serves its components.
 fn served(handle: &HandlerHandle) -> Option<&Arc<Handler<Served>>> {
     match &handle.inner.handler {
@@ -157,20 +214,15 @@ fn served(handle: &HandlerHandle) -> Option<&Arc<Handler<Served>>> {
     }
 }
 
-/// Has `handler` go by `config`, as far as no component is needed for that. Returns the settings that differ
-/// from those of before, and what else differs.
-fn change(
+/// What of `config` differs from what `handler` goes by: what holds over all of its versions, and settings.
+fn difference(
     handler: &Handler<Served>,
     config: &HandlerConfig,
 ) -> (Vec<&'static str>, Vec<&'static str>) {
     let HandlerConfig { binding, settings, policy, .. } = config;
-    let settings_changed = settings.changed_from(&handler.configured());
-    let mut others_changed = binding.changed_from(&handler.binding());
-    others_changed.extend(policy.changed_from(&handler.policy()));
-    handler.bind(binding);
-    handler.set_policy(policy);
-    handler.configure(settings);
-    (settings_changed, others_changed)
+    let mut others = binding.changed_from(&handler.binding());
+    others.extend(policy.changed_from(&handler.policy()));
+    (others, settings.changed_from(&handler.configured()))
 }
 
 /// Has the handler's component run as the plan says.
@@ -200,22 +252,4 @@ async fn bring(placed: Placed, cause: String) -> Change {
         }
         Ok(_) => Change::Unchanged,
     }
-}
-
-/// The event that tells of `applied`.
-fn event(applied: &Applied) -> EventKind {
-    let outcome =
-        if applied.is_unchanged() { PlanOutcome::Unchanged } else { PlanOutcome::Applied };
-    let change = |change: &Change| match change {
-        Change::Unchanged => None,
-        Change::Added => Some(PlanChange::Added),
-        Change::Removed => Some(PlanChange::Removed),
-        Change::Changed { keys } => Some(PlanChange::Changed { keys: keys.clone() }),
-        Change::Refused(Rejected { source, .. }) => {
-            Some(PlanChange::Refused { error: chain(source) })
-        }
-    };
-    let changes =
-        applied.handlers.iter().filter_map(|(name, it)| Some((name.clone(), change(it)?)));
-    EventKind::Plan { outcome, changes: changes.collect(), error: None, hints: Vec::new() }
 }

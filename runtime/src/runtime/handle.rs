@@ -70,6 +70,7 @@ pub(super) trait Erased: Send + Sync {
     fn binding(&self) -> Arc<Binding>;
     fn policy(&self) -> Arc<Policy>;
     fn settings(&self) -> Arc<Settings>;
+    fn configured(&self) -> Arc<Settings>;
     fn serving(&self) -> Option<Serving>;
     fn in_flight(&self) -> usize;
     fn obstacle(&self) -> Option<Arc<Obstacle>>;
@@ -94,6 +95,10 @@ impl<R: Send + Sync + 'static> Erased for Handler<R> {
 
     fn settings(&self) -> Arc<Settings> {
         self.settings()
+    }
+
+    fn configured(&self) -> Arc<Settings> {
+        self.configured()
     }
 
     fn serving(&self) -> Option<Serving> {
@@ -341,6 +346,14 @@ impl HandlerHandle {
         let Err(source) = precompile(&shared, source, true).await else { return Ok(()) };
         supervisor.cannot_load(&source, then);
         Err(Rejected { handler: self.name().clone(), serving: self.serving(), source })
+    }
+
+    /// What the handler is to be: its binding, its policy, and what a version runs with where nobody says
+    /// otherwise.
+    #[cfg(feature = "admin")]
+    pub(crate) fn configuration(&self) -> (Arc<Binding>, Arc<Policy>, Arc<Settings>) {
+        let handler = &self.inner.handler;
+        (handler.binding(), handler.policy(), handler.configured())
     }
 
     /// Whether both are handles of one handler, and not of two that had the same name one after the other.

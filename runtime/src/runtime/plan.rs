@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::artifact::Source;
 use crate::config::HandlerConfig;
-use crate::error::Rejected;
+use crate::error::{Rejected, chain};
+use crate::events::{PlanChange, PlanReport};
 use crate::id::HandlerName;
 
 /// The handlers that a runtime is to have, for [`Runtime::apply`](crate::Runtime::apply): all of those whose
@@ -91,6 +92,22 @@ impl Applied {
     #[must_use]
     pub fn is_unchanged(&self) -> bool {
         self.handlers.values().all(|change| matches!(change, Change::Unchanged))
+    }
+
+    /// The same as the event that tells of it.
+    #[must_use]
+    pub fn report(&self) -> PlanReport {
+        let change = |change: &Change| match change {
+            Change::Unchanged => None,
+            Change::Added => Some(PlanChange::Added),
+            Change::Removed => Some(PlanChange::Removed),
+            Change::Changed { keys } => Some(PlanChange::Changed { keys: keys.clone() }),
+            Change::Refused(rejected) => {
+                Some(PlanChange::Refused { error: chain(&rejected.source) })
+            }
+        };
+        let changes = self.handlers.iter();
+        PlanReport::of(changes.filter_map(|(name, it)| Some((name.clone(), change(it)?))).collect())
     }
 
     /// The handlers that do not go by the plan, each with the reason.

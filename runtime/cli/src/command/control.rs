@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::net::TcpListener;
@@ -11,6 +12,7 @@ use wrt::Runtime;
 use wrt::admin::{self, AdminConfig, Token};
 
 use super::bind::bind;
+use super::replan::Asker;
 use super::state::HostFile;
 use crate::diagnostics::Report;
 use crate::output::Output;
@@ -41,6 +43,7 @@ impl Control {
         settings: &AdminSettings,
         state_dir: Option<&Path>,
         runtime: &Runtime,
+        planner: Asker,
     ) -> anyhow::Result<Self> {
         let (address, is_asked_for) = match settings {
             AdminSettings::Off => return Ok(Self::Off),
@@ -48,7 +51,7 @@ impl Control {
             AdminSettings::At(address) => (address, true),
         };
         let started = match bind(address, "--admin").await {
-            Ok(listener) => Serving::start(listener, state_dir, runtime),
+            Ok(listener) => Serving::start(listener, state_dir, runtime, planner),
             Err(error) => Err(error.into()),
         };
         match started {
@@ -92,6 +95,7 @@ impl Serving {
         listener: TcpListener,
         state_dir: Option<&Path>,
         runtime: &Runtime,
+        planner: Asker,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("failed to read the address")?;
         let token = Token::generate()?;
@@ -100,7 +104,7 @@ impl Serving {
             .ok_or_else(nowhere)
             .and_then(|dir| HostFile::write(dir, address, token.as_str()))
             .context("failed to leave the token of the control plane in the state directory")?;
-        let config = AdminConfig::new(token).bound_to(address);
+        let config = AdminConfig::new(token).bound_to(address).with_planner(Arc::new(planner));
         let router = admin::router(runtime.clone(), config);
         // Ended by the drop below, when nothing is left to be controlled.
         let serving = tokio::spawn(async move {
@@ -131,7 +135,8 @@ mod tests {
         let (runtime, temp) =
             (Runtime::new(RuntimeConfig::default()).unwrap(), tempfile::tempdir());
         let (temp, usual) = (temp.unwrap(), AdminSettings::IfFree(address.clone()));
-        let Ok(Control::Without(error)) = Control::start(&usual, Some(temp.path()), &runtime).await
+        let Ok(Control::Without(error)) =
+            Control::start(&usual, Some(temp.path()), &runtime, Asker::new().0).await
         else {
             panic!("the address is taken")
         };
@@ -147,17 +152,19 @@ mod tests {
             "{hints:?}"
         );
         let asked_for = AdminSettings::At(address);
-        assert!(Control::start(&asked_for, Some(temp.path()), &runtime).await.is_err());
+        assert!(
+            Control::start(&asked_for, Some(temp.path()), &runtime, Asker::new().0).await.is_err()
+        );
     }
 
     #[tokio::test]
     async fn without_a_place_for_the_token_there_is_no_control_plane() {
         let runtime = Runtime::new(RuntimeConfig::default()).unwrap();
         let free = AdminSettings::IfFree(ListenAddress::loopback(0));
-        let started = Control::start(&free, None, &runtime).await;
+        let started = Control::start(&free, None, &runtime, Asker::new().0).await;
         assert!(matches!(started, Ok(Control::Without(_))));
         assert!(matches!(
-            Control::start(&AdminSettings::Off, None, &runtime).await,
+            Control::start(&AdminSettings::Off, None, &runtime, Asker::new().0).await,
             Ok(Control::Off)
         ));
     }

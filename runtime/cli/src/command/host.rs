@@ -18,7 +18,7 @@ use super::bind::bind;
 use super::control::Control;
 use super::load;
 use super::manifest::ManifestFile;
-use super::replan::Replanner;
+use super::replan::{self, Asker, Replanner};
 use super::signals::{Asked, Heard, Signals};
 use super::{artifacts, limits};
 use crate::exit::{AtFault, ExitStatus};
@@ -34,6 +34,8 @@ enum Happened {
     Signal(Heard),
     /// Somebody wrote to the manifest.
     ManifestWritten,
+    /// A client of the control plane wants the manifest to be read again.
+    Asked(replan::Asked),
     /// A plan was applied, the one of this project, or refused.
     Planned(Option<Project>),
     /// Serving has ended, after so many connections were cut.
@@ -56,7 +58,9 @@ pub(crate) async fn run(
     let handlers = add_handlers(&settings, &runtime)?;
     output.align_to(handlers.keys());
     let listener = bind(&settings.listen, "--listen").await?;
-    let control = Control::start(&settings.admin, settings.state_dir.as_deref(), &runtime).await?;
+    let (asker, mut asked) = Asker::new();
+    let state_dir = settings.state_dir.as_deref();
+    let control = Control::start(&settings.admin, state_dir, &runtime, asker).await?;
     let url = format!("http://{}", listener.local_addr().context("failed to read the address")?);
     runtime.event_bus().emit(None, None, EventKind::Listening { url });
 
@@ -107,6 +111,7 @@ pub(crate) async fn run(
             ended = &mut serving => Happened::Ended(ended),
             () = manifest.written() => Happened::ManifestWritten,
             project = replanner.applied() => Happened::Planned(project),
+            Some(asked) = asked.recv() => Happened::Asked(asked),
         };
         match happened {
             Happened::Event(Ok(event)) => output.event(&event)?,
@@ -142,8 +147,19 @@ pub(crate) async fn run(
             }
             // Nothing is changed any more in a host that ends.
             Happened::ManifestWritten | Happened::Signal(Heard::Reload) if stopping.is_some() => {}
-            Happened::ManifestWritten => replanner.begin("`wrt.toml` was written", env, output),
-            Happened::Signal(Heard::Reload) => replanner.begin("SIGHUP", env, output),
+            Happened::ManifestWritten => {
+                replanner.begin("`wrt.toml` was written", Vec::new(), env, output);
+            }
+            Happened::Signal(Heard::Reload) => replanner.begin("SIGHUP", Vec::new(), env, output),
+            // Dropping the answer is one.
+            Happened::Asked(_) if stopping.is_some() => {}
+            Happened::Asked(asked) if asked.is_dry => {
+                // Whoever asked may be gone.
+                let _ = asked.answer.send(replanner.compare(env));
+            }
+            Happened::Asked(asked) => {
+                replanner.begin("the control plane was asked", vec![asked.answer], env, output);
+            }
             Happened::Planned(project) => replanner.settle(project, &mut session, env, output),
         }
     }

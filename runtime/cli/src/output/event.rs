@@ -112,9 +112,7 @@ impl EventRenderer {
                     compiler(warnings) + &self.line(event, &format!("built with {n}"))
                 }
             },
-            EventKind::Plan { outcome, changes, error, hints } => {
-                plan::render(&cause(event), *outcome, changes, error.as_deref(), hints, self.style)
-            }
+            EventKind::Plan(report) => plan::render(&cause(event), report, self.style),
             EventKind::Staged { build_ms, compile_ms, .. } => {
                 if let Some(name) = &event.handler {
                     let times = StageTimes { build_ms: *build_ms, compile_ms: *compile_ms };

@@ -1,29 +1,21 @@
 //! The lines that say what became of a plan.
 
-use std::collections::BTreeMap;
-
 use wrt::HandlerName;
-use wrt::events::{PlanChange, PlanOutcome};
+use wrt::events::{PlanChange, PlanOutcome, PlanReport};
 
 use crate::diagnostics::Report;
 use crate::output::style::{Style, escape};
 
 /// The lines for a plan whose `cause` is given.
-pub(super) fn render(
-    cause: &str,
-    outcome: PlanOutcome,
-    changes: &BTreeMap<HandlerName, PlanChange>,
-    error: Option<&str>,
-    hints: &[String],
-    style: Style,
-) -> String {
+pub(super) fn render(cause: &str, report: &PlanReport, style: Style) -> String {
+    let PlanReport { outcome, changes, error, hints, .. } = report;
     match outcome {
         PlanOutcome::Refused => {
             let report = Report {
                 message: format!("refused the plan{cause}"),
-                causes: error.map(ToOwned::to_owned).into_iter().collect(),
+                causes: error.iter().cloned().collect(),
                 notes: vec!["nothing has changed: every handler goes on as it was".to_owned()],
-                hints: hints.to_vec(),
+                hints: hints.clone(),
             };
             report.render(style)
         }
