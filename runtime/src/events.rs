@@ -399,6 +399,8 @@ pub enum PlanChange {
     Added,
     /// The handler was taken away, and its calls drain.
     Removed,
+    /// A newer request for the handler came before its component was published, and holds in its place.
+    Superseded,
     /// The handler goes by the plan now.
     Changed {
         /// What differs from before, by its keys in the manifest; empty where only the component does.

@@ -27,6 +27,7 @@ use crate::artifact::{Artifacts, CacheReport, CacheUnavailable, DiskCache};
 use crate::config::{ConfigError, HandlerConfig, RuntimeConfig};
 use crate::contract::Contract;
 use crate::engine::{EngineError, Engines};
+use crate::error::Hint;
 use crate::events::{EventBus, EventReceiver};
 use crate::handler::table::{RouteTable, TableError};
 use crate::handler::{Everywhere, Handler, RequestIds};
@@ -165,6 +166,20 @@ pub enum AddError {
     /// Fewer handlers were made than were asked for, which cannot be.
     #[error("a defect of wrt: no handler was made")]
     Defect,
+}
+
+impl Hint for AddError {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Self::Config { .. } => "change that setting",
+            Self::Taken(TableError::SameRoute { .. }) => "give one of the two another `route`",
+            Self::Taken(TableError::SameName { .. }) => "give one of the two another name",
+            Self::NoTokio => "call this within `Runtime::block_on` of tokio, or in a task",
+            Self::Defect => "please report it with this message",
+            Self::Link { .. } | Self::ShuttingDown => return Vec::new(),
+        };
+        vec![hint.to_owned()]
+    }
 }
 
 impl Runtime {

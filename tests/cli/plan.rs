@@ -125,6 +125,36 @@ fn host_that_watches_applies_its_manifest_by_itself() {
 }
 
 #[test]
+fn first_component_that_its_settings_kept_from_serving_is_tried_again_when_they_change() {
+    let project = project();
+    let good = fs::read_to_string(project.path("wrt.toml")).unwrap();
+    save(&project, &(good.clone() + "probe = '/?key=nothing'\n"));
+    let server = start("serve", project.root(), &["--watch"]);
+    let mut client = Client::connect(server.address());
+    wait(&server, "reader", "rejected", 0);
+    assert_eq!(client.get("/reader/?key=greeting").status, 503);
+    save(&project, &good);
+    wait(&server, "reader", "swapped", 0);
+    assert_eq!(greeting(&mut client), "hello");
+
+    // The same for a newer component: it is tried again, and not the one that serves.
+    let from = server.n_events();
+    let reader = fs::read(project.path("reader.wasm")).unwrap();
+    save(&project, &(good.clone() + "probe = '/?key=other'\n"));
+    wait(&server, "reader", "rejected", from);
+    let from = server.n_events();
+    let next = guests::variant(&reader, 2);
+    WriteStyle::Rename.write(&project.path("reader.wasm"), &next).unwrap();
+    wait(&server, "reader", "rejected", from);
+    save(&project, &good);
+    let digest = wrt::Digest::of(&next).to_string();
+    let is_next = |event: &Event| event.is("swapped") && event.text("digest") == digest;
+    server.wait_for("the newer component", from, is_next).unwrap();
+    assert_eq!(greeting(&mut client), "hello");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
 fn settings_that_a_component_does_not_run_with_leave_it_as_it_was() {
     let project = project();
     let server = start("serve", project.root(), &["--watch"]);

@@ -254,7 +254,7 @@ async fn handlers_are_rolled_back_and_confirmed() {
     let (fixture, admin, component) = serving().await;
     let mut events = fixture.runtime.events();
     let answer = admin.post("/v1/handlers/h/rollback", "").await;
-    problem(&answer, 409, "nothing-to-roll-back-to");
+    problem(&answer, 409, "nothing-to-rollback-to");
     // Nothing was tried, so there is nothing to tell others.
     let mut told = std::iter::from_fn(|| events.try_recv().ok());
     assert!(told.all(|event| !matches!(event.kind, wrt::EventKind::Rejected { .. })));
@@ -267,7 +267,7 @@ async fn handlers_are_rolled_back_and_confirmed() {
     let answer = admin.post("/v1/handlers/h/swap", guests::variant(&component, 2)).await;
     assert_eq!(problem(&answer, 422, "rejected")["serving"]["generation"], 3);
     let answer = admin.post("/v1/handlers/h/rollback?to=77", "").await;
-    problem(&answer, 409, "nothing-to-roll-back-to");
+    problem(&answer, 409, "nothing-to-rollback-to");
     let answer = admin.post("/v1/handlers/h/confirm", "").await;
     assert_eq!(json(&answer)["serving"]["generation"], 3);
     assert!(fixture.handler().status().is_confirmed);

@@ -108,6 +108,30 @@ async fn file_that_is_missing_is_told_and_each_that_comes_is_run() {
 }
 
 #[tokio::test]
+async fn lazy_handler_whose_file_was_away_for_a_while_is_served_by_its_first_call() {
+    let fixture = Fixture::start().await;
+    let mut events = fixture.runtime.events();
+    let dir = tempfile::tempdir().unwrap();
+    let (path, away) = (dir.path().join("h.wasm"), dir.path().join("away"));
+    std::fs::copy(guests::guest("trap").unwrap(), &path).unwrap();
+    let handler = fixture.runtime.add_handler(config()).unwrap();
+    let watched = WatchedSource::new(handler.clone(), Source::Wasm { path: path.clone() }).lazily();
+    let session = Session::start(vec![watched], Options::default());
+    wait_until(|| handler.status().is_lazy, || format!("a lazy handler, it is {handler:?}")).await;
+    std::fs::rename(&path, &away).unwrap();
+    crate::fixture::next_event(&mut events, "the missing file", |event| match event {
+        wrt::EventKind::Rejected { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    std::fs::rename(&away, &path).unwrap();
+    let answers = || async { fixture.get("/").await.status };
+    while answers().await != 200 {}
+    session.end().await;
+    fixture.stop().await;
+}
+
+#[tokio::test]
 async fn lazy_handler_waits_with_its_file_for_its_first_call() {
     let fixture = Fixture::start().await;
     let handler = fixture.runtime.add_handler(config()).unwrap();

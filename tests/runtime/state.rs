@@ -462,7 +462,7 @@ async fn rolling_back_takes_the_state_along_and_refuses_the_bytes_it_took_back()
     assert_eq!(stateful.count().await, 2);
     let back = swapped(stateful.handler.rollback(None).await);
     assert_eq!(back.generation.get(), 3, "numbers only grow");
-    let (generation, from) = next_event(&mut stateful.events, "a roll-back", |event| match event {
+    let (generation, from) = next_event(&mut stateful.events, "a rollback", |event| match event {
         EventKind::RolledBack { generation, from, .. } => Some((generation.get(), from.get())),
         _ => None,
     })
@@ -484,7 +484,7 @@ async fn a_version_that_fails_in_its_probation_is_taken_back() {
     let mut events = fixture.runtime.events();
     swapped(handler.swap(bytes(&guest("trap")), "a bad version").await);
     let mut n_failed = 0;
-    let generation = limited("the roll-back", async {
+    let generation = limited("the rollback", async {
         while handler.serving().is_some_and(|it| it.digest != first.digest) {
             if fixture.get("/trap").await.status != 200 {
                 n_failed += 1;
@@ -495,7 +495,7 @@ async fn a_version_that_fails_in_its_probation_is_taken_back() {
     .await;
     assert!(n_failed >= 2, "{n_failed} calls failed");
     assert_eq!(generation, 3);
-    let cause = next_event(&mut events, "a roll-back", |event| match event {
+    let cause = next_event(&mut events, "a rollback", |event| match event {
         EventKind::RolledBack { from, .. } => Some(from.get()),
         _ => None,
     })

@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 
 use wrt::manifest::{ManifestError, ProjectError};
-use wrt::{Hint, Rejected, StageError};
+use wrt::{AddError, Hint, Rejected, StageError};
 
 use crate::command::bind::BindError;
 use crate::command::client::NoHost;
@@ -105,6 +105,7 @@ fn hints_of(cause: &(dyn Error + 'static)) -> Vec<String> {
         .or_else(|| of::<NoHost>(cause))
         .or_else(|| of::<ProjectError>(cause))
         .or_else(|| of::<StageError>(cause))
+        .or_else(|| of::<AddError>(cause))
         // What keeps serving is a note of the event that a rejection also is; its hints are those
         // of its cause, which the chain comes to next.
         .or_else(|| cause.downcast_ref::<Rejected>().map(|_| Vec::new()))

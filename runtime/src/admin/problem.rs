@@ -157,7 +157,7 @@ impl From<ControlError> for Problem {
             }
             ControlError::Rejected(rejected) => match rejected.source {
                 StageError::NoWayBack { .. } => {
-                    (StatusCode::CONFLICT, "nothing-to-roll-back-to", "Nothing to roll back to")
+                    (StatusCode::CONFLICT, "nothing-to-rollback-to", "Nothing to roll back to")
                 }
                 StageError::ShuttingDown => {
                     (StatusCode::SERVICE_UNAVAILABLE, "shutting-down", "Shutting down")

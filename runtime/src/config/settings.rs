@@ -66,15 +66,20 @@ impl Settings {
         }
     }
 
-    /// Names these settings: equal settings have equal digests, in every process. A secret value is part of
-    /// that, so a digest is for those who may know what a handler runs with.
+    /// Whether there is one instance, which keeps its memory from call to call.
+    pub(crate) fn is_single(&self) -> bool {
+        self.instances == InstanceMode::Singleton
+    }
+
+    /// Names these settings: equal settings have equal digests, in every process. The values of secrets are
+    /// no part of that, since whoever knows the rest could try passwords with a digest.
     pub(crate) fn digest(&self) -> Digest {
         // Each field, so that whoever adds a field has to add it here.
         let Self { instances, timeout, memory, max_state, probe, config, allow } = self;
         let Allow { http } = allow;
         let config: BTreeMap<_, _> = config
             .iter()
-            .map(|(key, value)| (key.as_str(), (value.is_secret(), value.expose())))
+            .map(|(key, value)| (key.as_str(), (!value.is_secret()).then(|| value.expose())))
             .collect();
         // The order in which origins are named means nothing.
         let http: BTreeSet<_> = http.iter().map(ToString::to_string).collect();
@@ -235,6 +240,8 @@ mod tests {
             with(&|it| it.allow.http = origins.map(Clone::clone).to_vec())
         };
         assert_eq!(in_order([&a, &b]), in_order([&b, &a]), "the order means nothing");
+        let secret = |value| with(&text("a", ConfigValue::secret(value)));
+        assert_eq!(secret("b"), secret("c"), "a digest tells nothing of a secret");
     }
 
     #[test]

@@ -74,6 +74,11 @@ impl Workshop {
         Self { options, tools, permits, lineage, max_depth, records, claims, toolchains }
     }
 
+    /// The package in `dir` is not built any more.
+    pub(super) fn give_up_claims(&self, dir: &Path) {
+        self.claims.give_up(dir);
+    }
+
     /// Has those that are cloned from now on be for the sources of `n_handlers`.
     pub(super) fn serve(&mut self, n_handlers: usize) {
         self.max_depth = max_depth(n_handlers);

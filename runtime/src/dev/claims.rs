@@ -45,6 +45,12 @@ impl Claims {
         Ok(())
     }
 
+    /// The package in `dir` is not built any more: what it claimed is anybody's.
+    pub(super) fn give_up(&self, dir: &Path) {
+        let manifest = dir.join("Cargo.toml");
+        lock(&self.0).retain(|_, owner| !is_one_file(&owner.manifest, &manifest));
+    }
+
     /// The manifests of the packages that build a component of `package`'s.
     pub(super) fn rivals(&self, package: &Package, target_dir: &Path) -> Vec<PathBuf> {
         let claims = lock(&self.0);
@@ -68,6 +74,12 @@ impl Owner {
     fn is_current(&self) -> bool {
         fs::read(&self.manifest).ok() == self.text
     }
+}
+
+/// Whether both paths lead to one file, or are the same where they lead nowhere.
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    real(one) == real(other)
 }
 
 fn rivalry(own: &Owner, other: &Owner, component: &Path) -> BuildFailure {

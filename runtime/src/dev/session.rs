@@ -14,6 +14,7 @@ use super::hub::Hub;
 use super::notice::Post;
 use super::rebuild::Rebuild;
 use super::{Options, Source, WatchedSource};
+use crate::config::Settings;
 use crate::id::HandlerName;
 
 /// How often files are looked at where the system tells nothing: soon enough to be taken for
@@ -66,6 +67,9 @@ pub struct Session {
 #[derive(Debug)]
 struct Watched {
     what: WatchedSource,
+    driver: Arc<Driver>,
+    /// What the handler was to run with when this was looked at last.
+    settings: Arc<Settings>,
     task: AbortHandle,
 }
 
@@ -97,8 +101,11 @@ impl Session {
         session
     }
 
-    /// Watches and builds `sources` in place of those of before. What is the same goes on undisturbed; what
-    /// is not there any more ends, with its build; what is new begins as in [`start`](Self::start).
+    /// Watches and builds `sources` in place of those of before, one for each handler. What is the same goes
+    /// on undisturbed; what is not there any more ends, with its build; what is new begins as in
+    /// [`start`](Self::start). A command that is run whenever its directory changes begins anew when what
+    /// other commands write is another file now. A component that its handler did not run is tried again
+    /// when the settings of that handler have changed.
     ///
     /// # Panics
     ///
@@ -110,27 +117,52 @@ impl Session {
         let sources: Vec<_> = sources.collect();
         let written: BTreeSet<_> = sources.iter().filter_map(|it| it.source.output()).collect();
         self.workshop.serve(sources.len());
-        // Each task knows what other handlers' commands write, so all begin anew when that changes.
+        // The task of such a command knows what other handlers' commands write.
         let is_as_before = written == self.written;
+        let knows =
+            |source: &Source| matches!(source, Source::Command { watch, .. } if watch.is_empty());
         self.written = written;
         let mut before = std::mem::take(&mut self.watched);
         for what in sources {
             let name = what.handler.name().clone();
-            let same = before.remove(&name).filter(|_| is_as_before);
-            let watched = match same {
-                Some(same) if same.what.is_same(&what) => same,
+            let settings = what.handler.configured();
+            let watched = match before.remove(&name) {
+                Some(mut same)
+                    if same.what.is_same(&what) && (is_as_before || !knows(&what.source)) =>
+                {
+                    if same.settings != settings {
+                        same.settings = settings;
+                        same.driver.settings_changed();
+                    }
+                    same
+                }
                 other => {
-                    other.into_iter().for_each(|other| other.task.abort());
-                    let driver = Driver::new(&what);
-                    let post = Post::new(name.clone(), move |notice| driver.act(notice));
-                    Watched { task: self.spawn(what.source.clone(), post), what }
+                    other.into_iter().for_each(|other| self.forget(&other));
+                    let driver = Arc::new(Driver::new(&what));
+                    let acts = Arc::clone(&driver);
+                    let post = Post::new(name.clone(), move |notice| acts.act(notice));
+                    let task = self.spawn(what.source.clone(), post);
+                    Watched { what, driver, settings, task }
                 }
             };
             self.watched.insert(name, watched);
         }
-        before.into_values().for_each(|gone| gone.task.abort());
-        // What has ended is of no use to anybody.
-        while self.tasks.try_join_next().is_some() {}
+        before.into_values().for_each(|gone| self.forget(&gone));
+        while let Some(ended) = self.tasks.try_join_next() {
+            if let Err(error) = ended
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a defect of wrt: a task that watches a source panicked");
+            }
+        }
+    }
+
+    /// Ends what is watched and built for a handler that is not driven any more, or by another source.
+    fn forget(&self, watched: &Watched) {
+        watched.task.abort();
+        if let Source::Cargo { dir } = &watched.what.source {
+            self.workshop.give_up_claims(dir);
+        }
     }
 
     fn new(options: Options, n_sources: usize, is_watching: bool) -> Self {

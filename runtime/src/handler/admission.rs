@@ -156,6 +156,10 @@ impl Admission {
         }
     }
 
+    pub(crate) fn is_single(&self) -> bool {
+        self.is_single
+    }
+
     fn patience(&self) -> Duration {
         self.waits.load().patience
     }
@@ -190,10 +194,11 @@ impl Admission {
             let everywhere = self.everywhere.0.take(|| self.make_room(true, Some(since)));
             Some(Admitted { _running: running, _everywhere: everywhere.await? })
         };
-        match tokio::time::timeout(self.patience(), turn).await {
+        let patience = self.patience();
+        match tokio::time::timeout(patience, turn).await {
             Ok(Some(admitted)) => Ok(admitted),
-            // The semaphores are never closed, so it is the time that is over.
-            Ok(None) | Err(_) => Err(self.refused(has_own.load(Ordering::Relaxed))),
+            // Places do not run out, so it is the time that is over.
+            Ok(None) | Err(_) => Err(self.refused(has_own.load(Ordering::Relaxed), patience)),
         }
     }
 
@@ -250,8 +255,7 @@ impl Admission {
     }
 
     /// The limit at which a call waited in vain, which had a place of its handler or not.
-    fn refused(&self, has_own: bool) -> Refused {
-        let patience = self.patience();
+    fn refused(&self, has_own: bool, patience: Duration) -> Refused {
         match has_own {
             true => Refused::Host { places: self.everywhere.0.places.get(), patience },
             false if self.is_single => Refused::Singleton { patience },

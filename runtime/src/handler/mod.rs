@@ -161,6 +161,11 @@ impl<R> Handler<R> {
         self.settings.load_full()
     }
 
+    /// Whether the handler's calls go to one instance, one at a time.
+    pub(crate) fn is_single(&self) -> bool {
+        self.admission.is_single()
+    }
+
     /// Longest time of a call of the version that serves.
     pub(crate) fn timeout(&self) -> Duration {
         self.settings.load().timeout

@@ -22,9 +22,8 @@ pub struct Record {
     /// Names the settings that it ran with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settings: Option<Digest>,
-    /// The release that the handler's standing source was when it was published: the file that the
-    /// manifest names, with the settings of the manifest. As long as that is the same, it does not replace
-    /// this version.
+    /// What the handler's standing source held when it was published, such as the file that the manifest
+    /// names. As long as that source holds the same, it does not replace this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Digest>,
     /// Why it came, in words: "`src/lib.rs` changed".

@@ -251,23 +251,18 @@ impl HistoryStore {
         files::read(&file, &metadata, MAX_BYTES).ok()
     }
 
-    /// [`claim`](Self::claim) of settings. Blocks.
-    #[must_use]
-    pub(crate) fn claim_settings(&self, digest: &Digest) -> bool {
-        self.claim_one(Holds::Settings, digest)
+    /// [`claim`](Self::claim) of what was found, whether it is a component or settings.
+    pub(crate) fn claim_what_is_there(&self, digest: &Digest) {
+        self.count(digest);
     }
 
     /// [`keep`](Self::keep) of a component that an earlier process may have left; returns whether it
     /// is there. Blocks.
     #[must_use]
     pub fn claim(&self, digest: &Digest) -> bool {
-        self.claim_one(Holds::Component, digest)
-    }
-
-    fn claim_one(&self, holds: Holds, digest: &Digest) -> bool {
         // As in `keep_one`.
         self.count(digest);
-        let is_there = self.inner.components.find(holds, digest).is_some();
+        let is_there = self.component(digest).is_some();
         if !is_there {
             self.release(digest);
         }

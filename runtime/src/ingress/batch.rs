@@ -81,14 +81,12 @@ pub(super) async fn handle(
         };
         let begun = Begun::of(&entered);
         let handled = match instances {
-            Some(instances) => {
-                let timeout = handler.timeout();
-                handle_event(entered, instances, timeout, event).await
-            }
-            // A swap between two events of a batch may bring a handler of requests.
+            Some(instances) => handle_event(entered, instances, event).await,
+            // A swap between two events of a batch may bring a handler of requests, which is not at fault.
             None => {
                 drop(entered);
-                Err(CallFailure::Guest { reason: "it takes requests, not events".to_owned() })
+                let now = "the handler takes HTTP requests now, not events";
+                Ok(Err(format!("{now}: send the rest of the batch to another handler")))
             }
         };
         let handled = match handled {

@@ -20,7 +20,7 @@ use super::obstructed;
 use super::reply::{self, Refusal};
 use super::upload::{self, Upload, UploadError};
 use crate::cloudevent::CloudEvent;
-use crate::config::{InstanceMode, RuntimeConfig};
+use crate::config::RuntimeConfig;
 use crate::error::{CallFailure, chain};
 use crate::events::EventBus;
 use crate::handler::table::RouteTable;
@@ -86,7 +86,7 @@ impl DataPlane {
         let mut admitted = None;
         let admit_last = || handler.admit_last();
         if let Some(taking) =
-            upload::taken_ahead(&handler.settings(), &self.uploads, admit_last, &mut request)
+            upload::taken_ahead(|| handler.settings(), &self.uploads, admit_last, &mut request)
         {
             // In a box, as few requests have a body, and it would be moved with every call otherwise.
             match Box::pin(taking).await {
@@ -172,7 +172,7 @@ impl DataPlane {
                         Body::guest(body, call, Arc::clone(&report), entered, marks_end, length)
                     })
                 });
-                let is_single = handler.settings().instances == InstanceMode::Singleton;
+                let is_single = handler.is_single();
                 let ahead =
                     |body: Body| body.ahead(|| handler.stay(true), is_single, &self.answers);
                 answer.map(|response| response.map(ahead))
@@ -211,8 +211,7 @@ impl DataPlane {
             }
             Err(refusal) => return Ok(reply::refused(&refusal)),
         };
-        let timeout = handler.timeout();
-        let answer = match handle_event(entered, instances, timeout, event).await? {
+        let answer = match handle_event(entered, instances, event).await? {
             Ok(Some(answer)) => answer,
             Ok(None) => return Ok(reply::no_content()),
             Err(reason) => return Ok(reply::refused(&Refusal::RejectedEvent { reason })),

@@ -178,7 +178,7 @@ fn is_event(headers: &HeaderMap) -> bool {
 ///
 /// The body keeps what was taken of it.
 pub(super) fn taken_ahead<'a, B, T>(
-    settings: &Settings,
+    settings: impl FnOnce() -> Arc<Settings>,
     budget: &'a Arc<Semaphore>,
     admit_last: impl FnOnce() -> T + 'a,
     request: &'a mut Request<Upload<B>>,
@@ -189,7 +189,7 @@ where
 {
     request.body().rest.as_ref()?;
     let length = request.body().size_hint().exact();
-    let plan = Plan::of(settings, request.headers(), length);
+    let plan = Plan::of(&settings(), request.headers(), length);
     Some(async move { request.body_mut().take_ahead(&plan, budget, admit_last).await })
 }
 

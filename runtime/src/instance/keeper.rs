@@ -116,6 +116,11 @@ impl<C: Contract> Keeper<C> {
     }
 
     /// This generation's calls, and what they cost.
+    /// Longest time of a call.
+    pub(super) fn timeout(&self) -> Duration {
+        self.maker.timeout()
+    }
+
     pub(super) fn computing(&self) -> &Computing {
         &self.computing
     }

@@ -1,15 +1,18 @@
 //! A live instance with its store, and what makes one, starts it, moves its state and ends it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use super::bounded::within;
 use super::{StoreFactory, failure, failure_in};
+use crate::config::Policy;
 use crate::contract::hooks::{Hooks, Unrestored};
 use crate::contract::{Contract, ContractError};
 use crate::error::{CallFailure, HandOverError, chain};
@@ -47,14 +50,12 @@ pub(crate) struct Identity {
 }
 
 /// How long and how much a guest may take outside of its calls.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Allowance {
     /// Longest time to make and start an instance.
     pub(crate) start: Duration,
-    /// Longest time of `save`, of `restore` and of `shutdown`, each.
-    pub(crate) hand_over: Duration,
-    /// Largest state in bytes.
-    pub(crate) state: u64,
+    /// Has the longest time of `save`, of `restore` and of `shutdown`, each, as it is then.
+    pub(crate) policy: Arc<ArcSwap<Policy>>,
 }
 
 /// Makes the instances of one generation.
@@ -137,7 +138,12 @@ impl<C: Contract> Maker<C> {
 
     /// Longest time of `save`, of `restore` and of `shutdown`, each.
     pub(super) fn hand_over(&self) -> Duration {
-        self.allowance.hand_over
+        self.allowance.policy.load().hand_over
+    }
+
+    /// Longest time of a call.
+    pub(super) fn timeout(&self) -> Duration {
+        self.allowance.start
     }
 
     /// An instance that was started and can take calls.
@@ -193,21 +199,16 @@ impl<C: Contract> Maker<C> {
     /// The state of `live`, which goes on when the guest itself refuses, and must be dropped when
     /// the error says [`HandOverError::Lost`].
     pub(super) async fn save(&self, live: &mut Live<C>) -> Result<Snapshot, HandOverError> {
-        let Allowance { hand_over, state: limit, .. } = self.allowance;
-        let saved = bounded(hand_over, self.hooks.save(&mut live.store, &live.instance)).await;
-        let snapshot = match saved.map_err(|source| HandOverError::Lost { source })? {
-            Some(Ok(snapshot)) => snapshot,
-            Some(Err(reason)) => return Err(HandOverError::Refused { reason: cut(reason) }),
+        let saved =
+            bounded(self.hand_over(), self.hooks.save(&mut live.store, &live.instance)).await;
+        match saved.map_err(|source| HandOverError::Lost { source })? {
+            Some(Ok(snapshot)) => Ok(snapshot),
+            Some(Err(reason)) => Err(HandOverError::Refused { reason: cut(reason) }),
             None => {
                 let reason = "it does not export `wrt:plugin/state`".to_owned();
-                return Err(HandOverError::Refused { reason });
+                Err(HandOverError::Refused { reason })
             }
-        };
-        let bytes = snapshot.bytes();
-        if bytes > limit {
-            return Err(HandOverError::TooLarge { bytes, limit });
         }
-        Ok(snapshot)
     }
 
     /// Makes the state of `live`, which was made bare, that of `snapshot`. On an error `live` must
@@ -219,7 +220,7 @@ impl<C: Contract> Maker<C> {
     ) -> Result<Restored, HandOverError> {
         live.store.data_mut().refuse_effects(true);
         let restoring = self.hooks.restore(&mut live.store, &live.instance, snapshot);
-        let restored = bounded(self.allowance.hand_over, restoring).await;
+        let restored = bounded(self.hand_over(), restoring).await;
         live.store.data_mut().refuse_effects(false);
         match restored.map_err(|source| HandOverError::Broken { source })? {
             Some(Ok(restored)) => Ok(restored),
@@ -243,7 +244,7 @@ impl<C: Contract> Maker<C> {
         }
         let started = Instant::now();
         let ending = self.hooks.shutdown(&mut live.store, &live.instance);
-        if let Err(failure) = bounded(self.allowance.hand_over, ending).await {
+        if let Err(failure) = bounded(self.hand_over(), ending).await {
             let kind = EventKind::CallFailed {
                 generation: self.identity.generation,
                 outcome: "shutdown",

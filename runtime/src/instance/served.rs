@@ -1,7 +1,5 @@
 //! The ready form of a component that wrt serves: HTTP instances or event instances.
 
-use std::time::Duration;
-
 use http::HeaderValue;
 use wasmtime::Store;
 
@@ -65,12 +63,11 @@ pub(crate) type EventAnswer = Result<Option<Box<CloudEvent>>, String>;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future ends the call, unless the instance is a singleton: whose memory is not the
-/// caller's, so the call goes on to its end.
+/// Dropping the future ends the call. The call of a singleton goes on to its end, since the memory of that
+/// instance is not the caller's.
 pub(crate) async fn handle_event<E>(
     entered: E,
     instances: EventInstances,
-    timeout: Duration,
     event: CloudEvent,
 ) -> Result<EventAnswer, CallFailure>
 where
@@ -80,14 +77,13 @@ where
     let event = event::to_guest(event);
     let computing = instances.keeper().computing().clone();
     if outlives_caller {
-        let work = Box::pin(answer_with(entered, instances, timeout, event));
+        let work = Box::pin(answer_with(entered, instances, event));
         Outlive::new(Movable::new(work, computing)).await
     } else {
         // In a box, as it is large, and would be moved with every future around it; and made there:
         // `Box::pin` would make it first, and copy all of it.
         let place = Box::new_uninit();
-        let work =
-            Box::into_pin(Box::write(place, answer_with(entered, instances, timeout, event)));
+        let work = Box::into_pin(Box::write(place, answer_with(entered, instances, event)));
         Movable::new(work, computing).await
     }
 }
@@ -96,13 +92,12 @@ where
 async fn answer_with<E>(
     entered: E,
     instances: EventInstances,
-    timeout: Duration,
     event: GuestEvent,
 ) -> Result<EventAnswer, CallFailure>
 where
     E: AsRef<Pass<Served>> + Send + Sync + 'static,
 {
-    answer(entered.as_ref(), &instances, timeout, &event).await
+    answer(entered.as_ref(), &instances, &event).await
 }
 
 /// In one piece, with the event by reference: each layer of futures moves what is in it twice, which
@@ -110,7 +105,6 @@ where
 async fn answer(
     pass: &Pass<Served>,
     instances: &EventInstances,
-    timeout: Duration,
     event: &GuestEvent,
 ) -> Result<EventAnswer, CallFailure> {
     let call = async |instance: &EventWorld, store: &mut Store<HostState>| {
@@ -122,7 +116,7 @@ async fn answer(
         Ok(answer.map(|event| event.map(|event| Box::new(event::from_guest(event)))))
     };
     let (since, cut) = (pass.since(), pass.cut());
-    match instances.call(Bounds { timeout, since, cut, has_own_errors: false }, call).await {
+    match instances.call(Bounds { since, cut, has_own_errors: false }, call).await {
         Ok(Ok(answer)) => Ok(Ok(answer)),
         Ok(Err(EventError::Rejected(reason))) => Ok(Err(reason)),
         Ok(Err(EventError::Failed(reason))) => {

@@ -1,7 +1,6 @@
 //! Typed calls: an instance lent to one call at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,8 +17,6 @@ use crate::host::HostState;
 /// What ends a call from outside.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds<'a> {
-    /// Longest time from here to the result.
-    pub(crate) timeout: Duration,
     /// When the call began.
     pub(crate) since: Instant,
     /// Cancelled at the drain deadline of the call's generation.
@@ -76,7 +73,8 @@ impl<C: Contract> Instances<C> {
     where
         F: AsyncFnOnce(&C::Instance, &mut Store<HostState<C::Host>>) -> wasmtime::Result<R>,
     {
-        let Bounds { timeout, since, cut, has_own_errors } = bounds;
+        let Bounds { since, cut, has_own_errors } = bounds;
+        let timeout = self.keeper.timeout();
         let mut run = std::pin::pin!(async {
             let (mut live, lent) = self.keeper.take(since).await?;
             let Live { exports, store, .. } = &mut *live;

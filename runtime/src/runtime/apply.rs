@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::handle::{AnyHandler, HandlerHandle};
 use super::plan::{Applied, Change, Plan, Planned};
 use super::{AddError, Runtime};
 use crate::config::HandlerConfig;
-use crate::error::chain;
+use crate::error::{Hint as _, Rejected, chain};
 use crate::events::{EventKind, PlanChange, PlanReport};
 use crate::handler::Handler;
 use crate::handler::table::{RouteTable, TableError};
@@ -17,13 +19,13 @@ use crate::supervisor::{Swap, SwapRequest};
 
 /// A handler of a plan after its part of the table, and what is left to do for it.
 struct Placed {
-    handle: HandlerHandle,
-    planned: Planned,
+    name: HandlerName,
     is_new: bool,
-    /// The settings that differ from those of before.
-    settings_changed: Vec<&'static str>,
-    /// Everything else that differs.
-    others_changed: Vec<&'static str>,
+    /// What differs from before.
+    keys: Vec<&'static str>,
+    handle: HandlerHandle,
+    /// What becomes of its component, if anything was asked for.
+    answer: Option<oneshot::Receiver<Result<Swap, Rejected>>>,
 }
 
 impl Runtime {
@@ -58,28 +60,20 @@ impl Runtime {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels nothing that has begun: the set of handlers and their routes are those of
-    /// the plan once this was polled, and each swap that was asked for stands.
+    /// Dropping the future cancels nothing once it was polled: the set of handlers and their routes are those of
+    /// the plan then, and each swap was asked for. Only the event is not emitted.
     pub async fn apply(&self, plan: Plan, cause: impl Into<String>) -> Result<Applied, AddError> {
         let cause = cause.into();
-        let placed = self.place(plan).inspect_err(|error| {
-            let kind = EventKind::Plan(PlanReport::refused(chain(error), Vec::new()));
+        let placed = self.place(plan, &cause).inspect_err(|error| {
+            let kind = EventKind::Plan(PlanReport::refused(chain(error), error.hints()));
             self.inner.shared.bus.emit(None, Some(&cause), kind);
         });
         let (placed, removed) = placed?;
-        // Tasks, so that each goes on when nobody awaits this any more.
-        let bring = |placed: Placed| {
-            let name = placed.planned.config.name.clone();
-            (name, tokio::spawn(bring(placed, cause.clone())))
-        };
-        let bringing: Vec<_> = placed.into_iter().map(bring).collect();
         let mut handlers: BTreeMap<_, _> =
             removed.into_iter().map(|name| (name, Change::Removed)).collect();
-        for (name, change) in bringing {
-            // Only the end of the tokio runtime ends such a task before its time, and this one with it.
-            if let Ok(change) = change.await {
-                handlers.insert(name, change);
-            }
+        for placed in placed {
+            let (name, change) = placed.settled().await;
+            handlers.insert(name, change);
         }
         let applied = Applied { handlers };
         self.inner.shared.bus.emit(None, Some(&cause), EventKind::Plan(applied.report()));
@@ -154,35 +148,41 @@ impl Runtime {
     /// # Errors
     ///
     /// Why the plan cannot be; nothing has changed then.
-    fn place(&self, plan: Plan) -> Result<(Vec<Placed>, Vec<HandlerName>), AddError> {
+    fn place(&self, plan: Plan, cause: &str) -> Result<(Vec<Placed>, Vec<HandlerName>), AddError> {
         // Held to the end, so that two plans do not mix.
         let mut known = self.known();
         let (wanted, table) = self.look(&known, plan.handlers.iter())?;
         // Nothing fails from here on.
         let removed = unnamed(&known, plan.handlers.iter());
-        let placed = wanted.into_iter().map(|Wanted { handler, handle, planned }| {
+        let wanted = wanted.into_iter().map(|Wanted { handler, handle, planned }| {
             let is_new = handle.is_none();
-            let (others_changed, settings_changed) = difference(&handler, &planned.config);
+            let (mut keys, settings) = difference(&handler, &planned.config);
+            let request = request(planned, &handler, !settings.is_empty(), cause);
+            keys.extend(settings);
             let handle = handle.unwrap_or_else(|| {
                 let guest = self.served_guest(&handler);
                 self.start(guest, &handler, AnyHandler::Served(Arc::clone(&handler)))
             });
-            let HandlerConfig { binding, settings, policy, .. } = &planned.config;
+            let HandlerConfig { name, binding, settings, policy } = &planned.config;
             handler.bind(binding);
             handler.set_policy(policy);
             handler.configure(settings);
-            Placed { handle, planned: planned.clone(), is_new, settings_changed, others_changed }
+            (Placed { name: name.clone(), is_new, keys, handle, answer: None }, request)
         });
-        let placed: Vec<_> = placed.collect();
+        let wanted: Vec<_> = wanted.collect();
         self.inner.plane.routes.store(Arc::new(table));
         for name in &removed {
             // After the table: a request that found the handler in the one before looks again.
             known.remove(name).into_iter().for_each(|handle| handle.stop());
         }
-        for placed in &placed {
-            known.insert(placed.planned.config.name.clone(), placed.handle.clone());
-        }
-        Ok((placed, removed))
+        // Asked for here, so that the requests of two plans come in the order of the plans.
+        let placed = wanted.into_iter().map(|(mut placed, request)| {
+            known.insert(placed.name.clone(), placed.handle.clone());
+            let supervisor = &placed.handle.inner.supervisor;
+            placed.answer = request.map(|request| supervisor.swap_aside(request));
+            placed
+        });
+        Ok((placed.collect(), removed))
     }
 }
 
@@ -215,6 +215,7 @@ fn served(handle: &HandlerHandle) -> Option<&Arc<Handler<Served>>> {
 }
 
 /// What of `config` differs from what `handler` goes by: what holds over all of its versions, and settings.
+/// Settings that were refused, or that a rollback has changed since, differ from what serves.
 fn difference(
     handler: &Handler<Served>,
     config: &HandlerConfig,
@@ -222,34 +223,56 @@ fn difference(
     let HandlerConfig { binding, settings, policy, .. } = config;
     let mut others = binding.changed_from(&handler.binding());
     others.extend(policy.changed_from(&handler.policy()));
-    (others, settings.changed_from(&handler.configured()))
+    let before = match handler.serving() {
+        Some(_) => handler.settings(),
+        None => handler.configured(),
+    };
+    (others, settings.changed_from(&before))
 }
 
-/// Has the handler's component run as the plan says.
-async fn bring(placed: Placed, cause: String) -> Change {
-    let Placed { handle, planned, is_new, settings_changed, mut others_changed } = placed;
+/// What the supervisor of `handler` is asked for, so that its component runs as `planned`.
+fn request(
+    planned: &Planned,
+    handler: &Handler<Served>,
+    has_other_settings: bool,
+    cause: &str,
+) -> Option<SwapRequest> {
     let Planned { config, source, is_lazy } = planned;
-    let request = match source {
-        Some(source) => Some(SwapRequest::new(source, cause).standing()),
-        None if settings_changed.is_empty() || handle.serving().is_none() => None,
-        None => Some(SwapRequest::settings(config.settings, cause)),
-    };
-    let outcome = match request {
-        None => Ok(None),
-        Some(request) if is_lazy && handle.serving().is_none() => {
-            handle.load_when_called(request);
-            Ok(None)
+    let serves = handler.serving().is_some();
+    match source {
+        Some(source) => {
+            let request = SwapRequest::new(source.clone(), cause).standing();
+            Some(if *is_lazy && !serves { request.lazily() } else { request })
         }
-        Some(request) => handle.request_swap(request).await.map(Some),
-    };
-    let is_swapped = matches!(outcome, Ok(Some(Swap::Swapped { .. })));
-    others_changed.extend(settings_changed);
-    match outcome {
-        Err(rejected) => Change::Refused(rejected),
-        Ok(_) if is_new => Change::Added,
-        Ok(_) if is_swapped || !others_changed.is_empty() => {
-            Change::Changed { keys: others_changed }
+        None if has_other_settings && serves => {
+            Some(SwapRequest::settings(config.settings.clone(), cause))
         }
-        Ok(_) => Change::Unchanged,
+        None => None,
+    }
+}
+
+impl Placed {
+    /// What the plan meant for the handler, when its component is loaded or refused. A component that waits
+    /// for a first call is not waited for.
+    async fn settled(self) -> (HandlerName, Change) {
+        let Self { name, is_new, keys, handle, answer } = self;
+        let is_put_off = handle.inner.supervisor.is_lazy();
+        let outcome = match answer.filter(|_| !is_put_off) {
+            None => None,
+            Some(answer) => match answer.await {
+                Ok(outcome) => Some(outcome),
+                // The supervisor has ended, with the runtime or by another plan.
+                Err(_) => return (name, Change::Removed),
+            },
+        };
+        let is_swapped = matches!(outcome, Some(Ok(Swap::Swapped { .. })));
+        let change = match outcome {
+            Some(Err(rejected)) => Change::Refused(rejected),
+            Some(Ok(Swap::Superseded)) => Change::Superseded,
+            _ if is_new => Change::Added,
+            _ if is_swapped || !keys.is_empty() => Change::Changed { keys },
+            _ => Change::Unchanged,
+        };
+        (name, change)
     }
 }

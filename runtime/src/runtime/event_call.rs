@@ -29,9 +29,9 @@ impl HandlerHandle {
             let problem = "takes HTTP requests, not events";
             return Err(CallError::WrongKind { handler: self.name().clone(), problem });
         };
-        let (serving, timeout) = (entered.pass.serving(), handler.timeout());
+        let serving = entered.pass.serving();
         let begun = Begun::of(&entered);
-        let source = match handle_event(entered, instances, timeout, event).await {
+        let source = match handle_event(entered, instances, event).await {
             Ok(Ok(answer)) => {
                 begun.answered(None);
                 return Ok(answer.map(|event| *event));

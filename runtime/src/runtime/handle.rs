@@ -4,6 +4,9 @@ use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+#[cfg(feature = "dev")]
+use tokio::sync::oneshot;
+
 use super::Inner;
 use super::control::ControlError;
 use super::precompile::precompile;
@@ -348,6 +351,12 @@ impl HandlerHandle {
         Err(Rejected { handler: self.name().clone(), serving: self.serving(), source })
     }
 
+    /// What a version runs with where nobody says otherwise.
+    #[cfg(feature = "dev")]
+    pub(crate) fn configured(&self) -> Arc<Settings> {
+        self.inner.handler.configured()
+    }
+
     /// What the handler is to be: its binding, its policy, and what a version runs with where nobody says
     /// otherwise.
     #[cfg(feature = "admin")]
@@ -368,10 +377,22 @@ impl HandlerHandle {
         &self.inner.bus
     }
 
-    /// [`HandlerHandle::request_swap`] for those who need no answer: its outcome is told by events.
+    /// [`HandlerHandle::request_swap`] for those who do not wait for the answer.
     #[cfg(feature = "dev")]
-    pub(crate) fn swap_aside(&self, request: SwapRequest) {
-        self.inner.supervisor.swap_aside(request);
+    pub(crate) fn swap_aside(
+        &self,
+        request: SwapRequest,
+    ) -> oneshot::Receiver<Result<Swap, Rejected>> {
+        self.inner.supervisor.swap_aside(request)
+    }
+
+    /// [`HandlerHandle::load_when_called`] with what becomes of it.
+    #[cfg(feature = "dev")]
+    pub(crate) fn load_aside_when_called(
+        &self,
+        request: SwapRequest,
+    ) -> oneshot::Receiver<Result<Swap, Rejected>> {
+        self.inner.supervisor.swap_aside(request.lazily())
     }
 
     /// [`HandlerHandle::boot`] for those who need no answer: its outcome is told by events.

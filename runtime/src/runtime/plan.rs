@@ -82,6 +82,8 @@ pub enum Change {
     },
     /// The handler was taken away, and its calls drain.
     Removed,
+    /// A newer request for the handler came before its component was published, and holds in its place.
+    Superseded,
     /// The handler's component does not run with these settings, or cannot be loaded. Its routes, and what
     /// holds over all of its versions, are those of the plan; the version that served before goes on.
     Refused(Rejected),
@@ -101,6 +103,7 @@ impl Applied {
             Change::Unchanged => None,
             Change::Added => Some(PlanChange::Added),
             Change::Removed => Some(PlanChange::Removed),
+            Change::Superseded => Some(PlanChange::Superseded),
             Change::Changed { keys } => Some(PlanChange::Changed { keys: keys.clone() }),
             Change::Refused(rejected) => {
                 Some(PlanChange::Refused { error: chain(&rejected.source) })

@@ -67,9 +67,9 @@ impl<C: Contract> Plugin<C> {
     {
         let entered =
             self.handler.enter().await.inspect_err(|error| error.report(&self.handle.inner.bus))?;
-        let (timeout, pass) = (self.handler.timeout(), &entered.pass);
+        let pass = &entered.pass;
         let (since, cut) = (pass.since(), pass.cut());
-        let bounds = Bounds { timeout, since, cut, has_own_errors: true };
+        let bounds = Bounds { since, cut, has_own_errors: true };
         let begun = Begun::of(&entered);
         let source = match pass.call(bounds, call).await {
             Ok(result) => {

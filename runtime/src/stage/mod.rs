@@ -83,11 +83,7 @@ impl Shared {
         let factory = StoreFactory::new(engine, of, shared, number, make_host, stores);
         let identity =
             Identity { handler: own.name.clone(), generation: number, bus: self.bus.clone() };
-        let allowance = Allowance {
-            start: settings.timeout,
-            hand_over: own.policy.load().hand_over,
-            state: settings.max_state,
-        };
+        let allowance = Allowance { start: settings.timeout, policy: Arc::clone(&own.policy) };
         let maker = Maker::new(pre, indices, factory, identity, allowance)?;
         Ok(Keeper::new(maker, settings.instances))
     }

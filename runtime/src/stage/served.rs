@@ -198,7 +198,7 @@ impl Guest for ServedGuest {
     }
 
     fn tidy(&self, ready: &Served) {
-        // HTTP workers expire by themselves, and so do those that never had a worker.
+        // Workers of WASI 0.3 expire by themselves; this is for instances that are with the keeper.
         with_keeper!(ready.kind, keeper => keeper.expire_idle());
     }
 }

@@ -1,6 +1,6 @@
 //! What a supervisor writes down about its handler, and finds again at the next start.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -78,13 +78,16 @@ impl Kept {
     fn found(store: &HistoryStore, earlier: Vec<Earlier>) -> Self {
         let mut kept = Self::default();
         for Earlier { component, settings, .. } in earlier {
-            if !store.claim(&component) {
+            // Looked for first: a claim that is given back would remove the file, which another version
+            // may want.
+            let is_there = store.component(&component).is_some()
+                && settings.is_none_or(|settings| store.settings(&settings).is_some());
+            let is_claimed = |digest: &Digest| store.claim_what_is_there(digest);
+            if !is_there {
                 continue;
             }
-            if settings.is_some_and(|settings| !store.claim_settings(&settings)) {
-                store.release(&component);
-                continue;
-            }
+            is_claimed(&component);
+            settings.iter().for_each(is_claimed);
             let file = store.component(&component).and_then(|path| fs::metadata(path).ok());
             let bytes = file.map_or(0, |file| file.len());
             kept.push(store, OneKept { component, settings, bytes });
@@ -125,8 +128,10 @@ impl Kept {
         }
     }
 
+    /// Bytes of the components, each of which is one file whatever settings it runs with.
     fn bytes(&self) -> u64 {
-        self.0.iter().map(|it| it.bytes).sum()
+        let files: BTreeMap<_, _> = self.0.iter().map(|it| (it.component, it.bytes)).collect();
+        files.values().sum()
     }
 }
 
@@ -174,7 +179,7 @@ pub(super) struct Boot {
     pub(super) digest: Digest,
     pub(super) source: Source,
     pub(super) settings: Arc<Settings>,
-    /// The release that the handler's standing source was when this version was published.
+    /// What the handler's standing source held when this version was published.
     pub(super) standing: Option<Digest>,
 }
 
@@ -182,7 +187,7 @@ pub(super) struct Boot {
 pub(super) struct Published<'a> {
     pub(super) generation: GenerationNumber,
     pub(super) release: &'a Release,
-    /// The release that the handler's standing source was then.
+    /// What the handler's standing source held then.
     pub(super) standing: Option<Digest>,
     pub(super) cause: &'a str,
     pub(super) build: Option<Duration>,
@@ -258,7 +263,10 @@ impl Book {
             Some(digest) if digest == configured.digest() => Some(Arc::clone(configured)),
             Some(digest) => {
                 let text = self.store.as_ref()?.settings(&digest)?;
-                Settings::from_json(&text, configured).map(Arc::new)
+                let settings = Settings::from_json(&text, configured)?;
+                // Somebody may have edited the file.
+                let is_whole = settings.digest() == digest && settings.check().is_ok();
+                is_whole.then(|| Arc::new(settings))
             }
         }
     }
@@ -270,6 +278,9 @@ impl Book {
 
     /// The last version that proved itself and whose component was kept: a full disk may have refused
     /// the one after it.
+    ///
+    /// One that ran as a singleton is none for a handler that is `configured` otherwise, and the other way
+    /// round: the number of calls that run at once is the handler's.
     pub(super) fn to_boot(&self, configured: &Arc<Settings>) -> Option<Boot> {
         self.with(|history| {
             let records = history.records().iter();
@@ -278,7 +289,8 @@ impl Book {
                 let digest = record.digest?;
                 let source = self.component(digest)?;
                 let settings = self.settings(record.settings, configured)?;
-                Some(Boot { digest, source, settings, standing: record.standing })
+                let fits = settings.is_single() == configured.is_single();
+                fits.then_some(Boot { digest, source, settings, standing: record.standing })
             })
         })
     }

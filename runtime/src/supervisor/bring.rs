@@ -187,7 +187,7 @@ impl<G: Guest> Task<G> {
             self.states.clear();
         }
         if let (Some(saved), Some(active)) = (saved, &active) {
-            self.states.keep(active.serving().generation, saved);
+            self.states.keep(active.serving().generation, saved, release.settings.max_state);
         }
         // The code of very many is in the cache directory, and copies of all would fill the disk.
         let is_kept = !is_lazy;
@@ -235,6 +235,9 @@ impl<G: Guest> Task<G> {
         let (mut hold, mut snapshot, mut problem, mut swap) = (held, None, None, None);
         // The generation whose earlier state the candidate has.
         let mut reverted_to = None;
+        // A higher limit is there to be used at once, and a lower one is for states to come.
+        let before = self.active.as_ref().map_or(0, |version| version.release.settings.max_state);
+        let max_state = story.release.settings.max_state.max(before);
         let mut protocol = Protocol::new(terms);
         #[cfg(test)]
         {
@@ -249,7 +252,7 @@ impl<G: Guest> Task<G> {
                         .await
                         .map_err(|source| StageError::Save { source })
                 }
-                Step::Save => match hand_over::save(&*guest, hold.as_ref()).await {
+                Step::Save => match hand_over::save(&*guest, hold.as_ref(), max_state).await {
                     Ok(saved) => {
                         snapshot = Some(saved);
                         Ok(Found::Done)
@@ -470,16 +473,18 @@ impl<G: Guest> Task<G> {
     }
 
     /// Waits until fewer than the allowed number of generations drain; `false` when a newer request
-    /// waits, too: what would only start to drain at once is not published. Cancel-safe: nothing is
+    /// waits, too, that brings as much as this one: what would only start to drain at once is not published. Cancel-safe: nothing is
     /// taken that has not ended.
-    pub(super) async fn has_place(&mut self) -> bool {
+    pub(super) async fn has_place(&mut self, has_source: bool, has_settings: bool) -> bool {
         while self.draining.try_join_next().map(cut).is_some() {}
         while self.draining.len() >= self.max_draining {
             // Cancel-safe: `join_next` takes nothing unless it wins, and the other only looks.
             tokio::select! {
                 biased; // A place is better than none.
                 Some(drained) = self.draining.join_next() => drop(cut(drained)),
-                () = self.mailbox.waiting() => return false,
+                () = self.mailbox.waiting(|it| it.supersedes(has_source, has_settings)) => {
+                    return false;
+                }
             }
         }
         true

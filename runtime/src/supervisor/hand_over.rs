@@ -23,17 +23,21 @@ pub(super) async fn at_rest<G: Guest>(
     Ok(if has_lost { Found::Lost } else { Found::Done })
 }
 
-/// The state of the generation that is held.
+/// The state of the generation that is held, of at most `limit` bytes.
 pub(super) async fn save<G: Guest>(
     guest: &G,
     hold: Option<&Hold<'_, G::Ready>>,
+    limit: u64,
 ) -> Result<Snapshot, HandOverError> {
-    let loaded = hold.and_then(|hold| hold.generation().peek());
-    match loaded {
-        Some(loaded) => caught(guest.save(loaded.ready())).await,
+    let Some(loaded) = hold.and_then(|hold| hold.generation().peek()) else {
         // The protocol saves from what it holds, and a generation that keeps something keeps its
         // code.
-        None => Err(HandOverError::Refused { reason: "its code is not loaded".to_owned() }),
+        return Err(HandOverError::Refused { reason: "its code is not loaded".to_owned() });
+    };
+    let snapshot = caught(guest.save(loaded.ready())).await?;
+    match snapshot.bytes() {
+        bytes if bytes > limit => Err(HandOverError::TooLarge { bytes, limit }),
+        _ => Ok(snapshot),
     }
 }
 

@@ -46,9 +46,9 @@ impl Lazy {
         *self.lock() = Some(Waiting { source, refused: None, looked: None });
     }
 
-    /// Whether anything has ever waited for a call.
-    pub(super) fn was_used(&self) -> bool {
-        self.lock().is_some()
+    /// Nothing waits any more: something serves.
+    pub(super) fn settled(&self) {
+        *self.lock() = None;
     }
 
     /// What waits for a call.
@@ -180,6 +180,7 @@ impl<G: Guest> Task<G> {
     /// Nobody waits for what was put off when something serves.
     pub(super) fn settle_put_off(&mut self) {
         if self.handler.serving().is_some() {
+            self.told.lazy.settled();
             self.put_off.take().into_iter().for_each(PutOff::displaced);
         }
     }

@@ -37,8 +37,17 @@ impl<T> Mailbox<T> {
     }
 
     /// Replaces whatever waits with `request`.
+    #[cfg(test)]
     pub(super) fn put(&self, request: T) -> Put<T> {
+        self.put_over(request, |_, _| {})
+    }
+
+    /// Replaces whatever waits with `request`, which takes over from it what `inherit` says.
+    pub(super) fn put_over(&self, mut request: T, inherit: impl FnOnce(&mut T, &T)) -> Put<T> {
         let mut slot = self.lock();
+        if let Slot::Waiting(older) = &*slot {
+            inherit(&mut request, older);
+        }
         let put = match std::mem::replace(&mut *slot, Slot::Empty) {
             Slot::Closed => {
                 *slot = Slot::Closed;
@@ -52,6 +61,18 @@ impl<T> Mailbox<T> {
         // There is one taker; a permit is stored when it is busy.
         self.changed.notify_one();
         put
+    }
+
+    /// Puts `request` where nothing waits; here it is back otherwise.
+    pub(super) fn put_if_empty(&self, request: T) -> Result<(), T> {
+        let mut slot = self.lock();
+        if !matches!(*slot, Slot::Empty) {
+            return Err(request);
+        }
+        *slot = Slot::Waiting(request);
+        drop(slot);
+        self.changed.notify_one();
+        Ok(())
     }
 
     /// Takes the waiting request, waiting for one if need be.
@@ -68,13 +89,13 @@ impl<T> Mailbox<T> {
         }
     }
 
-    /// Ready when a request waits, without taking it.
+    /// Ready when a request waits that `is_it`, without taking it.
     ///
     /// # Cancel safety
     ///
     /// Nothing changes, dropped or not.
-    pub(super) async fn waiting(&self) {
-        while !matches!(*self.lock(), Slot::Waiting(_)) {
+    pub(super) async fn waiting(&self, is_it: impl Fn(&T) -> bool) {
+        while !matches!(&*self.lock(), Slot::Waiting(request) if is_it(request)) {
             self.changed.notified().await;
         }
     }
@@ -110,7 +131,7 @@ mod tests {
         let mailbox = Mailbox::new();
         assert_eq!(mailbox.put(1), Put::Accepted);
         assert_eq!(mailbox.put(2), Put::Displaced(1));
-        mailbox.waiting().await;
+        mailbox.waiting(|_| true).await;
         assert_eq!(mailbox.take().await, 2);
         assert!(futures::future::poll_immediate(mailbox.take()).await.is_none());
     }

@@ -19,6 +19,7 @@ mod task;
 mod tests;
 mod trial;
 mod waits;
+mod wanted;
 mod way_back;
 
 use std::future::Future;
@@ -174,6 +175,35 @@ struct Operation {
     answer: oneshot::Sender<Answer>,
 }
 
+impl Operation {
+    /// What `self` leaves open, `older` may say, which waited in its place: a change of settings goes with
+    /// the component that was to come, and a component with the settings that were to come.
+    fn inherit(&mut self, older: &Self) {
+        let (Request::Swap(own), Request::Swap(older)) = (&mut self.request, &older.request) else {
+            return;
+        };
+        if own.source.is_none() && older.source.is_some() {
+            let settings = own.settings.take();
+            *own = SwapRequest { settings, ..older.clone() };
+        } else if own.settings.is_none() && !own.is_standing {
+            own.settings.clone_from(&older.settings);
+        }
+    }
+
+    /// Whether this makes a request for `source` and `settings` pointless: it brings as much itself.
+    fn supersedes(&self, has_source: bool, has_settings: bool) -> bool {
+        match &self.request {
+            Request::Swap(request) => {
+                (request.source.is_some() || !has_source)
+                    && (request.settings.is_some() || request.is_standing || !has_settings)
+            }
+            Request::Rollback(_) => true,
+            // It has nothing to bring where something serves.
+            Request::Boot => false,
+        }
+    }
+}
+
 /// Whom the confirmation of the active generation is told to: the generation, if there is one.
 type Confirm = oneshot::Sender<Option<Serving>>;
 
@@ -316,11 +346,14 @@ impl SupervisorHandle {
         self.ask(Request::Boot).await
     }
 
-    /// [`boot`](Self::boot) for those who need not wait. The answer is dropped when the supervisor has
-    /// ended.
+    /// [`boot`](Self::boot) for those who need not wait, unless another request waits. The answer is dropped
+    /// then, and when the supervisor has ended.
     #[cfg(feature = "dev")]
     pub(crate) fn boot_aside(&self) -> oneshot::Receiver<Answer> {
-        self.put(Request::Boot)
+        let (answer, answered) = oneshot::channel();
+        // A request that waits boots by itself, if nothing serves.
+        drop(self.mailbox.put_if_empty(Operation { request: Request::Boot, answer }));
+        answered
     }
 
     async fn ask(&self, request: Request) -> Answer {
@@ -360,9 +393,9 @@ impl SupervisorHandle {
         self.end.over().await
     }
 
-    /// Whether a component was ever put off until a first call.
+    /// Whether a component is put off until a first call.
     pub(crate) fn is_lazy(&self) -> bool {
-        self.told.lazy.was_used()
+        self.told.lazy.source().is_some()
     }
 
     /// What waits for a first call, if anything does.
@@ -432,7 +465,7 @@ impl SupervisorHandle {
             request.source.iter().for_each(|source| self.told.lazy.waits(source.clone()));
         }
         let (answer, answered) = oneshot::channel();
-        match self.mailbox.put(Operation { request, answer }) {
+        match self.mailbox.put_over(Operation { request, answer }, Operation::inherit) {
             // Dropping a refused operation is its answer.
             Put::Accepted | Put::Refused(_) => {}
             // Its caller may be gone, which is fine.

@@ -8,7 +8,7 @@ use crate::events::{Serving, StateOutcome};
 use crate::id::GenerationNumber;
 
 /// The cause of a rollback for which nobody gave one.
-const ROLLBACK_CAUSE: &str = "a roll-back was asked for";
+const ROLLBACK_CAUSE: &str = "a rollback was asked for";
 
 /// A request to replace what a handler runs.
 #[derive(Debug, Clone)]
@@ -110,8 +110,8 @@ impl SwapRequest {
         self
     }
 
-    /// The same although these bytes may have been rolled back. Otherwise bytes that were rolled back
-    /// are refused until they change.
+    /// The same although this component may have been rolled back with these settings. Otherwise what was
+    /// rolled back is refused until its bytes or its settings change.
     #[must_use]
     pub fn again(mut self) -> Self {
         self.is_again = true;

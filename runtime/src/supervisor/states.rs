@@ -14,12 +14,10 @@ use crate::snapshot::Snapshot;
 const MAX_SHAPES: usize = 8;
 
 /// See the [module](self).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct States {
     /// Latest first, at most one of each shape.
     latest: VecDeque<Earlier>,
-    /// Most bytes of all snapshots together.
-    limit: u64,
 }
 
 /// A snapshot that a generation handed over.
@@ -31,19 +29,14 @@ pub(super) struct Earlier {
 }
 
 impl States {
-    /// Without snapshots; all that come may have `limit` bytes together.
-    pub(super) fn new(limit: u64) -> Self {
-        Self { latest: VecDeque::new(), limit }
-    }
-
     /// Keeps `snapshot` of generation `of`, in place of an earlier one of the same shape. The oldest
-    /// give way where there are too many, or too many bytes.
-    pub(super) fn keep(&mut self, of: GenerationNumber, snapshot: Snapshot) {
+    /// give way where there are too many, or more than `limit` bytes together.
+    pub(super) fn keep(&mut self, of: GenerationNumber, snapshot: Snapshot, limit: u64) {
         self.latest.retain(|it| {
             (&it.snapshot.schema, it.snapshot.version) != (&snapshot.schema, snapshot.version)
         });
         self.latest.push_front(Earlier { of, snapshot: Arc::new(snapshot) });
-        while self.latest.len() > MAX_SHAPES || self.bytes() > self.limit {
+        while self.latest.len() > MAX_SHAPES || self.bytes() > limit {
             self.latest.pop_back();
         }
     }
@@ -78,9 +71,9 @@ mod tests {
 
     #[test]
     fn latest_of_each_shape_is_kept() {
-        let mut states = States::new(1_000);
+        let mut states = States::default();
         for (of, schema) in [(1, "a"), (2, "b"), (3, "b"), (4, "a"), (5, "b")] {
-            states.keep(GenerationNumber::new(of), snapshot(schema, 10));
+            states.keep(GenerationNumber::new(of), snapshot(schema, 10), 1_000);
         }
         assert_eq!(kept(&states), [(5, "b".to_owned()), (4, "a".to_owned())]);
         states.clear();
@@ -89,12 +82,12 @@ mod tests {
 
     #[test]
     fn number_and_bytes_are_bounded_and_the_latest_stays() {
-        let mut states = States::new(100);
+        let mut states = States::default();
         for of in 1..=20 {
-            states.keep(GenerationNumber::new(of), snapshot(&of.to_string(), 1));
+            states.keep(GenerationNumber::new(of), snapshot(&of.to_string(), 1), 100);
         }
         assert_eq!(states.all().len(), MAX_SHAPES);
-        states.keep(GenerationNumber::new(21), snapshot("large", 95));
+        states.keep(GenerationNumber::new(21), snapshot("large", 95), 100);
         assert_eq!(kept(&states), [(21, "large".to_owned())]);
     }
 }

@@ -28,11 +28,10 @@ use super::{
     Answer, Confirm, Guest, Mismatch, Operation, Orders, Request, Swap, SwapRequest, Told,
 };
 use crate::artifact::{Candidate, Goal, Release};
-use crate::config::{InstanceMode, Settings};
 use crate::error::{Hint as _, Panic, Rejected, StageError, caught, chain, shielded};
 use crate::events::{EventBus, EventKind, Serving, StateOutcome};
 use crate::generation::{Generation, Loaded, Retirement, Sample};
-use crate::handler::Handler;
+use crate::handler::{Handler, Obstacle};
 use crate::history::Usage;
 use crate::id::{Digest, GenerationNumber};
 
@@ -57,9 +56,9 @@ pub(super) struct Task<G: Guest> {
     pub(super) states: States,
     /// The candidate that the running operation has staged, or is about to.
     pub(super) candidate: Option<(GenerationNumber, Release)>,
-    /// The release that the handler's standing source was when the supervisor heard of it last.
+    /// What the handler's standing source held when the supervisor heard of it last.
     pub(super) standing: Option<Digest>,
-    /// The release that it was when the active generation was published.
+    /// What it held when the active generation was published.
     pub(super) published_over: Option<Digest>,
     /// The active generation's probation.
     pub(super) trial: Option<Trial>,
@@ -122,7 +121,6 @@ impl<G: Guest> Task<G> {
         end: End,
     ) -> Self {
         let Orders { bus, max_draining, mismatch, book, usage, stop } = orders;
-        let states = States::new(handler.configured().max_state);
         Self {
             guest: Arc::new(guest),
             handler,
@@ -137,7 +135,7 @@ impl<G: Guest> Task<G> {
             optimizing: None,
             active: None,
             past: Past::default(),
-            states,
+            states: States::default(),
             candidate: None,
             standing: None,
             published_over: None,
@@ -209,7 +207,7 @@ impl<G: Guest> Task<G> {
                 }
                 Request::Swap(request) => self.swap_now(request, &stop).await,
                 Request::Rollback(request) => self.rollback(request, &stop).await,
-                Request::Boot => self.boot_alone().await,
+                Request::Boot => self.boot_or_obstruct().await,
             };
             // Before the answer, so that whoever hears of it finds it.
             self.tell_standing();
@@ -245,21 +243,27 @@ impl<G: Guest> Task<G> {
         let SwapRequest { is_lazy, is_again, is_other_kind, is_standing, .. } = request;
         self.candidate = None;
         self.handler.active().mend();
+        let (has_source, has_settings) = (source.is_some(), settings.is_some());
         let settings = self.settings_for(settings, is_standing)?;
         let opened = match source {
             Some(source) => self.guest.open(source).await,
-            None => self.component_that_serves(),
+            None => {
+                if self.handler.serving().is_none() {
+                    self.boot(None).await;
+                }
+                self.component_that_serves()
+            }
         };
         let opened = opened.map(|candidate| Release::new(candidate, settings));
         if self.handler.serving().is_none() {
             self.boot(opened.as_ref().ok().map(|release| release.digest)).await;
         }
-        let release = opened?;
+        let mut release = opened?;
         let digest = release.candidate.digest;
         if is_standing {
-            self.standing = Some(release.digest);
+            self.standing = Some(digest);
         }
-        if let Some(serving) = self.handler.serving().filter(|_| self.runs(release.digest)) {
+        if let Some(serving) = self.serving_as(&release) {
             self.emit(&cause, EventKind::Unchanged { digest, passed_over_for: None });
             return Ok(Swap::Unchanged { serving });
         }
@@ -267,15 +271,16 @@ impl<G: Guest> Task<G> {
             self.candidate = Some((self.take_number(), release));
             return Err(StageError::RolledBack { digest: digest.short() }.into());
         }
-        if let Some(serving) = self.handler.serving().filter(|_| is_standing)
-            // Records of before releases were named have the component's digest.
-            && self.published_over.is_some_and(|it| it == release.digest || it == digest)
-        {
-            let number = serving.generation;
-            let cause = format!("{cause}, and is what generation {number} was swapped in over");
-            let passed_over_for = Some(serving);
-            self.emit(&cause, EventKind::Unchanged { digest, passed_over_for });
-            return Ok(Swap::Unchanged { serving });
+        if is_standing && self.handler.serving().is_some() && self.published_over == Some(digest) {
+            // What was swapped in over the same bytes stays, and goes by the settings of now.
+            release = Release::new(self.component_that_serves()?, release.settings);
+            if let Some(serving) = self.serving_as(&release) {
+                let number = serving.generation;
+                let cause = format!("{cause}, and is what generation {number} was swapped in over");
+                let passed_over_for = Some(serving);
+                self.emit(&cause, EventKind::Unchanged { digest, passed_over_for });
+                return Ok(Swap::Unchanged { serving });
+            }
         }
         let (way, back_from, is_proved) = (Way::Forward, None, false);
         let bring = Bring {
@@ -293,7 +298,8 @@ impl<G: Guest> Task<G> {
         let (handler, trial) = (Arc::clone(&self.handler), self.trial.clone());
         let in_turn = async {
             let prepared = self.prepare(bring).await?;
-            Ok::<_, StageError>(self.has_place().await.then_some(prepared))
+            let has_place = self.has_place(has_source, has_settings).await;
+            Ok::<_, StageError>(has_place.then_some(prepared))
         };
         // Only up to here a verdict comes in between: state that moves is not left on its way.
         let prepared = tokio::select! {
@@ -305,42 +311,6 @@ impl<G: Guest> Task<G> {
             Some(prepared) => Ok(self.finish(prepared, None).await?),
             None => Ok(Swap::Superseded),
         }
-    }
-
-    /// What a candidate runs with for which `settings` were asked.
-    ///
-    /// # Errors
-    ///
-    /// [`StageError::Settings`] and [`StageError::Singleton`].
-    fn settings_for(
-        &self,
-        settings: Option<Settings>,
-        is_standing: bool,
-    ) -> Result<Arc<Settings>, StageError> {
-        let of_active = self.active.as_ref().filter(|_| !is_standing);
-        let settings = match (settings, of_active) {
-            (Some(settings), _) => Arc::new(settings),
-            (None, Some(version)) => Arc::clone(&version.release.settings),
-            (None, None) => self.handler.configured(),
-        };
-        settings.check()?;
-        let is_single = |settings: &Settings| settings.instances == InstanceMode::Singleton;
-        // The places of calls are the handler's, and a singleton has one.
-        if is_single(&settings) != is_single(&self.handler.settings()) {
-            return Err(StageError::Singleton);
-        }
-        Ok(settings)
-    }
-
-    /// The component that serves, for a change of settings alone.
-    fn component_that_serves(&self) -> Result<Candidate, StageError> {
-        let version = self.active.as_ref().ok_or(StageError::NothingServes)?;
-        Ok(self.release_of(version).candidate)
-    }
-
-    /// Whether what serves is the release of this name.
-    fn runs(&self, release: Digest) -> bool {
-        self.active.as_ref().is_some_and(|version| version.release.digest == release)
     }
 
     /// Publishes the last version that proved itself before this start, unless that is what is to
@@ -376,6 +346,22 @@ impl<G: Guest> Task<G> {
             };
             self.emit(AFTER_RESTART, kind);
         }
+    }
+
+    /// [`boot_alone`](Self::boot_alone) whose failure ends the wait of those who call.
+    async fn boot_or_obstruct(&mut self) -> Answer {
+        let answer = self.boot_alone().await;
+        if let Err(rejected) = &answer
+            && self.put_off.is_none()
+        {
+            let active = self.handler.active();
+            match active.obstacle() {
+                // Why there is no candidate says more.
+                Some(_) => active.give_up_mending(),
+                None => active.obstruct(Obstacle::of(&rejected.source)),
+            }
+        }
+        answer
     }
 
     /// Serves the last version that proved itself before this start, if nothing is active, without a

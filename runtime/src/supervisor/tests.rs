@@ -116,10 +116,15 @@ fn harness(max_draining: usize) -> Harness {
 }
 
 fn with_history(max_draining: usize, store: Option<HistoryStore>) -> Harness {
+    configured(max_draining, store, Settings::default())
+}
+
+fn configured(max_draining: usize, store: Option<HistoryStore>, settings: Settings) -> Harness {
     let name = HandlerName::new("hello").unwrap();
-    let config = HandlerConfig::new(name)
+    let mut config = HandlerConfig::new(name)
         .with_drain(Duration::from_secs(10))
         .with_probation(Duration::from_secs(3600), 3);
+    config.settings = settings;
     let handler = Arc::new(Handler::new(config, Everywhere::new(100), Duration::from_secs(5)));
     let (go, staged, retired) = (Arc::new(Semaphore::new(0)), Arc::default(), Arc::default());
     let (tidied, is_broken) = (Arc::<AtomicUsize>::default(), Arc::<AtomicBool>::default());

@@ -157,6 +157,9 @@ impl<G: Guest> Task<G> {
         else {
             return Ok(None);
         };
+        if settings.is_single() != self.handler.is_single() {
+            return Err(StageError::Singleton);
+        }
         let candidate = self.guest.open(source).await?;
         if candidate.digest != digest {
             let (digest, found) = (digest.short(), candidate.digest.short());

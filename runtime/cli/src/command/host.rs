@@ -124,7 +124,10 @@ pub(crate) async fn run(
                 return end(ended, stopping, output);
             }
             Happened::Swapped => {
-                let Some(loaded) = &loading else { continue };
+                // What a plan has added may serve, or will.
+                let Some(loaded) = loading.as_ref().filter(|_| !replanner.has_begun()) else {
+                    continue;
+                };
                 // A host that stops takes the handlers away, which is no fault of theirs.
                 if !signals.has_asked_to_stop() && swaps.is_empty() && loaded.is_in_vain(&handlers)
                 {
@@ -148,7 +151,7 @@ pub(crate) async fn run(
             // Nothing is changed any more in a host that ends.
             Happened::ManifestWritten | Happened::Signal(Heard::Reload) if stopping.is_some() => {}
             Happened::ManifestWritten => {
-                replanner.begin("`wrt.toml` was written", Vec::new(), env, output);
+                replanner.begin_if_other("`wrt.toml` was written", env, output);
             }
             Happened::Signal(Heard::Reload) => replanner.begin("SIGHUP", Vec::new(), env, output),
             // Dropping the answer is one.
@@ -160,6 +163,7 @@ pub(crate) async fn run(
             Happened::Asked(asked) => {
                 replanner.begin("the control plane was asked", vec![asked.answer], env, output);
             }
+            Happened::Planned(_) if stopping.is_some() => {}
             Happened::Planned(project) => replanner.settle(project, &mut session, env, output),
         }
     }

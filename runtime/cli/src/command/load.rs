@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
 use wrt::{HandlerHandle, HandlerName, Source, SwapRequest, chain};
 
 use super::artifacts;
@@ -102,9 +103,9 @@ fn find(
 pub(super) fn compile_ahead(
     handlers: &BTreeMap<HandlerName, HandlerHandle>,
     lazy: &BTreeSet<HandlerName>,
-) {
+) -> AbortHandle {
     let handlers: Vec<_> = lazy.iter().filter_map(|name| handlers.get(name).cloned()).collect();
-    tokio::spawn(async move {
+    let compiling = tokio::spawn(async move {
         tokio::time::sleep(AHEAD_AFTER).await;
         for handler in handlers {
             // Told when a call wants it; until then it may be mended, and probes see it.
@@ -113,6 +114,7 @@ pub(super) fn compile_ahead(
             }
         }
     });
+    compiling.abort_handle()
 }
 
 impl Loaded {

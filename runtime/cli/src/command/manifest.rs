@@ -10,11 +10,15 @@ use std::time::{Duration, SystemTime};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 
 /// Pause between two looks at a manifest that no event tells of: in a directory that is mounted over the
 /// network, or behind a symbolic link that leads elsewhere now.
 const EVERY: Duration = Duration::from_millis(100);
+
+/// Time for which a file that was closed has to stay the same: a script may write it in several steps, and
+/// people take what comes so soon for immediate.
+const SETTLES: Duration = Duration::from_millis(10);
 
 /// The manifest of a host that watches what it serves.
 pub(super) struct ManifestFile {
@@ -23,6 +27,8 @@ pub(super) struct ManifestFile {
     /// What was there at the last look, and is another version than the one that was told of.
     newer: Option<Stamp>,
     looks: Interval,
+    /// When the file is looked at again after it was closed.
+    look_at: Option<Instant>,
     /// Told when somebody has replaced the file, or closed it after writing to it.
     whole: Arc<Notify>,
     /// `None` where the system tells nothing.
@@ -35,16 +41,16 @@ type Stamp = (SystemTime, u64, u64);
 impl ManifestFile {
     /// Looks from now on at the file at `path`, if there is one.
     pub(super) fn new(path: Option<PathBuf>) -> Self {
-        let seen = path.as_deref().and_then(stamp);
         let mut looks = interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let whole = Arc::default();
         let watcher = path.as_deref().and_then(|path| watch(path, &whole));
-        Self { path, seen, newer: None, looks, whole, _watcher: watcher }
+        Self { path, seen: None, newer: None, looks, whole, look_at: None, _watcher: watcher }
     }
 
-    /// Ready when the file was written since this was ready last, and whoever wrote it has closed it. Where
-    /// the system does not tell that, when it is the same at two looks. For ever without a file.
+    /// Ready when the file is another one than when this was ready last, and is the same at two looks:
+    /// whoever writes to it may not have done so yet. Ready once for the file that is there at first, which
+    /// may have been written since it was read. For ever without a file.
     ///
     /// # Cancel safety
     ///
@@ -52,22 +58,32 @@ impl ManifestFile {
     pub(super) async fn written(&mut self) {
         let Some(path) = &self.path else { return std::future::pending().await };
         loop {
+            let soon = self.look_at;
             // Cancel-safe: a permit that is not taken stays, and a tick that is lost is followed by another.
-            let is_whole = tokio::select! {
-                () = self.whole.notified() => true,
-                _ = self.looks.tick() => false,
-            };
+            tokio::select! {
+                () = self.whole.notified() => self.look_at = Some(Instant::now() + SETTLES),
+                () = until(soon) => self.look_at = None,
+                _ = self.looks.tick() => {}
+            }
             // One that is missing is being replaced, or is missed at the next start.
             let Some(now) = stamp(path) else { continue };
             if Some(now) == self.seen {
                 self.newer = None;
-            } else if is_whole || self.newer == Some(now) {
+            } else if self.newer == Some(now) && self.look_at.is_none() {
                 (self.seen, self.newer) = (Some(now), None);
                 return;
             } else {
                 self.newer = Some(now);
             }
         }
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -118,6 +134,7 @@ mod tests {
         let path = temp.path().join("wrt.toml");
         fs::write(&path, "one").unwrap();
         let mut file = ManifestFile::new(Some(path.clone()));
+        assert!(is_told(&mut file).await, "it may have been written since it was read");
         assert!(!is_told(&mut file).await);
         fs::remove_file(&path).unwrap();
         assert!(!is_told(&mut file).await);
@@ -140,6 +157,7 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let mut file = ManifestFile::new(Some(path.clone()));
         (file.whole, file._watcher) = (Arc::default(), None);
+        file.written().await;
         assert!(!is_told(&mut file).await);
         let mut writer = fs::File::create(&path).unwrap();
         writer.write_all(b"a longer one").unwrap();

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use wrt::admin::{Planner, Planning};
 use wrt::dev::Session;
 use wrt::events::PlanReport;
-use wrt::manifest::{Project, ProjectError};
+use wrt::manifest::{CacheSection, HostSection, Project, ProjectError};
 use wrt::{EventKind, Hint as _, Plan, Planned, Runtime, Source, chain};
 
 use super::{artifacts, host, load};
@@ -54,8 +54,14 @@ type Answers = Vec<oneshot::Sender<PlanReport>>;
 
 /// Applies one project after the other; what becomes of each is an event of the runtime.
 pub(super) struct Replanner {
-    /// The settings that the host started with.
+    /// The settings of the host, with the project that was applied last.
     settings: HostSettings,
+    /// What the manifest says of the host itself, as it was at the start.
+    started_with: (HostSection, CacheSection),
+    /// Whether a plan was ever applied.
+    has_begun: bool,
+    /// Compiles what waits for a first call.
+    ahead: Option<AbortHandle>,
     runtime: Runtime,
     applying: JoinSet<Option<Project>>,
     /// Why the manifest is to be read once more, as somebody asked for that while a plan was applied.
@@ -64,7 +70,33 @@ pub(super) struct Replanner {
 
 impl Replanner {
     pub(super) fn new(settings: HostSettings, runtime: Runtime) -> Self {
-        Self { settings, runtime, applying: JoinSet::new(), next: None }
+        let manifest = &settings.project.manifest;
+        let started_with = (manifest.host.clone(), manifest.cache.clone());
+        let applying = JoinSet::new();
+        Self {
+            settings,
+            started_with,
+            has_begun: false,
+            ahead: None,
+            runtime,
+            applying,
+            next: None,
+        }
+    }
+
+    /// Whether a plan is applied, or was.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
+    /// [`begin`](Self::begin), unless the manifest says what was applied last: a file that was written, or
+    /// looked at for the first time, need not be another one.
+    pub(super) fn begin_if_other(&mut self, cause: &str, env: Env<'_>, output: &mut Output) {
+        let is_same = settings::open_again(&self.settings, env)
+            .is_ok_and(|project| project == self.settings.project);
+        if !is_same || !self.applying.is_empty() {
+            self.begin(cause, Vec::new(), env, output);
+        }
     }
 
     /// Reads the manifest, for this `cause`, and begins to apply it. A manifest that cannot be read changes
@@ -82,20 +114,20 @@ impl Replanner {
             self.next = Some((cause.to_owned(), answers));
             return;
         }
-        let project = match settings::open_again(&self.settings, env) {
+        let project = match self.read(env) {
             Ok(project) => project,
-            Err(error) => {
-                let report = refused(&error);
+            Err(report) => {
                 let kind = EventKind::Plan(report.clone());
                 self.runtime.event_bus().emit(None, Some(cause), kind);
                 return tell(answers, &report);
             }
         };
-        let (before, now) = (&self.settings.project.manifest, &project.manifest);
-        if (&before.host, &before.cache) != (&now.host, &now.cache) {
+        let (host, cache) = &self.started_with;
+        if (host, cache) != (&project.manifest.host, &project.manifest.cache) {
             output.say("`[host]` and `[cache]` are read at the start: a restart applies what changed there");
         }
         let plan = self.plan(&project);
+        self.has_begun = true;
         let (runtime, cause) = (self.runtime.clone(), cause.to_owned());
         // Loading takes its time, in which the host does everything else.
         self.applying.spawn(async move {
@@ -106,7 +138,7 @@ impl Replanner {
                 }
                 // An event tells of it.
                 Err(error) => {
-                    tell(answers, &PlanReport::refused(chain(&error), Vec::new()));
+                    tell(answers, &PlanReport::refused(chain(&error), error.hints()));
                     None
                 }
             }
@@ -140,24 +172,36 @@ impl Replanner {
             let handlers = host::by_name(self.runtime.handlers());
             output.align_to(handlers.keys());
             let lazy = load::lazy(&self.settings);
-            load::compile_ahead(&handlers, &lazy);
             if let Some(session) = session {
                 session.watch(host::watched(&self.settings, &handlers, &lazy).0);
             }
+            // One at a time, whatever the number of plans.
+            let ahead = load::compile_ahead(&handlers, &lazy);
+            self.ahead.replace(ahead).into_iter().for_each(|before| before.abort());
         }
         if let Some((cause, answers)) = self.next.take() {
             self.begin(&cause, answers, env, output);
         }
     }
 
+    /// The project as it is on the disk now, held to what a start asks of it.
+    fn read(&self, env: Env<'_>) -> Result<Project, PlanReport> {
+        let project = settings::open_again(&self.settings, env).map_err(|error| refused(&error))?;
+        if self.settings.build.is_none() {
+            let fault = artifacts::check_built(&project).map(drop);
+            fault.map_err(|fault| PlanReport::refused(chain(&fault), fault.hints().to_vec()))?;
+        }
+        Ok(project)
+    }
+
     /// What the manifest would change, as far as no component is needed to tell.
     pub(super) fn compare(&self, env: Env<'_>) -> PlanReport {
-        let project = match settings::open_again(&self.settings, env) {
+        let project = match self.read(env) {
             Ok(project) => project,
-            Err(error) => return refused(&error),
+            Err(report) => return report,
         };
         let compared = self.runtime.compare(&self.plan(&project));
-        compared.unwrap_or_else(|error| PlanReport::refused(chain(&error), Vec::new()))
+        compared.unwrap_or_else(|error| PlanReport::refused(chain(&error), error.hints()))
     }
 
     /// What `project` wants. A session loads the components of a host that watches.

@@ -71,7 +71,9 @@ async fn taken_ahead<B: Body<Data = Bytes>>(
     budget: &Arc<Semaphore>,
     mut request: Request<Upload<B>>,
 ) -> Result<Request<Upload<B>>, Refusal<'static>> {
-    if let Some(taking) = super::taken_ahead(config, budget, || ready(()), &mut request) {
+    if let Some(taking) =
+        super::taken_ahead(|| Arc::new(config.clone()), budget, || ready(()), &mut request)
+    {
         taking.await?;
     }
     Ok(request)
@@ -165,7 +167,8 @@ async fn body_on_its_way_waits_outside_while_there_is_no_place() {
             drop(feed);
             let mut request = request(body);
             let no_place = std::future::pending::<()>;
-            let taking = super::taken_ahead(&config, &budget, no_place, &mut request);
+            let taking =
+                super::taken_ahead(|| Arc::new(config.clone()), &budget, no_place, &mut request);
             taking.expect("there is a body").await
         };
         // Silent after one byte.
@@ -187,7 +190,7 @@ async fn time_for_which_a_client_is_waited_for_outside_counts() {
     let mut request = request(body);
     let place = || tokio::time::sleep(3 * SECOND);
     let budget = budget(MAX_AHEAD);
-    let taking = super::taken_ahead(&config, &budget, place, &mut request);
+    let taking = super::taken_ahead(|| Arc::new(config.clone()), &budget, place, &mut request);
     assert_eq!(taking.expect("there is a body").await.unwrap(), Some(()));
     let mut body = request.into_body();
     body.stay(Staying::alone);

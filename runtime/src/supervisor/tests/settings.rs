@@ -112,12 +112,12 @@ async fn start_boots_the_confirmed_version_with_its_settings() {
     let _ = second.handle.boot().await.unwrap();
     assert_eq!(second.serves().await, (3, "one".to_owned(), SHORT));
     assert_eq!(*second.handler.settings(), settings);
-    // Settings that cannot be read are not guessed: that version is not there any more.
-    let damaged = dir.path().join("history/components").join(format!("{}.json", settings.digest()));
-    std::fs::write(&damaged, "{}").unwrap();
     second.stop.remove();
     second.tasks.close();
     second.tasks.wait().await;
+    // Settings that cannot be read are not guessed: that version is not there any more.
+    let damaged = dir.path().join("history/components").join(format!("{}.json", settings.digest()));
+    std::fs::write(&damaged, "{}").unwrap();
     let third = with_history(2, Some(store));
     assert!(third.handle.boot().await.is_err());
     // The first version ran the same component with the settings that are configured.
@@ -126,4 +126,85 @@ async fn start_boots_the_confirmed_version_with_its_settings() {
     let _ = third.handle.rollback(request).await.unwrap();
     let (_, text, timeout) = third.serves().await;
     assert_eq!((text.as_str(), timeout), ("one", LONG));
+}
+
+#[tokio::test]
+async fn change_of_settings_goes_with_the_component_that_waits() {
+    let harness = harness(2);
+    let running = harness.swap_aside("slow one");
+    harness.until_staging(1).await;
+    let component = harness.swap_aside("two");
+    tokio::task::yield_now().await;
+    let changed =
+        harness.handle.swap_aside(SwapRequest::settings(with_timeout(SHORT), "a test asked"));
+    harness.go.add_permits(1);
+    assert_eq!(number(&running.await.unwrap()), Some(1));
+    assert_eq!(component.await.unwrap().unwrap(), Swap::Superseded);
+    assert_eq!(number(&changed.await.unwrap()), Some(2));
+    assert_eq!(harness.serves().await, (2, "two".to_owned(), SHORT));
+}
+
+#[tokio::test]
+async fn what_was_swapped_in_over_the_same_file_goes_by_the_settings_of_now() {
+    let harness = harness(2);
+    let standing = || {
+        let request = SwapRequest::new(Source::bytes("one"), "the file was looked at").standing();
+        harness.handle.swap(request)
+    };
+    let _ = standing().await.unwrap();
+    let _ = harness.swap("two").await.unwrap();
+    assert!(matches!(standing().await, Ok(Swap::Unchanged { .. })));
+    harness.handler.configure(&with_timeout(SHORT));
+    assert_eq!(number(&standing().await), Some(3));
+    assert_eq!(harness.serves().await, (3, "two".to_owned(), SHORT));
+    assert!(matches!(standing().await, Ok(Swap::Unchanged { .. })));
+}
+
+#[tokio::test]
+async fn component_that_ran_with_other_settings_before_is_kept_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
+    let first = with_history(2, Some(store.clone()));
+    // These settings are kept by nobody: they were changed before the version had proved itself.
+    let _ = first.swap("one").await.unwrap();
+    let _ = first.change(with_timeout(Duration::from_secs(7))).await.unwrap();
+    let _ = first.change(with_timeout(SHORT)).await.unwrap();
+    assert!(first.handle.confirm().await.unwrap().is_some());
+    assert_eq!(first.handle.flush().await, None);
+    ended(first).await;
+    let second = with_history(2, Some(store));
+    let _ = second.handle.boot().await.unwrap();
+    let _ = second.swap("two").await.unwrap();
+    assert!(second.handle.confirm().await.unwrap().is_some());
+    assert_eq!(second.handle.flush().await, None);
+    let request = RollbackRequest::new(Some(GenerationNumber::new(3)));
+    let _ = second.handle.rollback(request).await.unwrap();
+    let (_, text, timeout) = second.serves().await;
+    assert_eq!((text.as_str(), timeout), ("one", SHORT));
+}
+
+#[tokio::test]
+async fn version_that_ran_as_a_singleton_does_not_come_back_to_a_handler_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = HistoryStore::open(&dir.path().join("history")).unwrap();
+    let single = Settings { instances: InstanceMode::Singleton, ..Settings::default() };
+    let first = configured(2, Some(store.clone()), single);
+    let _ = first.swap("one").await.unwrap();
+    assert!(first.handle.confirm().await.unwrap().is_some());
+    assert_eq!(first.handle.flush().await, None);
+    ended(first).await;
+    let second = with_history(2, Some(store));
+    assert!(second.handle.boot().await.is_err());
+    let _ = second.swap("two").await.unwrap();
+    let request = RollbackRequest::new(Some(GenerationNumber::FIRST));
+    let refused = second.handle.rollback(request).await.unwrap_err();
+    assert!(matches!(refused.source, StageError::Singleton), "{refused:?}");
+    assert_eq!(second.serves().await.1, "two");
+}
+
+/// Ends the supervisor of `harness`, as a process does.
+async fn ended(harness: Harness) {
+    harness.stop.remove();
+    harness.tasks.close();
+    harness.tasks.wait().await;
 }

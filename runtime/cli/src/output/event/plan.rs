@@ -31,6 +31,7 @@ fn words(name: &HandlerName, change: &PlanChange) -> String {
     match change {
         PlanChange::Added => format!("`{name}` added"),
         PlanChange::Removed => format!("`{name}` removed"),
+        PlanChange::Superseded => format!("`{name}` left to a newer request"),
         PlanChange::Changed { keys } if keys.is_empty() => format!("`{name}` swapped"),
         PlanChange::Changed { keys } => format!("`{name}` changed ({})", escape(&keys.join(", "))),
         // Why is told by the handler's own event.

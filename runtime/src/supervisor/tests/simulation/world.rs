@@ -388,7 +388,7 @@ impl Operator {
                 0 => self.storm().await,
                 1 => {
                     let is_fresh = self.random.one_in(4);
-                    let answer = within("a roll-back", self.rollback(is_fresh)).await;
+                    let answer = within("a rollback", self.rollback(is_fresh)).await;
                     self.heed(answer);
                 }
                 2 => drop(within("a confirmation", self.shared.handle.confirm()).await),

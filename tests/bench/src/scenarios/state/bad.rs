@@ -66,14 +66,14 @@ pub(super) fn run(plan: Plan) -> Result<Figure> {
         let (n_calls, n_rounds) = (calls.len(), rounds.len());
         let (failed_p50, back_ms) = (failed.median(), back.in_ms());
         let calls = format!("{n_calls} calls over {n_rounds} bad versions");
-        figure.line(label, format!("{calls}: p50 {failed_p50:.0} failed, roll-back {back_ms}"));
+        figure.line(label, format!("{calls}: p50 {failed_p50:.0} failed, rollback {back_ms}"));
         figure.value(&format!("{}_p50", ids[0]), failed_p50);
         figure.value(&format!("{}_p50", ids[1]), back.median());
 
         let what = format!("failed calls of a bad version under {clients}, most");
         let row = Row::low(ids[0], what, failed.max(), Unit::Count);
         figure.row(if n_clients == 1 { row.bar(BAR_FAILED) } else { row });
-        let what = format!("first failed call to the roll-back under {clients}, longest");
+        let what = format!("first failed call to the rollback under {clients}, longest");
         let row = Row::low(ids[1], what, back.max(), Unit::Ms);
         figure.row(if n_clients == 1 { row } else { row.bar(BAR_MS) });
         let what = format!("failed calls of no bad version under {clients}");
@@ -99,7 +99,7 @@ fn rounds(
         let bad = variant(bad, number);
         let (_, event) = host.swap(&bad)?;
         event.context("the bad version was refused before anybody called it")?;
-        let back = host.server.wait_for("a roll-back", from, |event| event.is("rolled-back"))?;
+        let back = host.server.wait_for("a rollback", from, |event| event.is("rolled-back"))?;
         rounds.push(Round { digest: short(&digest(&bad)).to_owned(), back_at: back.heard_at });
         let mut probe = Probe::new(host.server.address());
         probe.wait_for(PATH, short(&digest(good)))?;
