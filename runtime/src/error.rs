@@ -180,8 +180,8 @@ pub enum StageError {
         /// What happened to the state of now.
         source: Box<StageError>,
     },
-    /// These bytes were rolled back.
-    #[error("the component sha256:{digest} was rolled back, and its bytes are the same")]
+    /// This component was rolled back with these settings.
+    #[error("the component sha256:{digest} was rolled back with these very settings")]
     RolledBack {
         /// First digits of its digest.
         digest: String,
@@ -367,8 +367,8 @@ impl Hint for StageError {
             Self::Init { source } => source.hints(),
             Self::Save { source } | Self::Restore { source } => source.hints(),
             Self::RolledBack { .. } => vec![
-                "change the component, and build it again".to_owned(),
-                "or try the same bytes once more: `wrt swap --again`".to_owned(),
+                "change the component and build it again, or change the settings".to_owned(),
+                "or try the same once more: `wrt swap --again`, or `wrt apply --again` for settings".to_owned(),
             ],
             Self::OtherKind { .. } => vec![
                 "check that the component belongs to this handler".to_owned(),

@@ -359,6 +359,9 @@ pub struct PlanReport {
     /// What the reader can do about a plan that was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+    /// What the plan says and nobody applied, such as what needs a restart.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl PlanReport {
@@ -366,14 +369,14 @@ impl PlanReport {
     pub(crate) fn of(changes: BTreeMap<HandlerName, PlanChange>) -> Self {
         let is_unchanged = changes.is_empty();
         let outcome = if is_unchanged { PlanOutcome::Unchanged } else { PlanOutcome::Applied };
-        Self { outcome, changes, error: None, hints: Vec::new() }
+        Self { outcome, changes, error: None, hints: Vec::new(), notes: Vec::new() }
     }
 
     /// A plan that was refused as a whole, by an `error` in words: outermost first, joined by `: `.
     #[must_use]
     pub fn refused(error: String, hints: Vec<String>) -> Self {
         let (outcome, changes) = (PlanOutcome::Refused, BTreeMap::new());
-        Self { outcome, changes, error: Some(error), hints }
+        Self { outcome, changes, error: Some(error), hints, notes: Vec::new() }
     }
 }
 
@@ -405,12 +408,22 @@ pub enum PlanChange {
     Changed {
         /// What differs from before, by its keys in the manifest; empty where only the component does.
         keys: Vec<&'static str>,
+        /// What became of the handler's state, where a version was swapped in.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<StateOutcome>,
     },
     /// The handler's component was refused, or does not run with its settings. The version that served
-    /// before goes on.
+    /// before goes on, with the routes and with what holds over all versions that the plan names.
     Refused {
         /// Why, outermost error first, joined by `: `.
         error: String,
+        /// What the reader can do about it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<String>,
+        /// What differs from before all the same, by its keys in the manifest.
+        keys: Vec<&'static str>,
+        /// What answers the handler's calls.
+        serving: Option<Serving>,
     },
 }
 
@@ -469,7 +482,7 @@ impl Event {
             EventKind::Note { message } => message.len(),
             EventKind::Plan(PlanReport { changes, error, hints, .. }) => {
                 let refusals = changes.values().map(|change| match change {
-                    PlanChange::Refused { error } => error.len(),
+                    PlanChange::Refused { error, .. } => error.len(),
                     // A name and some keys.
                     _ => 128,
                 });

@@ -116,6 +116,15 @@ impl Drop for Inner {
 /// A handler whose supervisor runs, and what controls it.
 type Registered<R> = (Arc<Handler<R>>, HandlerHandle);
 
+/// Whether a handler begins with the version that was confirmed before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Boots {
+    /// At the start of a process it does.
+    Yes,
+    /// A handler that is added to a running host begins with what its plan says.
+    No,
+}
+
 /// The runtime could not be made.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -502,7 +511,8 @@ impl Runtime {
         }
         announce(&handlers)?;
         let start = |handler: Arc<Handler<G::Ready>>| {
-            let handle = self.start(guest(&handler), &handler, erase(Arc::clone(&handler)));
+            let erased = erase(Arc::clone(&handler));
+            let handle = self.start(guest(&handler), &handler, erased, Boots::Yes);
             known.insert(handler.name().clone(), handle.clone());
             (handler, handle)
         };
@@ -515,6 +525,7 @@ impl Runtime {
         guest: G,
         handler: &Arc<Handler<G::Ready>>,
         erased: AnyHandler,
+        boots: Boots,
     ) -> HandlerHandle {
         let inner = &self.inner;
         let stop = Stop::of(&inner.stop);
@@ -523,7 +534,7 @@ impl Runtime {
             bus: inner.shared.bus.clone(),
             max_draining: config.max_draining,
             mismatch: if config.dev { Mismatch::Reset } else { Mismatch::Refuse },
-            book: Book::open(handler.name().clone(), inner.history.clone()),
+            book: Book::open(handler.name().clone(), inner.history.clone(), boots == Boots::Yes),
             usage: inner.history_usage.clone(),
             stop: stop.clone(),
         };

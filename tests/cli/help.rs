@@ -7,13 +7,14 @@ use wrt_test_support::guests;
 use crate::binary::{run, wrt};
 
 /// Commands with the arguments and flags that users rely on.
-const COMMANDS: [(&str, &[&str]); 10] = [
+const COMMANDS: [(&str, &[&str]); 11] = [
     (
         "dev",
         &["[PATH]", "--listen", "--admin", "--json", "--release", "--no-add-target", "--pre-stop"],
     ),
     ("serve", &["[PATH]", "--listen", "--admin", "--json", "--watch", "--pre-stop"]),
     ("ps", &["--admin", "--json"]),
+    ("apply", &["--dry-run", "--again", "--admin", "--json"]),
     (
         "swap",
         &[

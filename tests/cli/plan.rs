@@ -1,6 +1,7 @@
 //! A manifest that is edited while the host runs: by SIGHUP, and by itself where the host watches.
 
 use std::fs;
+use std::io::Write as _;
 
 use rustix::process::{Pid, Signal, kill_process};
 use wrt_test_support::files::WriteStyle;
@@ -155,10 +156,50 @@ fn first_component_that_its_settings_kept_from_serving_is_tried_again_when_they_
 }
 
 #[test]
+fn handler_that_comes_back_begins_with_what_the_manifest_says() {
+    let project = project();
+    let server = start("serve", project.root(), &[]);
+    let mut client = Client::connect(server.address());
+    wait(&server, "reader", "swapped", 0);
+    let again = |manifest: &str| {
+        let from = server.n_events();
+        save(&project, manifest);
+        hang_up(&server);
+        planned(&server, from)
+    };
+    again(COUNTER);
+    // What it ran before would answer here.
+    let plan = again("[handler.reader]\nsource = 'nothing.wasm'\nroute = '/reader/*'\n");
+    assert_eq!(plan.json["changes"]["reader"]["change"], "refused", "{}", plan.json);
+    assert_eq!(plan.json["changes"]["reader"]["serving"], serde_json::Value::Null);
+    assert_eq!(client.get("/reader/?key=greeting").status, 503);
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
+fn manifest_that_is_being_written_is_not_read() {
+    let project = project();
+    let server = start("serve", project.root(), &["--watch"]);
+    wait(&server, "reader", "swapped", 0);
+    let from = server.n_events();
+    let mut file = fs::File::create(project.path("wrt.toml")).unwrap();
+    file.write_all(COUNTER.as_bytes()).unwrap();
+    // Longer than it takes to notice a file that stays the same.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    file.write_all(READER.replace("GREETING", "hello").as_bytes()).unwrap();
+    drop(file);
+    let plan = planned(&server, from);
+    assert_eq!(plan.json["changes"]["reader"], serde_json::Value::Null, "{}", plan.json);
+    assert_eq!(plan.json["changes"]["counter"]["change"], "added");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
 fn settings_that_a_component_does_not_run_with_leave_it_as_it_was() {
     let project = project();
     let server = start("serve", project.root(), &["--watch"]);
     let mut client = Client::connect(server.address());
+    wait(&server, "reader", "swapped", 0);
     assert_eq!(greeting(&mut client), "hello");
     let from = server.n_events();
     let good = READER.replace("GREETING", "hi");

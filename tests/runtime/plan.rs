@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wrt::events::{PlanChange, PlanOutcome, PlanReport};
+use wrt::events::{PlanChange, PlanOutcome, PlanReport, StateOutcome};
 use wrt::{
     AddError, Applied, Change, EventKind, HandlerConfig, Plan, Planned, Route, RuntimeConfig,
     TableError,
@@ -30,7 +30,7 @@ fn changes(applied: &Applied) -> Vec<(&str, &'static str)> {
         Change::Unchanged => "unchanged",
         Change::Changed { .. } => "changed",
         Change::Removed => "removed",
-        Change::Refused(_) => "refused",
+        Change::Refused { .. } => "refused",
         _ => "?",
     };
     applied.handlers.iter().map(|(name, change)| (name.as_str(), word(change))).collect()
@@ -56,7 +56,7 @@ async fn plan_adds_changes_and_removes() {
 
     let mut events = fixture.runtime.events();
     let compared = fixture.runtime.compare(&Plan::new([reads("hi")])).unwrap();
-    let keys = PlanChange::Changed { keys: vec!["config"] };
+    let keys = PlanChange::Changed { keys: vec!["config"], state: None };
     let expected = [(name("counts"), PlanChange::Removed), (name("reads"), keys)];
     assert_eq!(compared.changes, expected.into());
     assert_eq!(fixture.get("/reads/?key=greeting").await.text(), "hello", "nothing is done");
@@ -69,7 +69,8 @@ async fn plan_adds_changes_and_removes() {
         _ => None,
     });
     let (outcome, told) = told.await;
-    let keys = PlanChange::Changed { keys: vec!["config"] };
+    let (keys, state) = (vec!["config"], Some(StateOutcome::None));
+    let keys = PlanChange::Changed { keys, state };
     assert_eq!(
         (outcome, told.into_iter().collect::<Vec<_>>()),
         (PlanOutcome::Applied, vec![(name("reads"), keys)])
@@ -153,7 +154,7 @@ async fn calls_that_wait_take_the_places_that_a_plan_gives() {
     assert!(waits.is_err(), "the only place is taken");
     let applied = apply(&fixture, [with(2)]).await;
     let keys = match &applied.handlers[&name("h")] {
-        Change::Changed { keys } => keys.clone(),
+        Change::Changed { keys, .. } => keys.clone(),
         other => panic!("expected a change, found {other:?}"),
     };
     assert_eq!(keys, ["concurrency"]);

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use wrt::config::ConfigValue;
-use wrt::{HandlerHandle, RollbackRequest, RuntimeConfig, Settings, SwapRequest};
+use wrt::{HandlerHandle, Plan, Planned, RollbackRequest, RuntimeConfig, Settings, SwapRequest};
 use wrt_test_support::history::{History, Milestone};
 use wrt_test_support::load::{Load, LoadPlan, Shape};
 
-use crate::fixture::{Fixture, bytes, config, guest, label, limited, plugin, swapped, wait_until};
+use crate::fixture::{
+    Fixture, bytes, config, guest, label, limited, name, plugin, swapped, wait_until,
+};
 
 /// Changes of settings under load; the long version is a benchmark.
 const CHANGES: u64 = 50;
@@ -66,6 +68,29 @@ async fn guest_reads_the_settings_of_its_version_and_a_rollback_brings_them_back
     let changed = change(&handler, Settings::default()).await;
     assert_eq!(fixture.get("/?key=greeting").await.status, 404);
     assert_eq!(handler.serving(), Some(changed));
+}
+
+#[tokio::test]
+async fn rollback_brings_no_secret_back_that_was_changed_since() {
+    let with = |greeting: &str, token: &str| {
+        config()
+            .with_config("greeting", greeting.into())
+            .with_config("token", ConfigValue::secret(token))
+    };
+    let fixture = Fixture::start().await;
+    let plan =
+        |config| Plan::new([Planned::new(config).with_source(bytes(&guest("config_reader")))]);
+    for (greeting, token) in [("hello", "old"), ("hi", "old"), ("hi", "new")] {
+        let applied = fixture.runtime.apply(plan(with(greeting, token)), "a test asked").await;
+        assert_eq!(applied.unwrap().refused().count(), 0);
+        assert_eq!(fixture.get("/?key=token").await.text(), token);
+    }
+    let handler = fixture.runtime.handler(&name("h")).unwrap();
+    let back = RollbackRequest::new(Some(wrt::GenerationNumber::FIRST));
+    swapped(handler.request_rollback(back).await);
+    assert_eq!(fixture.get("/?key=greeting").await.text(), "hello");
+    assert_eq!(fixture.get("/?key=token").await.text(), "new");
+    fixture.stop().await;
 }
 
 #[tokio::test]

@@ -93,8 +93,8 @@ pub(crate) const LAYERS: &[(&str, &[&str])] = &[
             "supervisor",
         ],
     ),
-    ("dev", &["artifact", "events", "handler", "id", "runtime", "supervisor"]),
-    ("admin", &["artifact", "error", "events", "id", "ingress", "runtime", "supervisor"]),
+    ("dev", &["artifact", "config", "error", "events", "handler", "id", "runtime", "supervisor"]),
+    ("admin", &["artifact", "config", "error", "events", "id", "ingress", "runtime", "supervisor"]),
     (
         "fuzz",
         &[

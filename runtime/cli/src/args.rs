@@ -271,6 +271,9 @@ pub(crate) struct ApplyArgs {
     /// Only say what would change, as far as no component has to be loaded to tell.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Also try what was rolled back, with the same component and the same settings.
+    #[arg(long)]
+    pub(crate) again: bool,
     #[command(flatten)]
     pub(crate) client: ClientArgs,
 }

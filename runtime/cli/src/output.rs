@@ -230,6 +230,18 @@ impl Output {
         if self.json { self.data(&format!("{data}\n")) } else { Ok(()) }
     }
 
+    /// [`done`](Self::done) where everything may have been said already.
+    ///
+    /// # Errors
+    ///
+    /// As [`done`](Self::done).
+    pub(crate) fn done_with(&mut self, line: &str, data: &serde_json::Value) -> io::Result<()> {
+        if !line.is_empty() {
+            self.say(line);
+        }
+        if self.json { self.data(&format!("{data}\n")) } else { Ok(()) }
+    }
+
     /// A list that was asked for, to stdout: for people in columns under `header`, with `--json`
     /// the data of each row on a line of its own.
     ///

@@ -77,6 +77,8 @@ pub(crate) struct HostSettings {
     pub(crate) watch: bool,
     /// How long connections are still accepted after a signal has asked to stop.
     pub(crate) pre_stop: Duration,
+    /// The path that the command was given, which is opened again for a plan.
+    pub(crate) path: PathBuf,
     /// Whether there is a manifest, which SIGHUP asks to be read again.
     pub(crate) has_manifest: bool,
     /// How to build; `None` serves what is built already.
@@ -89,7 +91,7 @@ pub(crate) fn dev(args: &DevArgs, env: Env<'_>) -> Result<HostSettings, ProjectE
     // The header is there in `dev` whatever the manifest says: it is how an author sees a swap.
     let runtime = runtime(RuntimeConfig::for_dev(), &project.manifest, env);
     let build = Some(build_settings(&args.compiler));
-    Ok(host(project, &args.listen, runtime, env, true, build))
+    Ok(host(project, &args.project, &args.listen, runtime, env, true, build))
 }
 
 /// Settings of `wrt serve`.
@@ -101,7 +103,7 @@ pub(crate) fn serve(args: &ServeArgs, env: Env<'_>) -> Result<HostSettings, Proj
     // A developer's host begins with what the sources give; one that serves, with what was confirmed.
     let state_dir = state_dir(&project.manifest.host, env);
     runtime.state_dir = state_dir.map(|dir| project_dir(&dir, &args.project.path));
-    Ok(host(project, &args.listen, runtime, env, args.watch, None))
+    Ok(host(project, &args.project, &args.listen, runtime, env, args.watch, None))
 }
 
 /// The project of a component file that is missing, or is no file, at this start: where a history of it
@@ -119,8 +121,12 @@ fn without_file(path: &Path, env: Env<'_>, error: ProjectError) -> Result<Projec
 
 /// The project of a running host as it is on the disk now.
 pub(crate) fn open_again(settings: &HostSettings, env: Env<'_>) -> Result<Project, ProjectError> {
-    let path = settings.project.manifest_path.as_ref().unwrap_or(&settings.project.root);
-    let project = Project::open(path, env)?;
+    let project = Project::open(&settings.path, env)?;
+    // A directory without a manifest may be a package, which is another project.
+    if let (Some(path), None) = (&settings.project.manifest_path, &project.manifest_path) {
+        let source = std::io::ErrorKind::NotFound.into();
+        return Err(ProjectError::Read { path: path.clone(), source });
+    }
     project.check_sources()?;
     Ok(project)
 }
@@ -159,6 +165,7 @@ fn manifest_if_there(dir: &Path, env: Env<'_>) -> Result<Manifest, ProjectError>
 
 fn host(
     project: Project,
+    at: &ProjectArgs,
     args: &ListenArgs,
     runtime: RuntimeConfig,
     env: Env<'_>,
@@ -182,6 +189,7 @@ fn host(
         runtime,
         watch,
         pre_stop,
+        path: at.path.clone(),
         has_manifest,
         build,
     }

@@ -13,7 +13,8 @@
 //! POST /v1/handlers/{name}/rollback    ?to=N, ?fresh=true
 //! POST /v1/handlers/{name}/confirm
 //! GET  /v1/plan                        what each handler is to be, and what serves
-//! PUT  /v1/plan                        the host reads its manifest again, and applies it; ?dry-run=true
+//! PUT  /v1/plan                        the host reads its manifest again, and applies it; ?dry-run=true,
+//!                                      ?again=true
 //! GET  /v1/events                      server-sent events, resumable with `Last-Event-ID`
 //! GET  /v1/cache                       what the cache of compiled code holds and did
 //! ```
@@ -54,7 +55,7 @@ use crate::runtime::Runtime;
 use backlog::Feed;
 use problem::Problem;
 
-pub use plan::{Planner, Planning};
+pub use plan::{PlanRequest, Planner, Planning};
 pub use token::{Token, TokenError};
 
 /// Bytes that a component in a request may have: twice the largest debug build that was seen.

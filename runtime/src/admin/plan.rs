@@ -21,8 +21,18 @@ use crate::runtime::HandlerHandle;
 /// Finds out what handlers a runtime is to have, and has it apply that: whoever reads the manifest of a host,
 /// for example.
 pub trait Planner: fmt::Debug + Send + Sync + 'static {
-    /// Applies the plan as it is now; or tells what that would change, and does nothing, where `is_dry`.
-    fn plan(&self, is_dry: bool) -> Planning;
+    /// Applies the plan as it is now, or does what else is asked.
+    fn plan(&self, request: PlanRequest) -> Planning;
+}
+
+/// How a plan is to be applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlanRequest {
+    /// Whether to tell only what would change.
+    pub is_dry: bool,
+    /// Whether what was rolled back is tried once more.
+    pub is_again: bool,
 }
 
 /// A plan that is being applied; dropping this cancels nothing.
@@ -44,10 +54,10 @@ pub(super) async fn apply(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response<Body>, Problem> {
-    let is_dry = query::dry_run(&query.unwrap_or_default())?;
+    let asked = query::plan(&query.unwrap_or_default())?;
     expect_nothing(request.into_body(), shared.config.max_component).await?;
     let planner = shared.config.planner.as_ref().ok_or_else(Problem::no_planner)?;
-    let report = planner.plan(is_dry).await;
+    let report = planner.plan(asked).await;
     match report.outcome {
         PlanOutcome::Refused => Err(Problem::refused_plan(report)),
         _ => Ok(answer(StatusCode::OK, &json!(report))),

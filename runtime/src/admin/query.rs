@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::plan::PlanRequest;
 use super::problem::Problem;
 use crate::id::GenerationNumber;
 
@@ -73,18 +74,19 @@ impl RollbackQuery {
     }
 }
 
-/// Whether a plan is only compared with what there is.
+/// How a plan is to be applied.
 ///
 /// # Errors
 ///
 /// A [`Problem`] that names the parameter.
-pub(super) fn dry_run(query: &str) -> Result<bool, Problem> {
-    let mut is_dry = false;
+pub(super) fn plan(query: &str) -> Result<PlanRequest, Problem> {
+    let mut request = PlanRequest::default();
     each(query, |name, value| match name {
-        "dry-run" => flag(name, value, &mut is_dry),
+        "dry-run" => flag(name, value, &mut request.is_dry),
+        "again" => flag(name, value, &mut request.is_again),
         _ => Ok(false),
     })?;
-    Ok(is_dry)
+    Ok(request)
 }
 
 /// Refuses every parameter, for what takes none.

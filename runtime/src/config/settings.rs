@@ -71,6 +71,17 @@ impl Settings {
         self.instances == InstanceMode::Singleton
     }
 
+    /// The same with the secrets that `now` has for the same keys.
+    pub(crate) fn with_secrets_of(&self, now: &Self) -> Self {
+        let mut settings = self.clone();
+        for (key, value) in settings.config.iter_mut().filter(|(_, value)| value.is_secret()) {
+            if let Some(now) = now.config.get(key).filter(|now| now.is_secret()) {
+                value.clone_from(now);
+            }
+        }
+        settings
+    }
+
     /// Names these settings: equal settings have equal digests, in every process. The values of secrets are
     /// no part of that, since whoever knows the rest could try passwords with a digest.
     pub(crate) fn digest(&self) -> Digest {

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use super::handle::{AnyHandler, HandlerHandle};
 use super::plan::{Applied, Change, Plan, Planned};
-use super::{AddError, Runtime};
+use super::{AddError, Boots, Runtime};
 use crate::config::HandlerConfig;
-use crate::error::{Hint as _, Rejected, chain};
+use crate::error::{Hint as _, Rejected, StageError, chain};
 use crate::events::{EventKind, PlanChange, PlanReport};
 use crate::handler::Handler;
 use crate::handler::table::{RouteTable, TableError};
@@ -23,6 +23,8 @@ struct Placed {
     is_new: bool,
     /// What differs from before.
     keys: Vec<&'static str>,
+    /// That of it which holds whatever becomes of the component.
+    kept_keys: Vec<&'static str>,
     handle: HandlerHandle,
     /// What becomes of its component, if anything was asked for.
     answer: Option<oneshot::Receiver<Result<Swap, Rejected>>>,
@@ -94,13 +96,19 @@ impl Runtime {
         for Wanted { handler, handle, planned } in wanted {
             let change = match handle {
                 None => PlanChange::Added,
+                Some(_) if planned.config.settings.is_single() != handler.is_single() => {
+                    let (error, serving) = (StageError::Singleton, handler.serving());
+                    let (keys, _) = difference(&handler, &planned.config);
+                    let (error, hints) = (chain(&error), error.hints());
+                    PlanChange::Refused { error, hints, keys, serving }
+                }
                 Some(_) => {
                     let (mut keys, settings) = difference(&handler, &planned.config);
                     keys.extend(settings);
                     if keys.is_empty() {
                         continue;
                     }
-                    PlanChange::Changed { keys }
+                    PlanChange::Changed { keys, state: None }
                 }
             };
             changes.insert(planned.config.name.clone(), change);
@@ -158,16 +166,18 @@ impl Runtime {
             let is_new = handle.is_none();
             let (mut keys, settings) = difference(&handler, &planned.config);
             let request = request(planned, &handler, !settings.is_empty(), cause);
+            let request = request.map(|it| if plan.is_again { it.again() } else { it });
+            let kept_keys = keys.clone();
             keys.extend(settings);
             let handle = handle.unwrap_or_else(|| {
                 let guest = self.served_guest(&handler);
-                self.start(guest, &handler, AnyHandler::Served(Arc::clone(&handler)))
+                self.start(guest, &handler, AnyHandler::Served(Arc::clone(&handler)), Boots::No)
             });
             let HandlerConfig { name, binding, settings, policy } = &planned.config;
             handler.bind(binding);
             handler.set_policy(policy);
             handler.configure(settings);
-            (Placed { name: name.clone(), is_new, keys, handle, answer: None }, request)
+            (Placed { name: name.clone(), is_new, keys, kept_keys, handle, answer: None }, request)
         });
         let wanted: Vec<_> = wanted.collect();
         self.inner.plane.routes.store(Arc::new(table));
@@ -237,14 +247,14 @@ fn request(
     has_other_settings: bool,
     cause: &str,
 ) -> Option<SwapRequest> {
-    let Planned { config, source, is_lazy } = planned;
+    let Planned { config, source, is_lazy, .. } = planned;
     let serves = handler.serving().is_some();
     match source {
         Some(source) => {
             let request = SwapRequest::new(source.clone(), cause).standing();
             Some(if *is_lazy && !serves { request.lazily() } else { request })
         }
-        None if has_other_settings && serves => {
+        None if has_other_settings && serves && !planned.waits_with_settings => {
             Some(SwapRequest::settings(config.settings.clone(), cause))
         }
         None => None,
@@ -255,7 +265,7 @@ impl Placed {
     /// What the plan meant for the handler, when its component is loaded or refused. A component that waits
     /// for a first call is not waited for.
     async fn settled(self) -> (HandlerName, Change) {
-        let Self { name, is_new, keys, handle, answer } = self;
+        let Self { name, is_new, keys, kept_keys, handle, answer } = self;
         let is_put_off = handle.inner.supervisor.is_lazy();
         let outcome = match answer.filter(|_| !is_put_off) {
             None => None,
@@ -265,12 +275,15 @@ impl Placed {
                 Err(_) => return (name, Change::Removed),
             },
         };
-        let is_swapped = matches!(outcome, Some(Ok(Swap::Swapped { .. })));
+        let state = match outcome {
+            Some(Ok(Swap::Swapped { state, .. })) => Some(state),
+            _ => None,
+        };
         let change = match outcome {
-            Some(Err(rejected)) => Change::Refused(rejected),
+            Some(Err(rejected)) => Change::Refused { rejected, keys: kept_keys },
             Some(Ok(Swap::Superseded)) => Change::Superseded,
             _ if is_new => Change::Added,
-            _ if is_swapped || !keys.is_empty() => Change::Changed { keys },
+            _ if state.is_some() || !keys.is_empty() => Change::Changed { keys, state },
             _ => Change::Unchanged,
         };
         (name, change)

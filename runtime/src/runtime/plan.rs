@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::artifact::Source;
 use crate::config::HandlerConfig;
-use crate::error::{Rejected, chain};
-use crate::events::{PlanChange, PlanReport};
+use crate::error::{Hint as _, Rejected, chain};
+use crate::events::{PlanChange, PlanReport, StateOutcome};
 use crate::id::HandlerName;
 
 /// The handlers that a runtime is to have, for [`Runtime::apply`](crate::Runtime::apply): all of those whose
@@ -15,6 +15,8 @@ use crate::id::HandlerName;
 pub struct Plan {
     /// The handlers, in any order.
     pub handlers: Vec<Planned>,
+    /// Whether what was rolled back is tried once more.
+    pub is_again: bool,
 }
 
 /// One handler of a [`Plan`].
@@ -28,12 +30,23 @@ pub struct Planned {
     pub source: Option<Source>,
     /// Whether a handler that runs nothing yet waits for its first call with its component.
     pub is_lazy: bool,
+    /// Whether other settings wait for the component that somebody else loads, because that is another one,
+    /// too.
+    pub waits_with_settings: bool,
 }
 
 impl Plan {
     /// A plan of these handlers.
     pub fn new(handlers: impl IntoIterator<Item = Planned>) -> Self {
-        Self { handlers: handlers.into_iter().collect() }
+        Self { handlers: handlers.into_iter().collect(), is_again: false }
+    }
+
+    /// The same although a component may have been rolled back with these settings. Otherwise that is
+    /// refused until its bytes or its settings change.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        self.is_again = true;
+        self
     }
 }
 
@@ -41,13 +54,21 @@ impl Planned {
     /// A handler whose component somebody else loads.
     #[must_use]
     pub fn new(config: HandlerConfig) -> Self {
-        Self { config, source: None, is_lazy: false }
+        Self { config, source: None, is_lazy: false, waits_with_settings: false }
     }
 
     /// The same with the component of `source`.
     #[must_use]
     pub fn with_source(mut self, source: Source) -> Self {
         self.source = Some(source);
+        self
+    }
+
+    /// The same whose settings come with the component that somebody else loads: what serves goes on with its
+    /// own until then.
+    #[must_use]
+    pub fn with_settings_later(mut self) -> Self {
+        self.waits_with_settings = true;
         self
     }
 
@@ -79,6 +100,8 @@ pub enum Change {
     Changed {
         /// What differs from before, by its keys in the manifest; empty where only the component does.
         keys: Vec<&'static str>,
+        /// What became of the handler's state, where a version was swapped in.
+        state: Option<StateOutcome>,
     },
     /// The handler was taken away, and its calls drain.
     Removed,
@@ -86,7 +109,12 @@ pub enum Change {
     Superseded,
     /// The handler's component does not run with these settings, or cannot be loaded. Its routes, and what
     /// holds over all of its versions, are those of the plan; the version that served before goes on.
-    Refused(Rejected),
+    Refused {
+        /// Why, and what serves.
+        rejected: Rejected,
+        /// What differs from before all the same, by its keys in the manifest.
+        keys: Vec<&'static str>,
+    },
 }
 
 impl Applied {
@@ -104,10 +132,15 @@ impl Applied {
             Change::Added => Some(PlanChange::Added),
             Change::Removed => Some(PlanChange::Removed),
             Change::Superseded => Some(PlanChange::Superseded),
-            Change::Changed { keys } => Some(PlanChange::Changed { keys: keys.clone() }),
-            Change::Refused(rejected) => {
-                Some(PlanChange::Refused { error: chain(&rejected.source) })
+            Change::Changed { keys, state } => {
+                Some(PlanChange::Changed { keys: keys.clone(), state: *state })
             }
+            Change::Refused { rejected, keys } => Some(PlanChange::Refused {
+                error: chain(&rejected.source),
+                hints: rejected.source.hints(),
+                keys: keys.clone(),
+                serving: rejected.serving,
+            }),
         };
         let changes = self.handlers.iter();
         PlanReport::of(changes.filter_map(|(name, it)| Some((name.clone(), change(it)?))).collect())
@@ -116,7 +149,7 @@ impl Applied {
     /// The handlers that do not go by the plan, each with the reason.
     pub fn refused(&self) -> impl Iterator<Item = &Rejected> {
         self.handlers.values().filter_map(|change| match change {
-            Change::Refused(rejected) => Some(rejected),
+            Change::Refused { rejected, .. } => Some(rejected),
             _ => None,
         })
     }

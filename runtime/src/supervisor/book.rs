@@ -27,6 +27,8 @@ pub(crate) struct Book {
     history: Arc<OnceLock<Mutex<HandlerHistory>>>,
     /// Without one, everything is forgotten with the process.
     store: Option<HistoryStore>,
+    /// Whether the handler begins with the version that was confirmed last.
+    boots: bool,
     /// Looked for when the first one is kept.
     kept: Arc<Mutex<Option<Kept>>>,
     /// Components that are being written.
@@ -204,12 +206,13 @@ pub(super) struct Published<'a> {
 
 impl Book {
     /// The book of `handler`, as far as `store` has it.
-    pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>) -> Self {
+    /// Where it `boots`, the handler begins with the version that was confirmed last.
+    pub(crate) fn open(handler: HandlerName, store: Option<HistoryStore>, boots: bool) -> Self {
         let (history, kept, keeping) = (Arc::default(), Arc::default(), TaskTracker::new());
         // For good: it takes tasks all the same, and `wait` waits for those that there are. Opened and
         // closed again, it would leave one of two who wait at once behind.
         keeping.close();
-        Self { handler, history, store, kept, keeping, notes: Arc::default() }
+        Self { handler, history, store, boots, kept, keeping, notes: Arc::default() }
     }
 
     /// Looks at what is written in it.
@@ -282,6 +285,9 @@ impl Book {
     /// One that ran as a singleton is none for a handler that is `configured` otherwise, and the other way
     /// round: the number of calls that run at once is the handler's.
     pub(super) fn to_boot(&self, configured: &Arc<Settings>) -> Option<Boot> {
+        if !self.boots {
+            return None;
+        }
         self.with(|history| {
             let records = history.records().iter();
             let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
@@ -297,11 +303,12 @@ impl Book {
 
     /// Whether there is a version to boot, as far as that is known without reading its settings.
     pub(super) fn has_version_to_boot(&self) -> bool {
-        self.with(|history| {
-            let records = history.records().iter();
-            let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
-            confirmed.any(|record| record.digest.is_some_and(|it| self.component(it).is_some()))
-        })
+        self.boots
+            && self.with(|history| {
+                let records = history.records().iter();
+                let mut confirmed = records.filter(|record| record.outcome == Outcome::Confirmed);
+                confirmed.any(|record| record.digest.is_some_and(|it| self.component(it).is_some()))
+            })
     }
 
     pub(super) fn published(&self, published: Published<'_>) {

@@ -139,7 +139,7 @@ fn configured(max_draining: usize, store: Option<HistoryStore>, settings: Settin
         is_broken: Arc::clone(&is_broken),
     };
     let mismatch = Mismatch::Refuse;
-    let book = Book::open(handler.name().clone(), store);
+    let book = Book::open(handler.name().clone(), store, true);
     let orders = Orders { bus, max_draining, mismatch, book, usage: None, stop: stop.clone() };
     let handle = SupervisorHandle::start(guest, Arc::clone(&handler), orders, &tasks);
     Harness {

@@ -118,7 +118,10 @@ impl<G: Guest> Task<G> {
     /// A version that this process ran, read again from where it is kept: the file that it came from
     /// may hold another by now.
     pub(super) fn release_of(&self, version: &Version) -> Release {
-        let release = version.release.clone();
+        let Release { candidate, settings, .. } = version.release.clone();
+        // A secret that was changed since is gone for good, as it is for versions from the disk.
+        let settings = Arc::new(settings.with_secrets_of(&self.handler.configured()));
+        let release = Release::new(candidate, settings);
         match self.book.component(release.candidate.digest) {
             Some(source) => release.with(|candidate| candidate.found_at(source)),
             None => release,

@@ -1,5 +1,6 @@
 //! `wrt apply`: have a running host do what its manifest says now.
 
+use form_urlencoded::Serializer;
 use hyper::Method;
 use serde_json::Value;
 
@@ -15,30 +16,66 @@ pub(crate) async fn run(
     output: &mut Output,
 ) -> anyhow::Result<ExitStatus> {
     let client = Client::find(&settings).await?;
-    let path = if args.dry_run { "/v1/plan?dry-run=true" } else { "/v1/plan" };
-    let answer = client.ask(Method::PUT, path, "").await?;
+    let mut query = Serializer::new(String::new());
+    let flags = [("dry-run", args.dry_run), ("again", args.again)];
+    for (name, _) in flags.into_iter().filter(|(_, is_set)| *is_set) {
+        query.append_pair(name, "true");
+    }
+    let path = format!("/v1/plan?{}", query.finish());
+    let answer = client.ask(Method::PUT, &path, "").await?;
     let empty = serde_json::Map::new();
     let changes = answer["changes"].as_object().unwrap_or(&empty);
-    let lines: Vec<_> = changes.iter().map(|(name, change)| line(name, change)).collect();
-    let text = match (lines.is_empty(), args.dry_run) {
-        (true, _) => "the manifest changes nothing".to_owned(),
-        (false, true) => format!("would change:\n{}", lines.join("\n")),
-        (false, false) => lines.join("\n"),
-    };
-    output.done(&text, &answer)?;
-    let is_refused = changes.values().any(|change| change["change"] == "refused");
+    if args.dry_run && !changes.is_empty() {
+        output.say("would change:");
+    }
+    let mut is_refused = false;
+    for (name, change) in changes {
+        match change["change"].as_str() {
+            Some("refused") => {
+                is_refused = true;
+                refused(name, change, output);
+            }
+            _ => output.say(&line(name, change)),
+        }
+    }
+    for note in answer["notes"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        output.say(note);
+    }
+    let last = if changes.is_empty() { "the manifest changes no handler" } else { "" };
+    output.done_with(last, &answer)?;
     Ok(if is_refused { ExitStatus::Input } else { ExitStatus::Success })
 }
 
 fn line(name: &str, change: &Value) -> String {
+    let what = match change["change"].as_str() {
+        Some("changed") => match keys(change) {
+            keys if keys.is_empty() => "swapped".to_owned(),
+            keys => format!("changed: {keys}"),
+        },
+        Some("superseded") => "left to a newer request".to_owned(),
+        word => word.unwrap_or("-").to_owned(),
+    };
+    let state = super::swap::state_words(change["state"].as_str());
+    format!("{name}  {what}{state}")
+}
+
+/// Says why a handler was refused, what serves, and what to do.
+fn refused(name: &str, change: &Value, output: &mut Output) {
+    let error = change["error"].as_str().unwrap_or("-");
+    let serves = match change["serving"]["generation"].as_u64() {
+        Some(generation) => format!("generation {generation} keeps serving"),
+        None => "nothing serves".to_owned(),
+    };
+    let changed = match keys(change) {
+        keys if keys.is_empty() => String::new(),
+        keys => format!(", and goes by the new {keys}"),
+    };
+    let hints = change["hints"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let hints: Vec<_> = hints.map(str::to_owned).collect();
+    output.warn(&format!("`{name}` was refused: {error}; {serves}{changed}"), &hints);
+}
+
+fn keys(change: &Value) -> String {
     let keys = change["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let keys: Vec<_> = keys.collect();
-    match (change["change"].as_str(), change["error"].as_str()) {
-        (Some("changed"), _) if keys.is_empty() => format!("{name}  swapped"),
-        (Some("changed"), _) => format!("{name}  changed: {}", keys.join(", ")),
-        (Some("refused"), Some(error)) => {
-            format!("{name}  refused, and goes on as it was: {error}")
-        }
-        (word, _) => format!("{name}  {}", word.unwrap_or("-")),
-    }
+    keys.collect::<Vec<_>>().join(", ")
 }

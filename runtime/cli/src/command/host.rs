@@ -153,15 +153,18 @@ pub(crate) async fn run(
             Happened::ManifestWritten => {
                 replanner.begin_if_other("`wrt.toml` was written", env, output);
             }
-            Happened::Signal(Heard::Reload) => replanner.begin("SIGHUP", Vec::new(), env, output),
+            Happened::Signal(Heard::Reload) => {
+                replanner.begin("SIGHUP", Vec::new(), false, env, output)
+            }
             // Dropping the answer is one.
             Happened::Asked(_) if stopping.is_some() => {}
-            Happened::Asked(asked) if asked.is_dry => {
+            Happened::Asked(asked) if asked.request.is_dry => {
                 // Whoever asked may be gone.
                 let _ = asked.answer.send(replanner.compare(env));
             }
             Happened::Asked(asked) => {
-                replanner.begin("the control plane was asked", vec![asked.answer], env, output);
+                let (answers, is_again) = (vec![asked.answer], asked.request.is_again);
+                replanner.begin("`wrt apply`", answers, is_again, env, output);
             }
             Happened::Planned(_) if stopping.is_some() => {}
             Happened::Planned(project) => replanner.settle(project, &mut session, env, output),

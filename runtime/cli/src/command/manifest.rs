@@ -1,10 +1,10 @@
 //! Looks whether the manifest was written to while the host runs.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
@@ -27,6 +27,8 @@ pub(super) struct ManifestFile {
     /// What was there at the last look, and is another version than the one that was told of.
     newer: Option<Stamp>,
     looks: Interval,
+    /// Whether somebody writes to the file, as far as the system tells.
+    is_open: Arc<AtomicBool>,
     /// When the file is looked at again after it was closed.
     look_at: Option<Instant>,
     /// Told when somebody has replaced the file, or closed it after writing to it.
@@ -44,8 +46,10 @@ impl ManifestFile {
         let mut looks = interval(EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let whole = Arc::default();
-        let watcher = path.as_deref().and_then(|path| watch(path, &whole));
-        Self { path, seen: None, newer: None, looks, whole, look_at: None, _watcher: watcher }
+        let is_open = Arc::default();
+        let watcher = path.as_deref().and_then(|path| watch(path, &whole, &is_open));
+        let (seen, newer, look_at) = (None, None, None);
+        Self { path, seen, newer, looks, whole, is_open, look_at, _watcher: watcher }
     }
 
     /// Ready when the file is another one than when this was ready last, and is the same at two looks:
@@ -64,6 +68,10 @@ impl ManifestFile {
                 () = self.whole.notified() => self.look_at = Some(Instant::now() + SETTLES),
                 () = until(soon) => self.look_at = None,
                 _ = self.looks.tick() => {}
+            }
+            // Ordering, here and below: a mark that guards no other data.
+            if self.is_open.load(Ordering::Relaxed) {
+                continue;
             }
             // One that is missing is being replaced, or is missed at the next start.
             let Some(now) = stamp(path) else { continue };
@@ -88,29 +96,34 @@ async fn until(time: Option<Instant>) {
 }
 
 /// Has `whole` told of the file at `path`; `None` where the system cannot.
-fn watch(path: &Path, whole: &Arc<Notify>) -> Option<RecommendedWatcher> {
+fn watch(
+    path: &Path,
+    whole: &Arc<Notify>,
+    is_open: &Arc<AtomicBool>,
+) -> Option<RecommendedWatcher> {
     let path = std::path::absolute(path).ok()?;
     let (dir, name) = (path.parent()?, path.file_name()?.to_owned());
-    let whole = Arc::clone(whole);
+    let (whole, is_open) = (Arc::clone(whole), Arc::clone(is_open));
     // The directory, as the file itself is another one after it was replaced.
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.is_ok_and(|event| is_whole(&event, &name)) {
-            whole.notify_one();
+        let Ok(event) = event else { return };
+        if event.paths.iter().all(|path| path.file_name() != Some(&name)) {
+            return;
+        }
+        match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(_))
+            | EventKind::Remove(_) => {
+                is_open.store(false, Ordering::Relaxed);
+                whole.notify_one();
+            }
+            EventKind::Modify(ModifyKind::Data(_)) => is_open.store(true, Ordering::Relaxed),
+            _ => {}
         }
     });
     let mut watcher = watcher.ok()?;
     watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
     Some(watcher)
-}
-
-/// Whether `event` says that the file called `name` is there, and nobody writes to it any more.
-fn is_whole(event: &Event, name: &OsStr) -> bool {
-    let ends_writing = matches!(
-        event.kind,
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-            | EventKind::Modify(ModifyKind::Name(_))
-    );
-    ends_writing && event.paths.iter().any(|path| path.file_name() == Some(name))
 }
 
 fn stamp(path: &Path) -> Option<Stamp> {
@@ -156,7 +169,7 @@ mod tests {
         let path = temp.path().join("wrt.toml");
         fs::write(&path, "one").unwrap();
         let mut file = ManifestFile::new(Some(path.clone()));
-        (file.whole, file._watcher) = (Arc::default(), None);
+        (file.whole, file.is_open, file._watcher) = (Arc::default(), Arc::default(), None);
         file.written().await;
         assert!(!is_told(&mut file).await);
         let mut writer = fs::File::create(&path).unwrap();

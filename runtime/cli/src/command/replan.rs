@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
-use wrt::admin::{Planner, Planning};
+use wrt::admin::{PlanRequest, Planner, Planning};
 use wrt::dev::Session;
 use wrt::events::PlanReport;
 use wrt::manifest::{CacheSection, HostSection, Project, ProjectError};
@@ -20,7 +20,7 @@ const MAX_ASKED: usize = 16;
 /// Somebody who asks the host to read its manifest again.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) is_dry: bool,
+    pub(super) request: PlanRequest,
     pub(super) answer: oneshot::Sender<PlanReport>,
 }
 
@@ -37,12 +37,12 @@ impl Asker {
 }
 
 impl Planner for Asker {
-    fn plan(&self, is_dry: bool) -> Planning {
+    fn plan(&self, request: PlanRequest) -> Planning {
         let ask = self.0.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
             // A host that ends takes no more requests, and drops those that wait.
-            let _ = ask.send(Asked { is_dry, answer }).await;
+            let _ = ask.send(Asked { request, answer }).await;
             let ends = || PlanReport::refused("the host is shutting down".to_owned(), Vec::new());
             answered.await.unwrap_or_else(|_| ends())
         })
@@ -65,7 +65,7 @@ pub(super) struct Replanner {
     runtime: Runtime,
     applying: JoinSet<Option<Project>>,
     /// Why the manifest is to be read once more, as somebody asked for that while a plan was applied.
-    next: Option<(String, Answers)>,
+    next: Option<(String, Answers, bool)>,
 }
 
 impl Replanner {
@@ -95,7 +95,7 @@ impl Replanner {
         let is_same = settings::open_again(&self.settings, env)
             .is_ok_and(|project| project == self.settings.project);
         if !is_same || !self.applying.is_empty() {
-            self.begin(cause, Vec::new(), env, output);
+            self.begin(cause, Vec::new(), false, env, output);
         }
     }
 
@@ -105,13 +105,14 @@ impl Replanner {
         &mut self,
         cause: &str,
         mut answers: Answers,
+        is_again: bool,
         env: Env<'_>,
         output: &mut Output,
     ) {
         if !self.applying.is_empty() {
-            let (_, earlier) = self.next.take().unwrap_or_default();
+            let (_, earlier, again) = self.next.take().unwrap_or_default();
             answers.extend(earlier);
-            self.next = Some((cause.to_owned(), answers));
+            self.next = Some((cause.to_owned(), answers, is_again || again));
             return;
         }
         let project = match self.read(env) {
@@ -122,18 +123,19 @@ impl Replanner {
                 return tell(answers, &report);
             }
         };
-        let (host, cache) = &self.started_with;
-        if (host, cache) != (&project.manifest.host, &project.manifest.cache) {
-            output.say("`[host]` and `[cache]` are read at the start: a restart applies what changed there");
-        }
+        let notes = self.notes(&project);
+        notes.iter().for_each(|note| output.say(note));
         let plan = self.plan(&project);
+        let plan = if is_again { plan.again() } else { plan };
         self.has_begun = true;
         let (runtime, cause) = (self.runtime.clone(), cause.to_owned());
         // Loading takes its time, in which the host does everything else.
         self.applying.spawn(async move {
             match runtime.apply(plan, cause).await {
                 Ok(applied) => {
-                    tell(answers, &applied.report());
+                    let mut report = applied.report();
+                    report.notes = notes;
+                    tell(answers, &report);
                     Some(project)
                 }
                 // An event tells of it.
@@ -179,8 +181,8 @@ impl Replanner {
             let ahead = load::compile_ahead(&handlers, &lazy);
             self.ahead.replace(ahead).into_iter().for_each(|before| before.abort());
         }
-        if let Some((cause, answers)) = self.next.take() {
-            self.begin(&cause, answers, env, output);
+        if let Some((cause, answers, is_again)) = self.next.take() {
+            self.begin(&cause, answers, is_again, env, output);
         }
     }
 
@@ -200,8 +202,28 @@ impl Replanner {
             Ok(project) => project,
             Err(report) => return report,
         };
-        let compared = self.runtime.compare(&self.plan(&project));
-        compared.unwrap_or_else(|error| PlanReport::refused(chain(&error), error.hints()))
+        match self.runtime.compare(&self.plan(&project)) {
+            Ok(mut report) => {
+                report.notes = self.notes(&project);
+                report
+            }
+            Err(error) => PlanReport::refused(chain(&error), error.hints()),
+        }
+    }
+
+    /// What `project` says that only a restart applies.
+    fn notes(&self, project: &Project) -> Vec<String> {
+        let (host, cache) = &self.started_with;
+        let sections = [
+            ("[host]", *host != project.manifest.host),
+            ("[cache]", *cache != project.manifest.cache),
+        ];
+        let changed = sections.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed
+            .map(|(section, _)| {
+                format!("`{section}` is read at the start: a restart applies its changes")
+            })
+            .collect()
     }
 
     /// What `project` wants. A session loads the components of a host that watches.
@@ -211,7 +233,11 @@ impl Replanner {
         Plan::new(project.manifest.handlers.iter().map(|entry| {
             let planned = Planned::new(entry.config.clone());
             if settings.watch {
-                return planned;
+                // The session loads another source, and settings are not tried with the one before.
+                let before = self.settings.project.manifest.handlers.iter();
+                let mut before = before.filter(|it| it.config.name == entry.config.name);
+                let is_other = before.next().is_some_and(|it| it.source != entry.source);
+                return if is_other { planned.with_settings_later() } else { planned };
             }
             let path = artifacts::to_serve(entry, &project.root);
             let path = path.unwrap_or_else(|_| artifacts::expected(entry, &project.root));

@@ -77,7 +77,7 @@ pub(super) fn tell(
 }
 
 /// What became of the state, where there was any.
-fn state_words(state: Option<&str>) -> &'static str {
+pub(super) fn state_words(state: Option<&str>) -> &'static str {
     match state {
         Some("carried") => ", with its state",
         Some("migrated") => ", with its state in another shape",

@@ -32,8 +32,10 @@ fn words(name: &HandlerName, change: &PlanChange) -> String {
         PlanChange::Added => format!("`{name}` added"),
         PlanChange::Removed => format!("`{name}` removed"),
         PlanChange::Superseded => format!("`{name}` left to a newer request"),
-        PlanChange::Changed { keys } if keys.is_empty() => format!("`{name}` swapped"),
-        PlanChange::Changed { keys } => format!("`{name}` changed ({})", escape(&keys.join(", "))),
+        PlanChange::Changed { keys, .. } if keys.is_empty() => format!("`{name}` swapped"),
+        PlanChange::Changed { keys, .. } => {
+            format!("`{name}` changed ({})", escape(&keys.join(", ")))
+        }
         // Why is told by the handler's own event.
         PlanChange::Refused { .. } => format!("`{name}` refused"),
         _ => format!("`{name}` changed"),

@@ -195,7 +195,7 @@ impl World {
             n_lost: Arc::clone(&n_lost),
         };
         let mismatch = if random.one_in(2) { Mismatch::Refuse } else { Mismatch::Reset };
-        let book = Book::open(handler.name().clone(), None);
+        let book = Book::open(handler.name().clone(), None, true);
         let stopped = Stop::of(&stop);
         let orders =
             Orders { bus, max_draining: MAX_DRAINING, mismatch, book, usage: None, stop: stopped };
