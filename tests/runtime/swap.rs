@@ -117,6 +117,25 @@ async fn exchange_under_way_completes_on_its_own_generation() {
 }
 
 #[tokio::test]
+async fn answer_that_ended_well_on_a_replaced_generation_is_no_failed_call() {
+    let component = guest("slow_stream");
+    let (fixture, handler) = Fixture::serving(&component).await;
+    let mut events = fixture.runtime.events();
+    for number in 2..12 {
+        let mut client = fixture.client().await;
+        let answer = tokio::spawn(async move { client.get("/?chunks=3&ms=10").await });
+        wait_until(|| handler.status().in_flight > 0, || "a call".to_owned()).await;
+        swapped(handler.swap(variant(&component, number), "new").await);
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    fixture.wait_for_stores(0).await;
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let failed: Vec<_> =
+        told.filter(|event| matches!(event.kind, EventKind::CallFailed { .. })).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
 async fn streamed_response_completes_while_new_requests_get_new_code() {
     let component = guest("slow_stream");
     let (fixture, handler) = Fixture::serving(&component).await;

@@ -121,6 +121,10 @@ fn without_file(path: &Path, env: Env<'_>, error: ProjectError) -> Result<Projec
 
 /// The project of a running host as it is on the disk now.
 pub(crate) fn open_again(settings: &HostSettings, env: Env<'_>) -> Result<Project, ProjectError> {
+    if let Some(path) = settings.project.manifest_path.as_ref().filter(|path| path.is_dir()) {
+        let source = std::io::ErrorKind::IsADirectory.into();
+        return Err(ProjectError::Read { path: path.clone(), source });
+    }
     let project = Project::open(&settings.path, env)?;
     // A directory without a manifest may be a package, which is another project.
     if let (Some(path), None) = (&settings.project.manifest_path, &project.manifest_path) {

@@ -151,7 +151,7 @@ impl Settings {
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote. Secrets have the values that `configured` has for them
-    /// now; `None` where one has none there, or where `text` is something else.
+    /// now, and those that it does not name are empty. `None` where `text` is something else.
     pub(crate) fn from_json(text: &[u8], configured: &Self) -> Option<Self> {
         let Kept { instances, timeout, memory, max_state, probe, config, allow_http } =
             serde_json::from_slice(text).ok()?;
@@ -159,10 +159,11 @@ impl Settings {
             let value = match value {
                 KeptValue::Text(text) => ConfigValue::plain(text),
                 KeptValue::Secret => {
-                    configured.config.get(&key).filter(|it| it.is_secret())?.clone()
+                    let now = configured.config.get(&key).filter(|it| it.is_secret());
+                    now.cloned().unwrap_or_else(|| ConfigValue::secret(""))
                 }
             };
-            Some((key, value))
+            (key, value)
         });
         let http = allow_http.iter().map(|origin| HttpOrigin::parse(origin).ok());
         Some(Self {
@@ -177,7 +178,7 @@ impl Settings {
             memory,
             max_state,
             probe,
-            config: config.collect::<Option<_>>()?,
+            config: config.collect(),
             allow: Allow { http: http.collect::<Option<_>>()? },
         })
     }
@@ -272,9 +273,11 @@ mod tests {
         assert!(!String::from_utf8_lossy(&text).contains("old"), "a secret was written");
         assert_eq!(Settings::from_json(&text, &settings), Some(settings.clone()));
         let mut now = Settings::default();
-        assert_eq!(Settings::from_json(&text, &now), None, "there is no such secret");
-        now.config.insert("b".to_owned(), ConfigValue::plain("new"));
-        assert_eq!(Settings::from_json(&text, &now), None, "there is no such secret");
+        let without = Settings::from_json(&text, &now).unwrap();
+        assert_eq!(without.config["b"].expose(), "", "there is no such secret any more");
+        assert_eq!(without.digest(), settings.digest());
+        now.config.insert("b".to_owned(), ConfigValue::plain("no secret"));
+        assert_eq!(Settings::from_json(&text, &now).unwrap().config["b"].expose(), "");
         now.config.insert("b".to_owned(), ConfigValue::secret("new"));
         let read = Settings::from_json(&text, &now).unwrap();
         assert_eq!(read.config["b"].expose(), "new");

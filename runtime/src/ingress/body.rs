@@ -67,8 +67,9 @@ pub(super) struct GuestBody {
     /// Bytes still to come by the response's `Content-Length`. A server stops asking for frames
     /// when it has them all.
     remaining: Option<u64>,
-    /// Keeps the call in flight: its generation is not drained before the body is.
-    entered: Entered<Served>,
+    /// Keeps the call in flight: its generation is not drained before the body is, and the guest has ended.
+    /// `None` when the body is dropped.
+    entered: Option<Entered<Served>>,
 }
 
 type WasiFrame = Result<Frame<Bytes>, wasmtime_wasi_http::Error>;
@@ -136,7 +137,7 @@ impl Body {
             finished,
             ended: false,
             remaining: length,
-            entered,
+            entered: Some(entered),
         }))))
     }
 
@@ -374,7 +375,8 @@ impl GuestBody {
 
     /// Waits for the drain deadline from now on: most answers are there before it matters.
     fn begin_cut(&mut self) {
-        let token = self.entered.pass.cut();
+        let Some(entered) = &self.entered else { return };
+        let token = entered.pass.cut();
         self.cut.get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
     }
 
@@ -386,6 +388,19 @@ impl GuestBody {
     }
 }
 
+impl GuestBody {
+    /// Keeps the call in flight until the guest has ended, which has something to do after its answer: a
+    /// swap would cut that otherwise. Its handler's `drain` bounds it, and so does its own timeout.
+    fn outlive(&mut self) {
+        let Ok(tokio) = tokio::runtime::Handle::try_current() else { return };
+        let (call, entered) = (self.call.clone(), self.entered.take());
+        tokio.spawn(async move {
+            std::future::poll_fn(|cx| call.poll_ended(cx)).await;
+            drop(entered);
+        });
+    }
+}
+
 impl Drop for GuestBody {
     fn drop(&mut self) {
         // Nobody is left for the guest to wait for.
@@ -393,6 +408,8 @@ impl Drop for GuestBody {
         if !self.ended && self.remaining != Some(0) && !self.is_end_stream() {
             // The client has gone, or wants no body.
             self.call.abandon();
+        } else if self.marks_end && !self.call.has_ended() {
+            self.outlive();
         }
     }
 }

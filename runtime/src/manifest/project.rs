@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use toml::de::{DeTable, DeValue};
 
@@ -255,9 +256,22 @@ fn read(path: &Path) -> Result<String, ProjectError> {
     read.map_err(|source| ProjectError::Read { path: path.to_owned(), source })
 }
 
-/// Where secrets are kept, some are handed out through pipes.
+/// Longest time for which somebody may let a pipe with a secret be empty.
+const PIPE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where secrets are kept, some are handed out through pipes. One that nobody writes to is given up: a host
+/// reads its manifest again while it serves.
 fn read_secret(path: &Path) -> io::Result<String> {
-    files::text(std::fs::File::open(path)?, MAX_TEXT)
+    let read = |path: &Path| files::text(std::fs::File::open(path)?, MAX_TEXT);
+    if std::fs::metadata(path)?.is_file() {
+        return read(path);
+    }
+    let (tell, told) = std::sync::mpsc::channel();
+    let path = path.to_owned();
+    // The thread stays until somebody writes to the pipe, or the process ends.
+    std::thread::Builder::new().spawn(move || tell.send(read(&path)))?;
+    let silent = || io::Error::new(io::ErrorKind::TimedOut, "nobody writes to this pipe");
+    told.recv_timeout(PIPE_PATIENCE).unwrap_or_else(|_| Err(silent()))
 }
 
 /// The directory of a file; that of a bare file name is `.`, so that it can be opened and watched.

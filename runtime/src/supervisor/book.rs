@@ -380,7 +380,8 @@ impl Book {
         if self.is_confirmed(generation) {
             return false;
         }
-        self.change(release.is_some(), |history| {
+        // Written when what it names is there: a start would pass it over otherwise.
+        self.change(false, |history| {
             history.set_outcome(generation, Outcome::Confirmed);
         });
         if let Some(release) = release {
@@ -393,6 +394,7 @@ impl Book {
     pub(super) fn keep(&self, release: Release) {
         let Some(store) = self.store.clone() else { return };
         let (kept, notes) = (Arc::clone(&self.kept), Arc::clone(&self.notes));
+        let history = Arc::clone(&self.history);
         // Oldest first, so that what an earlier process kept goes before what this one does. Those
         // that were taken back are kept, too: somebody may want one by its number.
         let before = self.with(|history| {
@@ -406,6 +408,10 @@ impl Book {
             let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
             let kept = kept.get_or_insert_with(|| Kept::found(&store, before));
             let may_pass = kept.keep(&store, &handler, &release);
+            if let Some(history) = history.get() {
+                // As in `with`.
+                store.save(&handler, &history.lock().unwrap_or_else(PoisonError::into_inner));
+            }
             *lock(&notes.unkept) = may_pass.then_some(release);
         });
         // Last, so that a flush that knows of the change waits for the task.

@@ -135,6 +135,7 @@ impl Replanner {
                 Ok(applied) => {
                     let mut report = applied.report();
                     report.notes = notes;
+                    report.notes.extend(not_kept(&runtime, &report).await);
                     tell(answers, &report);
                     Some(project)
                 }
@@ -245,6 +246,21 @@ impl Replanner {
             if lazy.contains(&entry.config.name) { planned.lazily() } else { planned }
         }))
     }
+}
+
+/// Waits until what the plan changed is on the disk, for the next start; says what is not.
+async fn not_kept(runtime: &Runtime, report: &PlanReport) -> Vec<String> {
+    let mut problems = Vec::new();
+    for handler in runtime.handlers().iter().filter(|it| report.changes.contains_key(it.name())) {
+        if let Err(problem) = handler.history_kept().await {
+            problems.push(format!(
+                "a restart may not know of `{}`: {}",
+                handler.name(),
+                chain(&problem)
+            ));
+        }
+    }
+    problems
 }
 
 /// A manifest that cannot be read.
