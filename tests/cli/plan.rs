@@ -75,7 +75,8 @@ fn hang_up_applies_what_the_manifest_says_now() {
     let plan = planned(&server, from);
     assert_eq!(plan.text("outcome"), "refused");
     assert!(plan.text("error").contains("sorce"), "{}", plan.json);
-    assert!(plan.json.to_string().contains("`source`"), "the nearest key: {}", plan.json);
+    let hints = plan.json["hints"].to_string();
+    assert!(hints.contains("`source`"), "the nearest key: {}", plan.json);
     server.wait_for_stderr("nothing has changed").unwrap();
     assert_eq!(greeting(&mut client), "hi");
 

@@ -116,9 +116,10 @@ impl Hint for ProjectError {
                  `{ command = \"make\", output = \"out.wasm\" }` for what a tool of yours builds"
             }
             Self::Name { .. } => "write a `wrt.toml` that gives the handler another name",
-            Self::Open { .. } | Self::Read { .. } | Self::Manifest(_) | Self::Package { .. } => {
-                return Vec::new();
+            Self::Manifest(error) => {
+                return error.problems.iter().filter_map(|problem| problem.hint.clone()).collect();
             }
+            Self::Open { .. } | Self::Read { .. } | Self::Package { .. } => return Vec::new(),
         };
         vec![hint.to_owned()]
     }
