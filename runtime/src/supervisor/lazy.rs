@@ -168,7 +168,9 @@ impl<G: Guest> Task<G> {
             Ok(swap) => drop(put_off.answer.send(Ok(swap))),
             Err(rejected) => {
                 self.told.lazy.refused(&rejected.source, then);
-                self.handler.active().refuse_waiting(Obstacle::of(&rejected.source));
+                if !is_end(&rejected) {
+                    self.handler.active().refuse_waiting(Obstacle::of(&rejected.source));
+                }
                 put_off.refused = Some(rejected);
                 self.put_off = Some(put_off);
                 // A version that was confirmed before this start may serve by now.
@@ -189,11 +191,17 @@ impl<G: Guest> Task<G> {
     pub(super) async fn swap_now(&mut self, request: SwapRequest, stop: &Stop) -> Answer {
         self.swap(request, stop).await.inspect_err(|rejected| {
             // Calls wait on for what was put off, which may be better.
-            if self.put_off.is_none() {
+            if self.put_off.is_none() && !is_end(rejected) {
                 self.handler.active().obstruct(Obstacle::of(&rejected.source));
             }
         })
     }
+}
+
+/// Whether it is the end of the handler that refused a candidate. Calls that wait are told of that when the
+/// handler is closed, and look for another one then.
+pub(super) fn is_end(rejected: &Rejected) -> bool {
+    matches!(rejected.source, StageError::Removed | StageError::ShuttingDown)
 }
 
 #[cfg(test)]

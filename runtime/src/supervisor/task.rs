@@ -16,7 +16,7 @@ use super::aside::{cut, drain};
 use super::book::{Book, Boot};
 use super::bring::Bring;
 use super::ending::{End, Stop};
-use super::lazy::PutOff;
+use super::lazy::{PutOff, is_end};
 use super::mailbox::Mailbox;
 use super::past::{Past, Version};
 use super::protocol::Way;
@@ -353,6 +353,7 @@ impl<G: Guest> Task<G> {
         let answer = self.boot_alone().await;
         if let Err(rejected) = &answer
             && self.put_off.is_none()
+            && !is_end(rejected)
         {
             let active = self.handler.active();
             match active.obstacle() {
