@@ -515,6 +515,6 @@ fn project_that_cannot_be_opened_says_why() {
         "found 2 problems in manifest `[TMP]/bad/wrt.toml`\n\
          [TMP]/bad/wrt.toml:1:10: handler `a` has no `source`\n\
          [TMP]/bad/wrt.toml:2:1: unknown key `sorce` in handler `a`",
-        false,
+        true,
     );
 }
