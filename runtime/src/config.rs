@@ -60,9 +60,11 @@ pub struct HandlerConfig {
     pub name: HandlerName,
     /// Which calls reach the handler.
     pub binding: Binding,
-    /// What a version of the handler runs with: a part of that version, as its component is.
+    /// The settings that the handler's versions run with. Each version keeps the settings that it was
+    /// published with.
     pub settings: Settings,
-    /// What holds over all versions of the handler.
+    /// The handler's limits on calls, and its rules for swapping and judging versions. The policy stays
+    /// when a version is swapped.
     pub policy: Policy,
 }
 

@@ -180,7 +180,7 @@ pub enum StageError {
         /// What happened to the state of now.
         source: Box<StageError>,
     },
-    /// This component was rolled back with these settings.
+    /// The component was rolled back while it ran with the same settings.
     #[error("the component sha256:{digest} was rolled back with these very settings")]
     RolledBack {
         /// First digits of its digest.

@@ -113,9 +113,9 @@ pub enum EventKind {
         /// The number it replaced; absent for a first generation.
         #[serde(skip_serializing_if = "Option::is_none")]
         from: Option<GenerationNumber>,
-        /// Its component's digest.
+        /// The digest of the generation's component.
         digest: Digest,
-        /// Names its component and its settings together.
+        /// The digest that names the generation's component and settings together.
         release: Digest,
         /// The settings that the generation before had otherwise, by their keys in the manifest.
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -344,13 +344,13 @@ pub enum Stage {
     Restore,
 }
 
-/// What became of a plan, or would become of it.
+/// The outcome of a plan, or of comparing a plan without applying it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PlanReport {
-    /// What became of the plan.
+    /// Whether the plan was applied, refused or only compared.
     pub outcome: PlanOutcome,
-    /// What became of each handler that is not as it was.
+    /// The change of each handler that the plan changes.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub changes: BTreeMap<HandlerName, PlanChange>,
     /// Why the plan was refused, outermost error first, joined by `: `.
@@ -359,7 +359,7 @@ pub struct PlanReport {
     /// What the reader can do about a plan that was refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
-    /// What the plan says and nobody applied, such as what needs a restart.
+    /// The parts of the plan that were not applied, such as values that need a restart.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -380,7 +380,7 @@ impl PlanReport {
     }
 }
 
-/// What became of a plan.
+/// Whether a plan was applied, refused or only compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -393,7 +393,7 @@ pub enum PlanOutcome {
     Refused,
 }
 
-/// What a plan meant for one handler.
+/// The change that a plan made, or would make, to one handler.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "lowercase")]
 #[non_exhaustive]

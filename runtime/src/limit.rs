@@ -9,13 +9,13 @@ use tokio::sync::Semaphore;
 #[derive(Debug)]
 pub(crate) struct Limit {
     free: Semaphore,
-    /// How many of those that are held go with whoever gives them back, as the limit was lowered meanwhile.
+    /// The number of permits to forget when they are given back, because the limit was lowered meanwhile.
     surplus: AtomicUsize,
     /// Locked by whoever changes the limit.
     n: Mutex<usize>,
 }
 
-/// One of those that a [`Limit`] allows, given back when this is dropped.
+/// A permit of a [`Limit`]. Dropping the permit gives it back.
 #[derive(Debug)]
 pub(crate) struct Held(Arc<Limit>);
 
@@ -24,12 +24,12 @@ impl Limit {
         Self { free: Semaphore::new(n), surplus: AtomicUsize::new(0), n: Mutex::new(n) }
     }
 
-    /// How many there may be.
+    /// The limit: the greatest number of permits that may be held.
     pub(crate) fn get(&self) -> usize {
         *self.lock()
     }
 
-    /// How many more there may be now.
+    /// The number of permits that are free now.
     pub(crate) fn free(&self) -> usize {
         self.free.available_permits()
     }
@@ -51,13 +51,13 @@ impl Limit {
         *now = n;
     }
 
-    /// One, if it is free and nobody waits for it.
+    /// Takes a permit, if a permit is free and no task waits for it.
     pub(crate) fn try_take(self: &Arc<Self>) -> Option<Held> {
         self.free.try_acquire().ok()?.forget();
         Some(Held(Arc::clone(self)))
     }
 
-    /// One, when it is free.
+    /// Takes a permit, as soon as a permit is free.
     ///
     /// # Cancel safety
     ///

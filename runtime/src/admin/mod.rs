@@ -76,7 +76,8 @@ pub struct AdminConfig {
     pub bound: Option<SocketAddr>,
     /// Bytes that a component in a request may have. Default 64 MiB.
     pub max_component: usize,
-    /// Who applies a plan when `PUT /v1/plan` asks for that. Default `None`: such a request is refused.
+    /// The planner that applies the plan of a `PUT /v1/plan` request. Default `None`: the control plane
+    /// refuses the request.
     pub planner: Option<Arc<dyn Planner>>,
 }
 

@@ -1,4 +1,4 @@
-//! What each handler is to be, beside what serves; and a plan that is applied when a client asks for it.
+//! Answers `GET /v1/plan` (each handler's configuration beside what serves), and applies plans for `PUT`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,13 +25,13 @@ pub trait Planner: fmt::Debug + Send + Sync + 'static {
     fn plan(&self, request: PlanRequest) -> Planning;
 }
 
-/// How a plan is to be applied.
+/// The options of a `PUT /v1/plan` request.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlanRequest {
-    /// Whether to tell only what would change.
+    /// Whether the plan is only compared: the answer tells the changes, and no handler changes.
     pub is_dry: bool,
-    /// Whether what was rolled back is tried once more.
+    /// Whether a version that was rolled back may be published once more.
     pub is_again: bool,
 }
 

@@ -74,7 +74,7 @@ impl RollbackQuery {
     }
 }
 
-/// How a plan is to be applied.
+/// The options of a `PUT /v1/plan` request, from its query string.
 ///
 /// # Errors
 ///

@@ -1,12 +1,12 @@
-//! What holds over all versions of a handler.
+//! A handler's policy: limits on calls, and how versions are swapped and judged.
 
 use std::time::Duration;
 
 use super::{ConfigError, Slowdown, StatusSet};
 use super::{check_count, check_places, check_timeout, keys};
 
-/// What holds over all versions of a handler: how many calls it takes, how it is swapped, and how a new
-/// version is judged.
+/// The rules of a handler that stay the same when its version changes: how many calls the handler takes,
+/// how versions are swapped, and how a new version is judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Policy {

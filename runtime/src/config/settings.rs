@@ -1,4 +1,4 @@
-//! What a version of a handler runs with.
+//! The settings of a version: limits of a call, configuration and grants.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::{Allow, ConfigError, ConfigValue, HttpOrigin, InstanceMode};
 use super::{MIB, check_count, check_memory, check_probe, check_state, check_timeout, keys};
 use crate::id::Digest;
 
-/// What a version of a handler runs with: all that decides how a call is answered, besides the component
-/// itself. Settings are a part of the version, so a change of them is a swap, and a rollback brings back
-/// the settings that the version was published with.
+/// The settings of a version: everything besides the component that decides how a call is answered.
+/// Settings are a part of the version. So a change of settings is a swap, and a rollback brings back the
+/// settings that the version was published with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {

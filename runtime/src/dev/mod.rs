@@ -111,7 +111,7 @@ impl WatchedSource {
         Self { handler, source, is_lazy: false }
     }
 
-    /// Whether it is the same source for the same handler.
+    /// Whether both are the same source for the same handler.
     fn is_same(&self, other: &Self) -> bool {
         self.handler.is_same(&other.handler)
             && (&self.source, self.is_lazy) == (&other.source, other.is_lazy)

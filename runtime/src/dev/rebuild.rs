@@ -60,7 +60,7 @@ struct Running {
 /// The task that builds one handler.
 pub(super) struct Rebuild {
     source: Source,
-    /// Whether it goes on after the first outcome.
+    /// Whether the task builds again at later changes, or ends after its first outcome.
     is_watching: bool,
     workshop: Workshop,
     post: Post,

@@ -54,7 +54,7 @@ pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(300);
 pub struct Session {
     /// Aborted when dropped, which drops the builds and the watches that the tasks own.
     tasks: JoinSet<()>,
-    /// What drives handlers.
+    /// The watched sources, by the handlers that they drive.
     watched: BTreeMap<HandlerName, Watched>,
     /// The files that commands write, as the tasks that run were told.
     written: BTreeSet<PathBuf>,

@@ -33,7 +33,7 @@ pub(crate) struct Handler<R> {
     name: HandlerName,
     binding: ArcSwap<Binding>,
     policy: Arc<ArcSwap<Policy>>,
-    /// What a version runs with where nobody says otherwise.
+    /// The settings that the handler is configured with. A swap uses them unless its request names others.
     configured: ArcSwap<Settings>,
     /// The outgoing requests of all its versions.
     outgoing: Arc<Limit>,
@@ -124,7 +124,7 @@ impl<R> Handler<R> {
         self.binding.load().accepts_type(event_type)
     }
 
-    /// What holds over all versions of the handler.
+    /// The handler's limits on calls, and its rules for swapping and judging versions.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         self.policy.load_full()
     }
@@ -146,7 +146,7 @@ impl<R> Handler<R> {
         Arc::clone(&self.outgoing)
     }
 
-    /// What a version runs with where nobody says otherwise.
+    /// The settings that the handler is configured with. A swap uses them unless its request names others.
     pub(crate) fn configured(&self) -> Arc<Settings> {
         self.configured.load_full()
     }

@@ -43,13 +43,13 @@ impl Components {
         files::write(&path, &[bytes]).map_err(|source| HistoryWriteError::new(path, source))
     }
 
-    /// Where that with this digest is, if it is kept.
+    /// The path of the kept file with this digest, if the history keeps that file.
     pub(super) fn find(&self, holds: Holds, digest: &Digest) -> Option<PathBuf> {
         let path = self.path(holds, digest);
         fs::symlink_metadata(&path).is_ok_and(|file| file.is_file()).then_some(path)
     }
 
-    /// Removes that with this digest, if it is kept.
+    /// Removes the kept file with this digest, if the history keeps that file.
     pub(super) fn remove(&self, digest: &Digest) {
         for holds in [Holds::Component, Holds::Settings] {
             // What cannot be removed is claimed again by the next process.

@@ -21,7 +21,7 @@ use crate::supervisor::{Swap, SwapRequest};
 struct Placed {
     name: HandlerName,
     is_new: bool,
-    /// What differs from before.
+    /// The manifest's keys whose values the plan changes.
     keys: Vec<&'static str>,
     /// That of it which holds whatever becomes of the component.
     kept_keys: Vec<&'static str>,
@@ -62,8 +62,8 @@ impl Runtime {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future cancels nothing once it was polled: the set of handlers and their routes are those of
-    /// the plan then, and each swap was asked for. Only the event is not emitted.
+    /// Dropping the future cancels nothing once it was polled: the plan's handlers and routes are in place
+    /// then, and each swap was asked for. Only the event is not emitted.
     pub async fn apply(&self, plan: Plan, cause: impl Into<String>) -> Result<Applied, AddError> {
         let cause = cause.into();
         let placed = self.place(plan, &cause).inspect_err(|error| {

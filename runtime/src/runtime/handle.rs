@@ -50,9 +50,9 @@ pub(super) struct Controlled {
 
 /// A handler by what its calls look like.
 pub(super) enum AnyHandler {
-    /// It takes HTTP requests or events.
+    /// A handler that takes HTTP requests or events.
     Served(Arc<Handler<Served>>),
-    /// It takes the calls of a [`Plugin`](crate::Plugin).
+    /// A handler that takes the calls of a [`Plugin`](crate::Plugin).
     Typed(Arc<dyn Erased>),
 }
 
@@ -351,7 +351,7 @@ impl HandlerHandle {
         Err(Rejected { handler: self.name().clone(), serving: self.serving(), source })
     }
 
-    /// What a version runs with where nobody says otherwise.
+    /// The settings that the handler is configured with. A swap uses them unless its request names others.
     #[cfg(feature = "dev")]
     pub(crate) fn configured(&self) -> Arc<Settings> {
         self.inner.handler.configured()

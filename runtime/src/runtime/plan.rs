@@ -1,4 +1,4 @@
-//! What handlers a runtime is to have, and what became of that.
+//! A plan: the handlers that a runtime is to have, and the outcome of applying the plan.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::id::HandlerName;
 pub struct Plan {
     /// The handlers, in any order.
     pub handlers: Vec<Planned>,
-    /// Whether what was rolled back is tried once more.
+    /// Whether a version that was rolled back may be published once more.
     pub is_again: bool,
 }
 
@@ -80,15 +80,15 @@ impl Planned {
     }
 }
 
-/// What became of a plan.
+/// The outcome of applying a [`Plan`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Applied {
-    /// What became of each handler that the plan names, and of each that it does not.
+    /// The change of each handler that the plan names, and of each handler that the plan removes.
     pub handlers: BTreeMap<HandlerName, Change>,
 }
 
-/// What a plan meant for one handler.
+/// The change that a plan made to one handler.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Change {

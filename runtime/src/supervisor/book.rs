@@ -70,8 +70,8 @@ struct OneKept {
     bytes: u64,
 }
 
-/// Most bytes of the components of the releases kept of one handler. The latest two stay whatever their size: the
-/// one to boot, and the one before, should it be wanted back.
+/// The most bytes that the kept components of one handler take. The latest two components stay, whatever
+/// their size: the host boots from the latest, and rolls back to the one before.
 const KEPT_BYTES: u64 = 128 << 20;
 const ALWAYS_KEPT: usize = 2;
 

@@ -472,9 +472,9 @@ impl<G: Guest> Task<G> {
         })
     }
 
-    /// Waits until fewer than the allowed number of generations drain; `false` when a newer request
-    /// waits, too, that brings as much as this one: what would only start to drain at once is not published. Cancel-safe: nothing is
-    /// taken that has not ended.
+    /// Waits until fewer than the allowed number of generations drain. Returns `false` when a newer request
+    /// waits that brings as much as this request: a generation that would start to drain at once is not
+    /// published. Cancel-safe: only generations that have ended are taken out of the set.
     pub(super) async fn has_place(&mut self, has_source: bool, has_settings: bool) -> bool {
         while self.draining.try_join_next().map(cut).is_some() {}
         while self.draining.len() >= self.max_draining {

@@ -27,7 +27,7 @@ pub(super) struct ManifestFile {
     /// What was there at the last look, and is another version than the one that was told of.
     newer: Option<Stamp>,
     looks: Interval,
-    /// Whether somebody writes to the file, as far as the system tells.
+    /// Whether a process has the file open for writing, as far as the system reports that.
     is_open: Arc<AtomicBool>,
     /// When the file is looked at again after it was closed.
     look_at: Option<Instant>,

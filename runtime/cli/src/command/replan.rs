@@ -24,12 +24,12 @@ pub(super) struct Asked {
     pub(super) answer: oneshot::Sender<PlanReport>,
 }
 
-/// Asks the host for what the control plane is asked for.
+/// Hands the plan requests of the control plane to the host.
 #[derive(Debug)]
 pub(super) struct Asker(mpsc::Sender<Asked>);
 
 impl Asker {
-    /// One that asks, and where the host finds that.
+    /// A planner for the control plane, and the receiver from which the host takes the requests.
     pub(super) fn new() -> (Self, mpsc::Receiver<Asked>) {
         let (ask, asked) = mpsc::channel(MAX_ASKED);
         (Self(ask), asked)
@@ -49,7 +49,7 @@ impl Planner for Asker {
     }
 }
 
-/// Who hears of a plan besides the readers of events.
+/// Where the outcome of one plan is sent, besides the events: to the requests that wait for it.
 type Answers = Vec<oneshot::Sender<PlanReport>>;
 
 /// Applies one project after the other; what becomes of each is an event of the runtime.
@@ -58,7 +58,7 @@ pub(super) struct Replanner {
     settings: HostSettings,
     /// What the manifest says of the host itself, as it was at the start.
     started_with: (HostSection, CacheSection),
-    /// Whether a plan was ever applied.
+    /// Whether the host has begun to apply a first plan.
     has_begun: bool,
     /// Compiles what waits for a first call.
     ahead: Option<AbortHandle>,
@@ -84,7 +84,7 @@ impl Replanner {
         }
     }
 
-    /// Whether a plan is applied, or was.
+    /// Whether the host has begun to apply a first plan.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun
     }
