@@ -127,6 +127,30 @@ fn host_that_watches_applies_its_manifest_by_itself() {
 }
 
 #[test]
+fn manifest_that_goes_back_after_a_refusal_is_told_of() {
+    let project = project();
+    let server = start("serve", project.root(), &["--watch"]);
+    let applied = READER.replace("GREETING", "hello");
+
+    let from = server.n_events();
+    save(&project, "[handler.reader]\nsorce = 'reader.wasm'\n");
+    assert_eq!(planned(&server, from).text("outcome"), "refused");
+    let from = server.n_events();
+    save(&project, &applied);
+    assert_eq!(planned(&server, from).text("outcome"), "unchanged");
+
+    // A plan that the runtime refuses is a refusal, too: here two handlers want one route.
+    let from = server.n_events();
+    save(&project, &(applied.clone() + &COUNTER.replace("'/counter'", "'/reader/*'")));
+    assert_eq!(planned(&server, from).text("outcome"), "refused");
+    let from = server.n_events();
+    save(&project, &applied);
+    assert_eq!(planned(&server, from).text("outcome"), "unchanged");
+    assert_eq!(greeting(&mut Client::connect(server.address())), "hello");
+    assert!(server.terminate().unwrap().success());
+}
+
+#[test]
 fn first_component_that_its_settings_kept_from_serving_is_tried_again_when_they_change() {
     let project = project();
     let good = fs::read_to_string(project.path("wrt.toml")).unwrap();

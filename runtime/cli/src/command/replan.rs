@@ -60,6 +60,8 @@ pub(super) struct Replanner {
     started_with: (HostSection, CacheSection),
     /// Whether the host has begun to apply a first plan.
     has_begun: bool,
+    /// Whether the manifest was refused when the host read it last.
+    is_refused: bool,
     /// Compiles what waits for a first call.
     ahead: Option<AbortHandle>,
     runtime: Runtime,
@@ -77,6 +79,7 @@ impl Replanner {
             settings,
             started_with,
             has_begun: false,
+            is_refused: false,
             ahead: None,
             runtime,
             applying,
@@ -89,12 +92,13 @@ impl Replanner {
         self.has_begun
     }
 
-    /// [`begin`](Self::begin), unless the manifest says what was applied last: a file that was written, or
-    /// looked at for the first time, need not be another one.
+    /// [`begin`](Self::begin), unless the manifest is the manifest that was applied last: a file that was
+    /// written need not say something else. After a manifest that was refused, the applied one is news: its
+    /// author reads that the fault is gone.
     pub(super) fn begin_if_other(&mut self, cause: &str, env: Env<'_>, output: &mut Output) {
         let is_same = settings::open_again(&self.settings, env)
             .is_ok_and(|project| project == self.settings.project);
-        if !is_same || !self.applying.is_empty() {
+        if !is_same || self.is_refused || !self.applying.is_empty() {
             self.begin(cause, Vec::new(), false, env, output);
         }
     }
@@ -115,7 +119,9 @@ impl Replanner {
             self.next = Some((cause.to_owned(), answers, is_again || again));
             return;
         }
-        let project = match self.read(env) {
+        let read = self.read(env);
+        self.is_refused = read.is_err();
+        let project = match read {
             Ok(project) => project,
             Err(report) => {
                 let kind = EventKind::Plan(report.clone());
@@ -170,6 +176,7 @@ impl Replanner {
         env: Env<'_>,
         output: &mut Output,
     ) {
+        self.is_refused = project.is_none();
         if let Some(project) = project {
             self.settings.project = project;
             let handlers = host::by_name(self.runtime.handlers());
